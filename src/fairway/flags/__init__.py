@@ -1,0 +1,2 @@
+"""Feature flags, OpenFeature-compatible. Empty until its own issue; nothing imports it.
+"""

@@ -1,0 +1,5 @@
+"""Application, AppProject: make the API equal to git, in Argo CD's words.
+
+Compare by dry-run server-side apply, sync in phases and waves, hooks, health, history; and after an aborted rollout the
+commit that takes the environment back.
+"""

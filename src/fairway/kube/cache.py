@@ -1,0 +1,206 @@
+"""What a controller knows without asking: one cache per resource, kept by list and watch, shared by all controllers.
+
+A write that goes out through `Informers.api` lands in the cache before the call returns, so that the next pass sees what the
+last one did. The order of versions decides between a write's answer and the watch: the newer resourceVersion stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from fairway.kube.api import Api, DeleteOptions, ObjList, Patch, Subresource, WatchEvent, WriteOptions
+from fairway.kube.errors import ApiError, Expired
+from fairway.kube.objects import Key, Obj, key_of, labels_of, meta_of, uid_of
+from fairway.kube.resources import Resource, ResourceMap
+from fairway.kube.selectors import EVERYTHING, Selector
+
+log = logging.getLogger("fairway.kube.cache")
+
+Handler = Callable[[Obj | None, Obj | None], None]
+"""Called with (old, new): (None, new) when added, (old, None) when deleted."""
+
+_TOMBSTONES = 4096  # deletions remembered, so that a late answer to an earlier write does not bring the object back
+_RELIST_DELAY_S = 1.0
+
+
+def version_of(obj: Obj) -> int:
+    """resourceVersion as a number: it is one on every server we know, and only its order within a resource is used."""
+    text = meta_of(obj).get("resourceVersion", "")
+    return int(text) if text.isdigit() else 0
+
+
+class Cache:
+    """The objects of one resource. What it hands out is shared: do not change it."""
+
+    def __init__(self, resource: Resource) -> None:
+        self.resource = resource
+        self._objects: dict[Key, Obj] = {}
+        self._by_owner: dict[str, set[Key]] = {}
+        self._dead: OrderedDict[str, None] = OrderedDict()
+        self._handlers: list[Handler] = []
+        self.synced = asyncio.Event()
+
+    def get(self, key: Key) -> Obj | None:
+        return self._objects.get(key)
+
+    def list(self, namespace: str = "", selector: Selector = EVERYTHING) -> list[Obj]:
+        """In the order of their keys, so that decisions do not depend on arrival."""
+        return [
+            obj
+            for key, obj in sorted(self._objects.items())
+            if (not namespace or key.namespace == namespace)
+            and (selector is EVERYTHING or selector.matches(labels_of(obj)))
+        ]
+
+    def owned_by(self, uid: str) -> list[Obj]:
+        """Objects with an owner reference to `uid`, in the order of their keys."""
+        return [self._objects[key] for key in sorted(self._by_owner.get(uid, ()))]
+
+    def on_change(self, handler: Handler) -> None:
+        """Call `handler` now for every present object and later for every change."""
+        self._handlers.append(handler)
+        for obj in list(self._objects.values()):
+            handler(None, obj)
+
+    def put(self, obj: Obj) -> None:
+        key, old = key_of(obj), self._objects.get(key_of(obj))
+        if uid_of(obj) in self._dead or (old is not None and version_of(old) >= version_of(obj)):
+            return
+        self._forget_owners(key, old)
+        self._objects[key] = obj
+        for ref in meta_of(obj).get("ownerReferences") or ():
+            self._by_owner.setdefault(ref["uid"], set()).add(key)
+        self._tell(old, obj)
+
+    def drop(self, obj: Obj) -> None:
+        key, old = key_of(obj), self._objects.get(key_of(obj))
+        self._dead[uid_of(obj)] = None
+        while len(self._dead) > _TOMBSTONES:
+            self._dead.popitem(last=False)
+        if old is None or uid_of(old) != uid_of(obj):
+            return
+        self._forget_owners(key, old)
+        del self._objects[key]
+        self._tell(old, None)
+
+    def reset(self, objects: Iterable[Obj]) -> None:
+        """Become exactly the result of a list."""
+        present = {key_of(obj): obj for obj in objects}
+        for key, old in list(self._objects.items()):
+            if key not in present:
+                self.drop(old)
+        for obj in present.values():
+            self.put(obj)
+
+    def _forget_owners(self, key: Key, old: Obj | None) -> None:
+        for ref in meta_of(old).get("ownerReferences") or () if old else ():
+            keys = self._by_owner.get(ref["uid"])
+            if keys is not None:
+                keys.discard(key)
+                if not keys:
+                    del self._by_owner[ref["uid"]]
+
+    def _tell(self, old: Obj | None, new: Obj | None) -> None:
+        for handler in self._handlers:
+            handler(old, new)
+
+
+class Informers:
+    """The caches of one process. A cache starts when it is first asked for and runs until `close`."""
+
+    def __init__(self, api: Api) -> None:
+        self._source = api
+        self._caches: dict[Resource, Cache] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.api: Api = _WriteThrough(api, self)
+
+    def of(self, resource: Resource) -> Cache:
+        cache = self._caches.get(resource)
+        if cache is None:
+            cache = self._caches[resource] = Cache(resource)
+            self._tasks.append(asyncio.create_task(self._keep(cache), name=f"informer {resource}"))
+        return cache
+
+    def known(self, resource: Resource) -> Cache | None:
+        return self._caches.get(resource)
+
+    async def synced(self) -> None:
+        """Until every cache asked for so far has seen its first list."""
+        for cache in list(self._caches.values()):
+            await cache.synced.wait()
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep(self, cache: Cache) -> None:
+        while True:
+            try:
+                listed = await self._source.list(cache.resource)
+                cache.reset(listed.items)
+                cache.synced.set()
+                version = listed.resource_version
+                async for event in self._source.watch(cache.resource, resource_version=version, bookmarks=True):
+                    if event.type == "DELETED":
+                        cache.drop(event.object)
+                    elif event.type != "BOOKMARK":
+                        cache.put(event.object)
+            except Expired:
+                continue
+            except ApiError as error:
+                log.warning("watch of %s ended, listing again: %s", cache.resource, error)
+            await asyncio.sleep(_RELIST_DELAY_S)
+
+
+class _WriteThrough:
+    """An `Api` whose answers to writes go into the caches at once."""
+
+    def __init__(self, api: Api, informers: Informers) -> None:
+        self._api = api
+        self._informers = informers
+
+    @property
+    def resources(self) -> ResourceMap:
+        return self._api.resources
+
+    async def get(self, resource: Resource, name: str, namespace: str = "") -> Obj:
+        return await self._api.get(resource, name, namespace)
+
+    async def list(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", limit: int = 0,
+                   continue_token: str = "", resource_version: str = "") -> ObjList:
+        return await self._api.list(resource, namespace, labels=labels, fields=fields, limit=limit,
+                                    continue_token=continue_token, resource_version=resource_version)
+
+    def watch(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "",
+              resource_version: str = "", bookmarks: bool = False,
+              initial_events: bool = False) -> AsyncIterator[WatchEvent]:
+        return self._api.watch(resource, namespace, labels=labels, fields=fields, resource_version=resource_version,
+                               bookmarks=bookmarks, initial_events=initial_events)
+
+    async def create(self, obj: Obj, options: WriteOptions | None = None) -> Obj:
+        return self._seen(await self._api.create(obj, options), options)
+
+    async def replace(self, obj: Obj, options: WriteOptions | None = None, *, subresource: Subresource = "") -> Obj:
+        return self._seen(await self._api.replace(obj, options, subresource=subresource), options)
+
+    async def patch(self, resource: Resource, name: str, namespace: str, patch: Patch,
+                    options: WriteOptions | None = None, *, subresource: Subresource = "") -> Obj:
+        return self._seen(
+            await self._api.patch(resource, name, namespace, patch, options, subresource=subresource), options)
+
+    async def delete(self, resource: Resource, name: str, namespace: str = "", delete: DeleteOptions | None = None,
+                     options: WriteOptions | None = None) -> Obj:
+        """The watch brings the deletion: the answer does not say whether a finalizer still holds the object."""
+        return await self._api.delete(resource, name, namespace, delete, options)
+
+    def _seen(self, obj: Obj, options: WriteOptions | None) -> Obj:
+        if obj.get("kind") == "Scale" or (options is not None and options.dry_run):
+            return obj
+        cache = self._informers.known(self._api.resources.of(obj))
+        if cache is not None and cache.synced.is_set():
+            cache.put(obj)
+        return obj

@@ -1,0 +1,113 @@
+"""Time is given: no room reads a clock of its own.
+
+`Clock` reads the running event loop, so that a virtual-time loop moves every room at once. `asyncio.sleep` and loop timers
+are the only way to wait. Under `run_virtual` the loop never waits: when nothing is ready it jumps to the next timer, so
+twenty minutes of canary take milliseconds and every run from one seed is the same run.
+
+The jump is safe because nothing in a virtual world waits for the outside: stores keep to memory, pods are simulated. A real
+file descriptor or thread would be overtaken by the jump, so `VirtualLoop` refuses both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+VIRTUAL_EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """UTC, with time zone."""
+        ...
+
+
+class WallClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class VirtualClock:
+    """The time of a `VirtualLoop`: its epoch plus the loop's own seconds."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, epoch: datetime = VIRTUAL_EPOCH) -> None:
+        self._loop = loop
+        self._epoch = epoch
+
+    def now(self) -> datetime:
+        return self._epoch + timedelta(seconds=self._loop.time())
+
+
+class _JumpingSelector(selectors.SelectSelector):
+    """Asked to wait, it moves the loop's time on instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready:
+            return ready
+        if timeout is None:
+            raise Deadlock("nothing is ready and no timer is set: a task waits for something that nobody will do")
+        self.seconds += max(timeout, 0.0)
+        return ready
+
+
+class Deadlock(RuntimeError):
+    """A virtual world in which every task waits and no timer will wake one."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time is counted, not measured. Starts at 0 seconds."""
+
+    def __init__(self) -> None:
+        self._jumps = _JumpingSelector()
+        super().__init__(self._jumps)
+
+    def time(self) -> float:
+        return self._jumps.seconds
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        raise RuntimeError("threads do not live in virtual time; call the function directly")
+
+
+def run_virtual(main: Callable[[Clock], Coroutine[Any, Any, T]], *, limit: timedelta = timedelta(days=7)) -> T:
+    """Run `main(clock)` to its end in virtual time.
+
+    `limit` bounds the virtual time (TimeoutError past it), so that a world that only ticks for ever ends too.
+    """
+    loop = VirtualLoop()
+    try:
+        clock = VirtualClock(loop)
+        bounded: Coroutine[Any, Any, T] = asyncio.wait_for(main(clock), limit.total_seconds())
+        return loop.run_until_complete(bounded)
+    finally:
+        leftovers = asyncio.all_tasks(loop)
+        for task in leftovers:
+            task.cancel()
+        if leftovers:
+            loop.run_until_complete(asyncio.gather(*leftovers, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def sleep_until(clock: Clock, moment: datetime) -> None:
+    """Return at once where `moment` has passed. A wall clock may be set back, so the wait is checked again."""
+    while (left := (moment - clock.now()).total_seconds()) > 0:
+        await asyncio.sleep(min(left, 3600.0))
+
+
+def stopwatch() -> Callable[[], float]:
+    """Seconds since this call, for measuring how long our own work took; never a basis for decisions."""
+    start = time.perf_counter()
+    return lambda: time.perf_counter() - start

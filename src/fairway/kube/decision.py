@@ -1,0 +1,145 @@
+"""Decide, then act: what a decision is, what it may ask for, and how that is carried out.
+
+A stage is one synchronous function from what was seen, and the time, to a `Decision`. Its actions leave no choice to the
+hands: they are carried out in order, and the first refusal ends the pass (the next pass decides anew).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fairway.kube.api import Api, ApplyPatch, DeleteOptions, MergePatch, Patch, Propagation, Subresource, WriteOptions
+from fairway.kube.errors import AlreadyExists, NotFound
+from fairway.kube.objects import Obj, meta_of
+from fairway.kube.resources import Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something happened or did not. `code` is a CamelCase word that tests and tools match on."""
+
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create; an object of that name that is already there is taken as this one (names are deterministic)."""
+
+    obj: Obj
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Server-side apply as `manager`, taking over fields where others hold them."""
+
+    obj: Obj
+    manager: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Patch one object; one that is gone is not an error."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    patch: Patch
+    subresource: Subresource = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete one object, only while it is still the one that was seen (`uid`)."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    uid: str = ""
+    propagation: Propagation = "Background"
+
+
+Action = Create | Apply | Change | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`status` is merged into the object's status (None: leave it). `wake_at` asks for another look at that time."""
+
+    actions: tuple[Action, ...] = ()
+    status: Obj | None = None
+    wake_at: datetime | None = None
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a reconcile pass tells the loop."""
+
+    wake_at: datetime | None = None
+    reasons: tuple[Reason, ...] = field(default=())
+
+
+def earliest(*moments: datetime | None) -> datetime | None:
+    """The first of these times, or None where nobody waits."""
+    return min((m for m in moments if m is not None), default=None)
+
+
+async def carry_out(api: Api, actions: Iterable[Action], *, manager: str) -> None:
+    """Carry the actions out in order. Raises the first `ApiError` that is not "already so"."""
+    options = WriteOptions(manager=manager)
+    for action in actions:
+        match action:
+            case Create(obj):
+                try:
+                    await api.create(obj, options)
+                except AlreadyExists:
+                    pass
+            case Apply(obj, as_manager):
+                resource = api.resources.of(obj)
+                meta = meta_of(obj)
+                await api.patch(resource, meta["name"], meta.get("namespace", ""), ApplyPatch(obj, force=True),
+                                WriteOptions(manager=as_manager))
+            case Change(resource, namespace, name, patch, subresource):
+                try:
+                    await api.patch(resource, name, namespace, patch, options, subresource=subresource)
+                except NotFound:
+                    pass
+            case Delete(resource, namespace, name, uid, propagation):
+                try:
+                    await api.delete(resource, name, namespace, DeleteOptions(propagation=propagation, uid=uid), options)
+                except NotFound:
+                    pass
+
+
+async def carry_out_decision(api: Api, decision: Decision, resource: Resource, obj: Obj, *, manager: str) -> Outcome:
+    """Actions first, then the status of `obj` where it differs; what the loop needs to know comes back."""
+    await carry_out(api, decision.actions, manager=manager)
+    if decision.status is not None and differs(obj.get("status") or {}, decision.status):
+        meta = meta_of(obj)
+        try:
+            await api.patch(resource, meta["name"], meta.get("namespace", ""), MergePatch({"status": decision.status}),
+                            WriteOptions(manager=manager), subresource="status")
+        except NotFound:
+            pass
+    return Outcome(decision.wake_at, decision.reasons)
+
+
+def differs(current: Obj, patch: Obj) -> bool:
+    """Whether merging `patch` into `current` (RFC 7386) would change it."""
+    for name, value in patch.items():
+        if value is None:
+            if name in current:
+                return True
+        elif isinstance(value, dict):
+            inner = current.get(name)
+            if not isinstance(inner, dict) or differs(inner, value):
+                return True
+        elif name not in current or current[name] != value:
+            return True
+    return False

@@ -1,0 +1,192 @@
+"""The one reconcile loop: names in, passes out.
+
+An event only says "look again" at a name. A pass re-reads everything, is idempotent, and does not retry inside: it raises,
+and the loop tries again after a growing delay. One name is in at most one pass at a time; a name that becomes dirty during
+its pass gets another. Besides events, every name is looked at again every `RESYNC`, and whenever a pass asked for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from fairway.kube.cache import Informers
+from fairway.kube.clock import Clock
+from fairway.kube.decision import Outcome, Reason
+from fairway.kube.errors import ApiError, Conflict
+from fairway.kube.objects import Key, Obj, controller_of, key_of
+from fairway.kube.resources import Resource
+
+RESYNC = timedelta(minutes=10)
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.05, 60.0
+"""Backoff doubles from the first to the longest: eleven failures in a row reach the minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Objects of `resource` that concern us; `keys` names the primary objects to look at again."""
+
+    resource: Resource
+    keys: Callable[[Obj], Iterable[Key]]
+
+
+def owner_keys(kind: str) -> Callable[[Obj], Iterable[Key]]:
+    """For `Watch`: the controller of the object, where it is of this kind."""
+
+    def keys(obj: Obj) -> Iterable[Key]:
+        ref = controller_of(obj)
+        if ref is not None and ref["kind"] == kind:
+            yield Key(key_of(obj).namespace, ref["name"])
+
+    return keys
+
+
+class Controller(Protocol):
+    """The hands of one room for one kind: gather, decide, carry out.
+
+    `workers` passes run side by side, each on a name of its own.
+    """
+
+    name: str
+    resource: Resource
+    workers: int
+
+    def watches(self) -> Sequence[Watch]:
+        """Other resources whose changes concern us; `resource` itself is always watched."""
+        ...
+
+    async def reconcile(self, key: Key, now: datetime) -> Outcome: ...
+
+
+class _Queue:
+    """Names to look at: each at most once in the queue, never in two passes at a time."""
+
+    def __init__(self) -> None:
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._dirty: set[Key] = set()
+        self._running: set[Key] = set()
+
+    def add(self, key: Key) -> None:
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._running:
+            self._ready.put_nowait(key)
+
+    async def take(self) -> Key:
+        key = await self._ready.get()
+        self._dirty.discard(key)
+        self._running.add(key)
+        return key
+
+    def done(self, key: Key) -> None:
+        self._running.discard(key)
+        if key in self._dirty:
+            self._ready.put_nowait(key)
+
+    @property
+    def idle(self) -> bool:
+        return not self._dirty and not self._running
+
+
+class ControllerLoop:
+    """Runs one controller until it is cancelled. `reasons` holds, per name, why the last pass did what it did."""
+
+    def __init__(self, controller: Controller, informers: Informers, clock: Clock) -> None:
+        self.controller = controller
+        self.reasons: dict[Key, tuple[Reason, ...]] = {}
+        self._informers = informers
+        self._clock = clock
+        self._queue = _Queue()
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._failures: dict[Key, int] = {}
+        self._log = logging.getLogger(f"fairway.{controller.name}")
+
+    async def run(self) -> None:
+        self._listen(self.controller.resource, lambda obj: (key_of(obj),))
+        for watch in self.controller.watches():
+            self._listen(watch.resource, watch.keys)
+        await self._informers.synced()
+        async with asyncio.TaskGroup() as tasks:
+            for n in range(max(self.controller.workers, 1)):
+                tasks.create_task(self._work(), name=f"{self.controller.name} worker {n}")
+            tasks.create_task(self._resync(), name=f"{self.controller.name} resync")
+
+    def look_again(self, key: Key) -> None:
+        """Ask for a pass on this name, as an event would."""
+        self._queue.add(key)
+
+    @property
+    def idle(self) -> bool:
+        return self._queue.idle
+
+    def _listen(self, resource: Resource, keys: Callable[[Obj], Iterable[Key]]) -> None:
+        def changed(old: Obj | None, new: Obj | None) -> None:
+            for obj in (old, new):
+                for key in keys(obj) if obj is not None else ():
+                    self._queue.add(key)
+
+        self._informers.of(resource).on_change(changed)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.take()
+            try:
+                await self._pass(key)
+            finally:
+                self._queue.done(key)
+
+    async def _pass(self, key: Key) -> None:
+        self._cancel_timer(key)
+        try:
+            outcome = await self.controller.reconcile(key, self._clock.now())
+        except Conflict as error:
+            self._log.debug("%s: %s", key, error)
+            self._retry(key)
+        except ApiError as error:
+            self._log.warning("%s: %s", key, error)
+            self.reasons[key] = (Reason(error.reason, error.message),)
+            self._retry(key)
+        except Exception as error:  # the one place that catches broadly: a defect in one pass must not stop the rest
+            self._log.exception("%s: pass failed", key)
+            self.reasons[key] = (Reason("InternalError", f"{type(error).__name__}: {error}"),)
+            self._retry(key)
+        else:
+            self._failures.pop(key, None)
+            if outcome.reasons != self.reasons.get(key, ()):
+                for reason in outcome.reasons:
+                    self._log.info("%s: %s", key, reason)
+            self._remember(key, outcome)
+
+    def _remember(self, key: Key, outcome: Outcome) -> None:
+        if outcome.reasons:
+            self.reasons[key] = outcome.reasons
+        else:
+            self.reasons.pop(key, None)
+        if outcome.wake_at is not None:
+            self._wake_in(key, max((outcome.wake_at - self._clock.now()).total_seconds(), 0.001))
+
+    def _retry(self, key: Key) -> None:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        self._wake_in(key, min(FIRST_DELAY_S * 2 ** (failures - 1), LONGEST_DELAY_S))
+
+    def _wake_in(self, key: Key, seconds: float) -> None:
+        self._cancel_timer(key)
+        loop = asyncio.get_running_loop()
+        self._timers[key] = loop.call_later(seconds, self._queue.add, key)
+
+    def _cancel_timer(self, key: Key) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+    async def _resync(self) -> None:
+        cache = self._informers.of(self.controller.resource)
+        while True:
+            await asyncio.sleep(RESYNC.total_seconds())
+            for obj in cache.list():
+                self._queue.add(key_of(obj))

@@ -1,0 +1,2 @@
+"""Triggers and sinks: tells people what happened, by console and webhook.
+"""

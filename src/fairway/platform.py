@@ -1,0 +1,1 @@
+"""The only composition root: which implementation stands behind each port."""

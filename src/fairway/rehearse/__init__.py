@@ -1,0 +1,2 @@
+"""Rollouts in virtual time under faults. Empty until its own issue; nothing imports it.
+"""

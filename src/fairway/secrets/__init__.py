@@ -1,0 +1,2 @@
+"""Masking: no secret reaches a log, an event or a page, in any of its derived forms.
+"""

@@ -1,0 +1,81 @@
+"""The state folder: where everything that Fairway writes lies. Small, because every command imports it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class StateDir:
+    """Paths below one folder. Nothing is created by naming it."""
+
+    root: Path
+
+    @staticmethod
+    def default() -> StateDir:
+        """`FAIRWAY_STATE`, else `$XDG_DATA_HOME/fairway`, else `~/.local/share/fairway`."""
+        if chosen := os.environ.get("FAIRWAY_STATE"):
+            return StateDir(Path(chosen).absolute())
+        data = os.environ.get("XDG_DATA_HOME")
+        return StateDir((Path(data) if data else Path.home() / ".local" / "share") / "fairway")
+
+    @property
+    def database(self) -> Path:
+        return self.root / "fairway.db"
+
+    @property
+    def daemon(self) -> Path:
+        """JSON: pid, started, api_url, web_url, ingress_port; present while a daemon runs."""
+        return self.root / "daemon.json"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Admin, readable by its owner alone."""
+        return self.root / "kubeconfig"
+
+    @property
+    def pki(self) -> Path:
+        return self.root / "pki"
+
+    @property
+    def token(self) -> Path:
+        """The admin's bearer token, also the password of git over HTTP."""
+        return self.root / "token"
+
+    @property
+    def git(self) -> Path:
+        """Bare repositories, `<name>.git`."""
+        return self.root / "git"
+
+    @property
+    def registry(self) -> Path:
+        """One OCI image layout per repository, in folders named like the repository."""
+        return self.root / "registry"
+
+    @property
+    def unpacked(self) -> Path:
+        """Root file systems of images, by manifest digest."""
+        return self.root / "images"
+
+    @property
+    def pods(self) -> Path:
+        return self.root / "pods"
+
+    @property
+    def envoy(self) -> Path:
+        return self.root / "envoy"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics"
+
+    @property
+    def ci(self) -> Path:
+        """Work trees, logs, artifacts and caches of pipeline runs."""
+        return self.root / "ci"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"

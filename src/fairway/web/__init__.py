@@ -1,0 +1,2 @@
+"""Faces over HTTP: smart git, the Prometheus query API, health.
+"""
