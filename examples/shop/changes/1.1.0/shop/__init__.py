@@ -1,0 +1,3 @@
+"""An order service."""
+
+__version__ = "1.1.0"
