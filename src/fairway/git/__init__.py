@@ -3,3 +3,26 @@
 Poll a ref, read a tree at a commit, commit a change without a work tree, push it, and retry a lost race. Knows nothing
 of Kubernetes objects.
 """
+
+from fairway.git.local import LocalRepository
+from fairway.git.port import (
+    Change,
+    Commit,
+    GitError,
+    GitPort,
+    LostRace,
+    Person,
+    ReadOnly,
+    Tree,
+    UnknownRepository,
+    UnknownRevision,
+    Unreachable,
+    commit_with_retry,
+)
+from fairway.git.remote import RemoteRepository
+from fairway.git.repositories import Repositories
+
+__all__ = [
+    "Change", "Commit", "GitError", "GitPort", "LocalRepository", "LostRace", "Person", "ReadOnly", "RemoteRepository",
+    "Repositories", "Tree", "UnknownRepository", "UnknownRevision", "Unreachable", "commit_with_retry",
+]

@@ -1,8 +1,8 @@
 """The `Api` port: every room speaks to Kubernetes objects through these nine verbs and nothing else.
 
-`EmbeddedApi` (in the process, over SQLite or memory) and `ClusterApi` (HTTP) stand behind it and pass one contract suite.
-Objects handed in are never changed; objects handed out may be changed by the caller, except those in watch events and
-caches, which are shared.
+`EmbeddedApi` (in the process, over SQLite or memory) and `ClusterApi` (HTTP) stand behind it and pass one contract
+suite. Objects handed in are never changed; objects handed out may be changed by the caller, except those in watch
+events and caches, which are shared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from fairway.kube.resources import Resource, ResourceMap
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 Propagation = Literal["Background", "Foreground", "Orphan"]
-Subresource = Literal["", "status", "scale"]
+Subresource = Literal["", "status", "scale", "finalize"]
+"""`finalize` is a Namespace's alone: the way to empty its `spec.finalizers`."""
 Validation = Literal["Ignore", "Warn", "Strict"]
 
 

@@ -1,7 +1,8 @@
 """What a controller knows without asking: one cache per resource, kept by list and watch, shared by all controllers.
 
-A write that goes out through `Informers.api` lands in the cache before the call returns, so that the next pass sees what the
-last one did. The order of versions decides between a write's answer and the watch: the newer resourceVersion stays.
+A write that goes out through `Informers.api` lands in the cache before the call returns, so that the next pass sees
+what the last one did. The order of versions decides between a write's answer and the watch: the newer resourceVersion
+stays.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ log = logging.getLogger("fairway.kube.cache")
 
 Handler = Callable[[Obj | None, Obj | None], None]
 """Called with (old, new): (None, new) when added, (old, None) when deleted."""
+
+Objects = list[Obj]
 
 _TOMBSTONES = 4096  # deletions remembered, so that a late answer to an earlier write does not bring the object back
 _RELIST_DELAY_S = 1.0
@@ -55,7 +58,7 @@ class Cache:
             and (selector is EVERYTHING or selector.matches(labels_of(obj)))
         ]
 
-    def owned_by(self, uid: str) -> list[Obj]:
+    def owned_by(self, uid: str) -> Objects:
         """Objects with an owner reference to `uid`, in the order of their keys."""
         return [self._objects[key] for key in sorted(self._by_owner.get(uid, ()))]
 

@@ -1,11 +1,11 @@
 """Time is given: no room reads a clock of its own.
 
-`Clock` reads the running event loop, so that a virtual-time loop moves every room at once. `asyncio.sleep` and loop timers
-are the only way to wait. Under `run_virtual` the loop never waits: when nothing is ready it jumps to the next timer, so
-twenty minutes of canary take milliseconds and every run from one seed is the same run.
+`Clock` reads the running event loop, so that a virtual-time loop moves every room at once. `asyncio.sleep` and loop
+timers are the only way to wait. Under `run_virtual` the loop never waits: when nothing is ready it jumps to the next
+timer, so twenty minutes of canary take milliseconds and every run from one seed is the same run.
 
-The jump is safe because nothing in a virtual world waits for the outside: stores keep to memory, pods are simulated. A real
-file descriptor or thread would be overtaken by the jump, so `VirtualLoop` refuses both.
+The jump is safe because nothing in a virtual world waits for the outside: stores keep to memory, pods are simulated. A
+real file descriptor or thread would be overtaken by the jump, so `VirtualLoop` refuses both.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumps.seconds
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         raise RuntimeError("threads do not live in virtual time; call the function directly")
 
 
@@ -103,7 +103,7 @@ def run_virtual(main: Callable[[Clock], Coroutine[Any, Any, T]], *, limit: timed
 
 async def sleep_until(clock: Clock, moment: datetime) -> None:
     """Return at once where `moment` has passed. A wall clock may be set back, so the wait is checked again."""
-    while (left := (moment - clock.now()).total_seconds()) > 0:
+    while (left := (moment - clock.now()).total_seconds()) > 0:  # noqa: ASYNC110 (time itself is awaited)
         await asyncio.sleep(min(left, 3600.0))
 
 

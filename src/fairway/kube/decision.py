@@ -1,11 +1,12 @@
 """Decide, then act: what a decision is, what it may ask for, and how that is carried out.
 
-A stage is one synchronous function from what was seen, and the time, to a `Decision`. Its actions leave no choice to the
-hands: they are carried out in order, and the first refusal ends the pass (the next pass decides anew).
+A stage is one synchronous function from what was seen, and the time, to a `Decision`. Its actions leave no choice to
+the hands: they are carried out in order, and the first refusal ends the pass (the next pass decides anew).
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -96,25 +97,19 @@ async def carry_out(api: Api, actions: Iterable[Action], *, manager: str) -> Non
     for action in actions:
         match action:
             case Create(obj):
-                try:
+                with contextlib.suppress(AlreadyExists):
                     await api.create(obj, options)
-                except AlreadyExists:
-                    pass
             case Apply(obj, as_manager):
                 resource = api.resources.of(obj)
                 meta = meta_of(obj)
                 await api.patch(resource, meta["name"], meta.get("namespace", ""), ApplyPatch(obj, force=True),
                                 WriteOptions(manager=as_manager))
             case Change(resource, namespace, name, patch, subresource):
-                try:
+                with contextlib.suppress(NotFound):
                     await api.patch(resource, name, namespace, patch, options, subresource=subresource)
-                except NotFound:
-                    pass
             case Delete(resource, namespace, name, uid, propagation):
-                try:
-                    await api.delete(resource, name, namespace, DeleteOptions(propagation=propagation, uid=uid), options)
-                except NotFound:
-                    pass
+                with contextlib.suppress(NotFound):
+                    await api.delete(resource, name, namespace, DeleteOptions(propagation, uid=uid), options)
 
 
 async def carry_out_decision(api: Api, decision: Decision, resource: Resource, obj: Obj, *, manager: str) -> Outcome:
@@ -122,11 +117,9 @@ async def carry_out_decision(api: Api, decision: Decision, resource: Resource, o
     await carry_out(api, decision.actions, manager=manager)
     if decision.status is not None and differs(obj.get("status") or {}, decision.status):
         meta = meta_of(obj)
-        try:
+        with contextlib.suppress(NotFound):
             await api.patch(resource, meta["name"], meta.get("namespace", ""), MergePatch({"status": decision.status}),
                             WriteOptions(manager=manager), subresource="status")
-        except NotFound:
-            pass
     return Outcome(decision.wake_at, decision.reasons)
 
 

@@ -1,7 +1,7 @@
 """What the API refuses, and who has to act next.
 
-Every error carries the fields of a Kubernetes `Status`, so that the HTTP server writes them out and the HTTP client reads
-them back unchanged.
+Every error carries the fields of a Kubernetes `Status`, so that the HTTP server writes them out and the HTTP client
+reads them back unchanged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ class ApiError(Exception):
     code = 500
     reason = "InternalError"
 
-    def __init__(self, message: str, *, details: Mapping[str, Any] | None = None, code: int = 0, reason: str = "") -> None:
+    def __init__(self, message: str, *, details: Mapping[str, Any] | None = None, code: int = 0,
+                 reason: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.details = dict(details or {})
@@ -116,7 +117,7 @@ class Unavailable(ApiError):
 _BY_REASON: dict[str, type[ApiError]] = {
     kind.reason: kind
     for kind in (
-        BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, NotAcceptable, AlreadyExists, Conflict, Expired,
-        UnsupportedMediaType, Invalid, TooManyRequests, Timeout, Unavailable,
+        BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, NotAcceptable, AlreadyExists, Conflict,
+        Expired, UnsupportedMediaType, Invalid, TooManyRequests, Timeout, Unavailable,
     )
 }

@@ -1,8 +1,9 @@
 """The one reconcile loop: names in, passes out.
 
-An event only says "look again" at a name. A pass re-reads everything, is idempotent, and does not retry inside: it raises,
-and the loop tries again after a growing delay. One name is in at most one pass at a time; a name that becomes dirty during
-its pass gets another. Besides events, every name is looked at again every `RESYNC`, and whenever a pass asked for it.
+An event only says "look again" at a name. A pass re-reads everything, is idempotent, and does not retry inside: it
+raises, and the loop tries again after a growing delay. One name is in at most one pass at a time; a name that becomes
+dirty during its pass gets another. Besides events, every name is looked at again every `RESYNC`, and whenever a pass
+asked for it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which resources exist: names, scopes and short names, as discovery shows them.
 
-Built-in rows are facts of Kubernetes 1.35; rows of custom kinds come from their CRDs at run time. The constants at the end
-are for rooms that know which kind they mean.
+Built-in rows are facts of Kubernetes 1.35; rows of custom kinds come from their CRDs at run time. The constants at the
+end are for rooms that know which kind they mean.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ APPLICATIONS = _row("argoproj.io", "v1alpha1", "Application", "applications", "a
 APP_PROJECTS = _row("argoproj.io", "v1alpha1", "AppProject", "appprojects", "appproj appprojs")
 ROLLOUTS = _row("argoproj.io", "v1alpha1", "Rollout", "rollouts", "ro", subs="status scale")
 ANALYSIS_TEMPLATES = _row("argoproj.io", "v1alpha1", "AnalysisTemplate", "analysistemplates", "at")
-CLUSTER_ANALYSIS_TEMPLATES = _row("argoproj.io", "v1alpha1", "ClusterAnalysisTemplate", "clusteranalysistemplates", "cat",
-                                  namespaced=False)
+CLUSTER_ANALYSIS_TEMPLATES = _row("argoproj.io", "v1alpha1", "ClusterAnalysisTemplate", "clusteranalysistemplates",
+                                  "cat", namespaced=False)
 ANALYSIS_RUNS = _row("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns", "ar")
 SERVICE_MONITORS = _row("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors", "smon")
 REPOSITORIES = _row("fairway.dev", "v1alpha1", "Repository", "repositories", "repo", subs="status")

@@ -1,6 +1,7 @@
 """Label and field selectors: parsed once, then asked of many objects.
 
-Both syntaxes are kubectl's; `matches` answers for label maps. Source: apimachinery `labels.Parse`, `metav1.LabelSelector`.
+Both syntaxes are kubectl's; `matches` answers for label maps. Source: apimachinery `labels.Parse` and
+`metav1.LabelSelector`.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def parse_labels(text: str) -> Selector:
 
 
 def from_label_selector(selector: Mapping[str, Any] | None) -> Selector:
-    """A `metav1.LabelSelector` (matchLabels, matchExpressions). None selects nothing, {} everything: see `is_nothing`."""
+    """A `metav1.LabelSelector` (matchLabels, matchExpressions). None selects nothing, {} everything."""
     if selector is None:
         return Selector((Requirement("", "Exists"),))
     found = [Requirement(k, "In", (v,)) for k, v in sorted((selector.get("matchLabels") or {}).items())]

@@ -1,0 +1,118 @@
+"""The daemon process: one platform over one state folder, until it is told to stop.
+
+`python -m fairway.daemon --state DIR`. SIGTERM ends the control plane and leaves pods and traffic running, for the next
+daemon to adopt; with `shutdown.json` {"workloads": true} in the state folder, pods and Envoy are stopped too (`fairway down`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fairway.platform import Platform, PortTaken, Settings
+from fairway.state import StateDir
+
+_LOG_BYTES, _LOG_FILES = 8 << 20, 3  # 32 MB of log at the most
+
+
+def main() -> int:
+    options = _arguments()
+    state = StateDir(Path(options.state).absolute())
+    state.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = _only_daemon(state)
+    if lock is None:
+        print(f"another daemon already runs over {state.root}; stop it with: fairway --state {state.root} down",
+              file=sys.stderr)
+        return 1
+    _log_to(state, also_stderr=options.foreground)
+    settings = Settings(
+        state=state,
+        api_port=options.api_port,
+        web_port=options.web_port,
+        ingress_port=options.ingress_port,
+        fast_storage=options.fast_storage,
+    )
+    try:
+        asyncio.run(_serve(settings))
+    except PortTaken as taken:
+        print(taken, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m fairway.daemon", description=__doc__)
+    parser.add_argument("--state", required=True, help="state folder")
+    for port in ("api", "web", "ingress"):
+        parser.add_argument(f"--{port}-port", type=int, default=0, help="0: the one used last time, else a free one")
+    parser.add_argument("--fast-storage", action="store_true", help="survives a crash of Fairway, not of the machine")
+    parser.add_argument("--foreground", action="store_true", help="log to stderr as well")
+    return parser.parse_args()
+
+
+def _only_daemon(state: StateDir) -> int | None:
+    """A lock held for the life of the process, or None where another process holds it."""
+    handle = os.open(state.root / "daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _log_to(state: StateDir, *, also_stderr: bool) -> None:
+    state.logs.mkdir(exist_ok=True)
+    handlers: list[logging.Handler] = [
+        logging.handlers.RotatingFileHandler(state.logs / "daemon.log", maxBytes=_LOG_BYTES, backupCount=_LOG_FILES)
+    ]
+    if also_stderr:
+        handlers.append(logging.StreamHandler())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", handlers=handlers)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+
+
+async def _serve(settings: Settings) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopped.set)
+    marker = settings.state.root / "shutdown.json"
+    marker.unlink(missing_ok=True)
+    platform = await Platform.start(settings)
+    announced = settings.state.daemon
+    try:
+        _announce(announced, platform)
+        await platform.run_until(stopped)
+    finally:
+        announced.unlink(missing_ok=True)
+        await platform.stop(workloads=_asked_to_stop_workloads(marker))
+
+
+def _announce(path: Path, platform: Platform) -> None:
+    facts = {"pid": os.getpid(), "started": datetime.now(UTC).isoformat(), **platform.addresses()}
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(facts, indent=1))
+    temporary.replace(path)
+
+
+def _asked_to_stop_workloads(marker: Path) -> bool:
+    try:
+        return bool(json.loads(marker.read_text())["workloads"])
+    except (OSError, ValueError, KeyError):
+        return False
+    finally:
+        marker.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

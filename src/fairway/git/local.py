@@ -1,0 +1,198 @@
+"""A bare repository on this disk, over pygit2. Commits are made of tree objects: no work tree, no index file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, cast
+
+import pygit2
+
+from fairway.git.port import Change, Commit, LostRace, Person, UnknownRevision
+
+_FILE, _FOLDER = pygit2.enums.FileMode.BLOB, pygit2.enums.FileMode.TREE
+_Nested = dict[str, Any]  # a name to bytes (write), None (delete) or another _Nested
+
+
+class GitTree(Mapping[str, bytes]):
+    """The files of a commit below a folder. Only what is asked for is read."""
+
+    def __init__(self, repo: pygit2.Repository, tree: pygit2.Tree | None) -> None:
+        self._repo = repo
+        self._tree = tree
+
+    def _entry(self, path: str) -> pygit2.Object | None:
+        if path in ("", "."):
+            return self._tree
+        try:
+            return self._tree[path] if self._tree is not None else None
+        except KeyError:
+            return None
+
+    def __getitem__(self, path: str) -> bytes:
+        entry = self._entry(path)
+        if not isinstance(entry, pygit2.Blob):
+            raise KeyError(path)
+        return bytes(entry.data)
+
+    def read(self, path: str) -> bytes:
+        """Like `tree[path]`, with FileNotFoundError as a folder on disk would raise it."""
+        try:
+            return self[path]
+        except KeyError:
+            raise FileNotFoundError(path) from None
+
+    def is_file(self, path: str) -> bool:
+        return isinstance(self._entry(path), pygit2.Blob)
+
+    def is_dir(self, path: str) -> bool:
+        return isinstance(self._entry(path), pygit2.Tree)
+
+    def names(self, folder: str = "") -> Sequence[str]:
+        entry = self._entry(folder)
+        return sorted(cast(str, e.name) for e in entry) if isinstance(entry, pygit2.Tree) else []
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and self.is_file(path)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._walk(self._tree, "") if self._tree is not None else ()
+
+    def _walk(self, tree: pygit2.Tree, prefix: str) -> Iterator[str]:
+        for entry in tree:
+            if isinstance(entry, pygit2.Tree):
+                yield from self._walk(entry, f"{prefix}{entry.name}/")
+            elif isinstance(entry, pygit2.Blob):
+                yield f"{prefix}{entry.name}"
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class LocalRepository:
+    """The git port over one bare repository. `on_change` is told after every commit made through it."""
+
+    remote = False
+
+    def __init__(self, path: Path, *, url: str = "", on_change: Callable[[], None] | None = None) -> None:
+        self.path = path
+        self.url = url or path.as_uri()
+        self._repo = pygit2.Repository(str(path))
+        self._on_change = on_change
+
+    def refs(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name in self._repo.references:
+            if name.startswith(("refs/heads/", "refs/tags/")):
+                found[name] = str(self._repo.references[name].peel(pygit2.Commit).id)
+        return found
+
+    @property
+    def default_branch(self) -> str:
+        target = self._repo.references["HEAD"].target
+        return str(target).removeprefix("refs/heads/")
+
+    def resolve(self, revision: str) -> str:
+        for name in (f"refs/heads/{revision}", f"refs/tags/{revision}", revision):
+            try:
+                return str(self._repo.revparse_single(name).peel(pygit2.Commit).id)
+            except (KeyError, ValueError, pygit2.GitError, pygit2.InvalidSpecError):
+                continue
+        raise UnknownRevision(f"{self.url}: no branch, tag or commit {revision!r}; push it, or correct the revision")
+
+    def _root(self, sha: str) -> pygit2.Tree | None:
+        if not sha:
+            return None
+        commit = self._repo.get(sha)
+        if commit is None:
+            raise UnknownRevision(f"{self.url}: no commit {sha!r}")
+        return commit.peel(pygit2.Tree)
+
+    def read_tree(self, sha: str, path: str = "") -> GitTree:
+        root = self._root(sha)
+        if root is None or path.strip("/") in ("", "."):
+            return GitTree(self._repo, root)
+        below = GitTree(self._repo, root)._entry(path.strip("/"))
+        return GitTree(self._repo, below if isinstance(below, pygit2.Tree) else None)
+
+    def changed_paths(self, before: str, after: str) -> frozenset[str]:
+        old, new = self._root(before), self._root(after)
+        if new is None:
+            raise UnknownRevision(f"{self.url}: no commit {after!r}")
+        diff = old.diff_to_tree(new) if old is not None else new.diff_to_tree(swap=True)
+        return frozenset(path for d in diff.deltas for path in (d.old_file.path, d.new_file.path) if path)
+
+    def log(self, revision: str, *, limit: int = 50, path: str = "") -> list[Commit]:
+        found: list[Commit] = []
+        commit: pygit2.Commit | None = self._repo[self.resolve(revision)].peel(pygit2.Commit)
+        while commit is not None and len(found) < limit:
+            parent = commit.parents[0] if commit.parents else None
+            if not path or self._at(commit, path) != (self._at(parent, path) if parent else None):
+                found.append(_commit(commit))
+            commit = parent
+        return found
+
+    def _at(self, commit: pygit2.Commit, path: str) -> str | None:
+        entry = GitTree(self._repo, commit.tree)._entry(path.strip("/"))
+        return str(entry.id) if entry is not None else None
+
+    def commit(self, branch: str, change: Change, *, expected_head: str) -> str:
+        sha = self.write_commit(change, expected_head)
+        name = f"refs/heads/{branch}"
+        try:
+            if expected_head:
+                reference = self._repo.references[name]
+                if str(reference.target) != expected_head:
+                    raise LostRace(f"{self.url}: {branch!r} is at {reference.target}, not at {expected_head}")
+                reference.set_target(sha, f"commit (fairway): {change.message.partition(chr(10))[0]}")
+            else:
+                self._repo.references.create(name, sha)
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise LostRace(f"{self.url}: {branch!r} moved while the commit was made: {error}") from error
+        if self._on_change is not None:
+            self._on_change()
+        return sha
+
+    def write_commit(self, change: Change, parent: str) -> str:
+        """The commit object alone; no branch points to it yet."""
+        root = self._write(self._root(parent), _nest(change.files))
+        tree = root if root is not None else self._repo.TreeBuilder().write()
+        who = pygit2.Signature(change.author.name, change.author.email, int(change.when.timestamp()), 0, "utf-8")
+        return str(self._repo.create_commit(None, who, who, change.message, tree, [parent] if parent else []))
+
+    def _write(self, tree: pygit2.Tree | None, changes: _Nested) -> pygit2.Oid | None:
+        """A tree with `changes` in it; None where nothing is left. Costs the depth of the paths, not the size."""
+        builder = self._repo.TreeBuilder(tree) if tree is not None else self._repo.TreeBuilder()
+        for name, value in changes.items():
+            old = tree[name] if tree is not None and name in tree else None
+            if isinstance(value, dict):
+                below = self._write(old if isinstance(old, pygit2.Tree) else None, value)
+                if below is not None:
+                    builder.insert(name, below, _FOLDER)
+                elif old is not None:
+                    builder.remove(name)
+            elif value is not None:
+                mode = old.filemode if isinstance(old, pygit2.Blob) else _FILE
+                builder.insert(name, self._repo.create_blob(value), mode)
+            elif old is not None:
+                builder.remove(name)
+        return builder.write() if len(builder) else None
+
+
+def _nest(files: Mapping[str, bytes | None]) -> _Nested:
+    nested: _Nested = {}
+    for path, data in files.items():
+        *folders, name = path.strip("/").split("/")
+        at = nested
+        for folder in folders:
+            at = at.setdefault(folder, {})
+        at[name] = data
+    return nested
+
+
+def _commit(commit: pygit2.Commit) -> Commit:
+    zone = timezone(timedelta(minutes=commit.committer.offset))
+    moment = datetime.fromtimestamp(commit.committer.time, zone).astimezone(UTC)
+    author = Person(commit.author.name, commit.author.email)
+    return Commit(str(commit.id), tuple(str(p) for p in commit.parent_ids), commit.message, author, moment)
