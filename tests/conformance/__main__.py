@@ -1,7 +1,8 @@
 """Run the conformance suites that have data and print one line a suite.
 
-Each area is a module of this package with `suites(root) -> {name: run}`; `run()` yields a `CaseResult` per case. Data is found
-through FAIRWAY_CONFORMANCE (default `../shared/conformance`). The whole answer goes to `build/conformance.json`.
+Each area is a module of this package with `suites(root) -> {name: run}`; `run()` yields a `CaseResult` per case. Data
+is found through FAIRWAY_CONFORMANCE (default `../shared/conformance`). The whole answer goes to
+`build/conformance.json`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def run(suite: Suite) -> dict[str, object]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make conformance", description=__doc__)
     parser.add_argument("--suite", default="", help="one suite (metrics/promql) or one area (gitops)")
-    parser.add_argument("--show", type=int, default=0, metavar="N", help="print the reasons of up to N failures a suite")
+    parser.add_argument("--show", type=int, default=0, metavar="N", help="print up to N failures a suite")
     options = parser.parse_args()
     root = Path(os.environ.get("FAIRWAY_CONFORMANCE", "../shared/conformance")).absolute()
     if not root.is_dir():

@@ -1,0 +1,267 @@
+"""The platform as a command sees it: raw objects of its API and answers of its web port, over the standard library.
+
+    client = Client.of(state)                      # NoPlatform where none runs
+    rollout = client.get(ROLLOUTS, "shop", "shop")
+    client.patch(ROLLOUTS, "shop", "shop", {"spec": {"paused": True}})
+    for kind, obj in client.watch(ROLLOUTS, "shop", fields="metadata.name=shop"): ...
+    answer = client.web("/api/v1/query", {"query": "up"})
+
+Errors of the API are `fairway.kube.errors.ApiError`s; the group prints them in one line. A client is for one thread;
+each stream has a connection of its own.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from fairway.cli.errors import CommandError, NoPlatform
+from fairway.kube.errors import ApiError, NotFound
+from fairway.kube.objects import Obj
+from fairway.kube.resources import Resource
+from fairway.state import StateDir
+
+MERGE, JSON_PATCH, STRATEGIC, APPLY = (
+    "application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+)  # fmt: skip
+_TIMEOUT_S = 30.0  # for one answer; streams have none
+Query = Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """What a running daemon says about itself in `daemon.json`."""
+
+    pid: int
+    api_url: str
+    web_url: str
+    ingress_port: int
+
+    @staticmethod
+    def read(state: StateDir) -> Addresses | None:
+        """None where no daemon runs. A file that a killed daemon left behind counts as none."""
+        try:
+            facts = json.loads(state.daemon.read_text())
+            found = Addresses(int(facts["pid"]), facts["api_url"], facts["web_url"], int(facts["ingress_port"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return found if is_alive(found.pid) else None
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 (no pathlib needed for one read)
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
+
+
+class Client:
+    def __init__(self, addresses: Addresses, *, token: str, ca_file: str) -> None:
+        self.addresses = addresses
+        self._token = token
+        self._ca_file = ca_file
+        self._tls: ssl.SSLContext | None = None
+        self._kept: dict[str, http.client.HTTPConnection] = {}
+
+    @staticmethod
+    def of(state: StateDir) -> Client:
+        """The client of the platform over `state`; `NoPlatform` where none runs."""
+        addresses = Addresses.read(state)
+        if addresses is None:
+            raise NoPlatform(f"no platform is running in {state.root}", mend="start it with: fairway up")
+        try:
+            token = state.token.read_text().strip()
+        except OSError as error:
+            raise CommandError(f"cannot read the platform's token {state.token}: {error.strerror}",
+                               mend="run the command as the user who started the platform") from error
+        return Client(addresses, token=token, ca_file=str(state.pki / "ca.crt"))
+
+    # --- objects ------------------------------------------------------------------------------------------------------
+
+    def get(self, resource: Resource, name: str, namespace: str = "", *, subresource: str = "") -> Obj:
+        return self._object("GET", path_of(resource, namespace, name, subresource))
+
+    def find(self, resource: Resource, name: str, namespace: str = "") -> Obj | None:
+        """`get`, or None where there is no such object."""
+        try:
+            return self.get(resource, name, namespace)
+        except NotFound:
+            return None
+
+    def list(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Obj]:
+        """All namespaces where `namespace` is ""; each item has its apiVersion and kind."""
+        query = {k: v for k, v in (("labelSelector", labels), ("fieldSelector", fields)) if v}
+        body = self._object("GET", path_of(resource, namespace), query)
+        return [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in body["items"]]
+
+    def watch(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "",
+              resource_version: str = "", timeout_s: int = 0) -> Iterator[tuple[str, Obj]]:
+        """(event type, object) pairs; present objects come first as ADDED unless a version is given.
+
+        Ends when the server ends the stream (`timeout_s`, or its own limit). An ERROR event is raised as an ApiError.
+        """
+        asked: dict[str, str | int] = {"labelSelector": labels, "fieldSelector": fields,
+                                       "resourceVersion": resource_version, "timeoutSeconds": timeout_s}
+        query = {"watch": "true", **{key: value for key, value in asked.items() if value}}
+        for line in self.stream(path_of(resource, namespace), query):
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                raise ApiError.from_status(event["object"])
+            yield event["type"], event["object"]
+
+    def create(self, resource: Resource, obj: Obj, *, manager: str = "fairway-cli") -> Obj:
+        namespace = obj["metadata"].get("namespace", "")
+        return self._object("POST", path_of(resource, namespace), {"fieldManager": manager}, obj)
+
+    def replace(self, resource: Resource, obj: Obj, *, subresource: str = "", manager: str = "fairway-cli") -> Obj:
+        meta = obj["metadata"]
+        path = path_of(resource, meta.get("namespace", ""), meta["name"], subresource)
+        return self._object("PUT", path, {"fieldManager": manager}, obj)
+
+    def patch(self, resource: Resource, name: str, namespace: str, body: Any, *, kind: str = MERGE,
+              subresource: str = "", manager: str = "fairway-cli") -> Obj:
+        """`kind` is one of the content types at the top of this module; a merge patch where nothing is said."""
+        path = path_of(resource, namespace, name, subresource)
+        return self._object("PATCH", path, {"fieldManager": manager}, body, content_type=kind)
+
+    def apply(self, resource: Resource, obj: Obj, *, manager: str = "fairway-cli", force: bool = True) -> Obj:
+        """Server-side apply: creates the object where it is absent."""
+        meta = obj["metadata"]
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
+        return self._object("PATCH", path_of(resource, meta.get("namespace", ""), meta["name"]), query, obj,
+                            content_type=APPLY)
+
+    def delete(self, resource: Resource, name: str, namespace: str = "", *, propagation: str = "Background") -> Obj:
+        return self._object("DELETE", path_of(resource, namespace, name), {},
+                            {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation})
+
+    # --- raw ----------------------------------------------------------------------------------------------------------
+
+    def raw(self, method: str, path: str, query: Query | None = None, body: Any = None) -> Any:
+        """Any path of the API; the decoded JSON, or the text where the answer is none."""
+        return _decoded(*self._ask(self.addresses.api_url, method, path, query, body))
+
+    def stream(self, path: str, query: Query | None = None) -> Iterator[bytes]:
+        """Lines of a streamed answer of the API (watches, followed logs), without their line ends."""
+        return self._lines(self.addresses.api_url, path, query)
+
+    def web(self, path: str, query: Query | None = None, *, method: str = "GET", body: Any = None) -> Any:
+        """An answer of the web port (PromQL, health, run logs): decoded JSON, or text."""
+        return _decoded(*self._ask(self.addresses.web_url, method, path, query, body))
+
+    def web_stream(self, path: str, query: Query | None = None) -> Iterator[bytes]:
+        return self._lines(self.addresses.web_url, path, query)
+
+    def close(self) -> None:
+        for connection in self._kept.values():
+            connection.close()
+        self._kept.clear()
+
+    # --- HTTP ---------------------------------------------------------------------------------------------------------
+
+    def _object(self, method: str, path: str, query: Query | None = None, body: Any = None, *,
+                content_type: str = "application/json") -> Obj:
+        found = _decoded(*self._ask(self.addresses.api_url, method, path, query, body, content_type))
+        if not isinstance(found, dict):
+            raise CommandError(f"the API answered {method} {path} with something that is not an object: {found!r}")
+        return found
+
+    def _ask(self, base: str, method: str, path: str, query: Query | None, body: Any,
+             content_type: str = "application/json") -> tuple[int, str, bytes]:
+        connection = self._kept.get(base) or self._kept.setdefault(base, self._connection(base, _TIMEOUT_S))
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            answer = self._send(connection, method, _target(base, path, query), data, content_type)
+            return answer.status, answer.headers.get_content_type(), answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._kept.pop(base).close()
+            raise _unreachable(base, error) from error
+
+    def _lines(self, base: str, path: str, query: Query | None) -> Iterator[bytes]:
+        connection = self._connection(base, None)
+        try:
+            answer = self._send(connection, "GET", _target(base, path, query), None, "application/json")
+            if answer.status >= 400:
+                _decoded(answer.status, answer.headers.get_content_type(), answer.read())
+            while line := answer.readline():
+                yield line.rstrip(b"\n")
+        except (OSError, http.client.HTTPException) as error:
+            raise _unreachable(base, error) from error
+        finally:
+            connection.close()
+
+    def _send(self, connection: http.client.HTTPConnection, method: str, target: str, data: bytes | None,
+              content_type: str) -> http.client.HTTPResponse:
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", "User-Agent": "fairway"}
+        if data is not None:
+            headers["Content-Type"] = content_type
+        try:
+            connection.request(method, target, body=data, headers=headers)
+            return connection.getresponse()
+        except http.client.RemoteDisconnected:
+            # A kept connection that the server closed meanwhile: nothing was processed, ask once more on a new one.
+            connection.close()
+            connection.request(method, target, body=data, headers=headers)
+            return connection.getresponse()
+
+    def _connection(self, base: str, timeout: float | None) -> http.client.HTTPConnection:
+        url = urlsplit(base)
+        if url.hostname is None:
+            raise CommandError(f"the platform announces an address that is none: {base!r}")
+        if url.scheme != "https":
+            return http.client.HTTPConnection(url.hostname, url.port, timeout=timeout)
+        if self._tls is None:
+            self._tls = ssl.create_default_context(cafile=self._ca_file)
+        return http.client.HTTPSConnection(url.hostname, url.port, timeout=timeout, context=self._tls)
+
+
+def path_of(resource: Resource, namespace: str = "", name: str = "", subresource: str = "") -> str:
+    """Where the API serves this: `/apis/apps/v1/namespaces/shop/deployments/web/scale`."""
+    parts = ["apis", resource.group, resource.version] if resource.group else ["api", resource.version]
+    if namespace and resource.namespaced:
+        parts += ["namespaces", namespace]
+    parts += [resource.plural, *(part for part in (name, subresource) if part)]
+    return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _target(base: str, path: str, query: Query | None) -> str:
+    prefix = urlsplit(base).path.rstrip("/")
+    return f"{prefix}{path}" + (f"?{urlencode(query)}" if query else "")
+
+
+def _decoded(status: int, content_type: str, body: bytes) -> Any:
+    found: Any = body.decode(errors="replace")
+    if content_type == "application/json" and body:
+        found = json.loads(body)
+    if status < 400:
+        return found
+    if isinstance(found, dict) and found.get("kind") == "Status":
+        raise ApiError.from_status(found)
+    said = found.get("error") if isinstance(found, dict) else found
+    message = str(said or found).strip() or http.client.responses.get(status, "")
+    raise ApiError.from_status({"message": message, "code": status, "reason": "NotFound" if status == 404 else ""})
+
+
+def _unreachable(base: str, error: Exception) -> CommandError:
+    if isinstance(error, TimeoutError):
+        return CommandError(f"the platform at {base} did not answer in time", mend="see its log: logs/daemon.log")
+    return NoPlatform(f"the platform at {base} cannot be reached: {error}",
+                      mend="see: fairway status; start it again with: fairway up")

@@ -1,0 +1,155 @@
+"""The platform's daemon seen from outside: start it and wait until it is ready, stop it and see what is left.
+
+The daemon runs in a session of its own, so that it outlives the terminal. What it says before it is ready lands in
+`logs/daemon.out`: that is what a failed start is explained by.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairway.cli.client import Addresses, Client, is_alive
+from fairway.cli.errors import CommandError, NoPlatform
+from fairway.state import StateDir
+
+START_LIMIT_S = 60.0  # a start takes about a second; a first one on a slow disk a few
+STOP_LIMIT_S = 90.0  # two grace periods of 30 s (containers, then init containers of the same pod), and some work
+_LOOK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A process of the platform that still runs."""
+
+    pid: int
+    command: str
+
+
+def daemon_command(state: StateDir, *, api_port: int = 0, web_port: int = 0, ingress_port: int = 0,
+                   foreground: bool = False) -> list[str]:
+    """`-P`: the folder it is started in must not lend it modules."""
+    argv = [sys.executable, "-P", "-m", "fairway.daemon", "--state", str(state.root)]
+    for name, port in (("api", api_port), ("web", web_port), ("ingress", ingress_port)):
+        argv += [f"--{name}-port", str(port)]
+    return [*argv, "--foreground"] if foreground else argv
+
+
+def start_platform(state: StateDir, *, api_port: int = 0, web_port: int = 0, ingress_port: int = 0,
+                   tick: Callable[[float], None] | None = None) -> Addresses:
+    """Start the daemon and wait until its API answers; the running one where there is one.
+
+    `tick` is called with the seconds passed, for progress. `CommandError` says what the daemon said.
+    """
+    running = Addresses.read(state)
+    if running is not None:
+        return running
+    state.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    state.logs.mkdir(exist_ok=True)
+    said = state.logs / "daemon.out"
+    argv = daemon_command(state, api_port=api_port, web_port=web_port, ingress_port=ingress_port)
+    with said.open("wb") as output:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=state.root,
+                                   start_new_session=True)
+    start = time.monotonic()
+    while (passed := time.monotonic() - start) < START_LIMIT_S:
+        addresses = Addresses.read(state)
+        if addresses is not None and addresses.pid == process.pid and _ready(state):
+            return addresses
+        if process.poll() is not None:
+            raise _failed(said, state)
+        if tick is not None:
+            tick(passed)
+        time.sleep(_LOOK_EVERY_S)
+    process.terminate()
+    raise CommandError(f"the platform was not ready after {START_LIMIT_S:.0f} s and was stopped again",
+                       mend=f"see what it was doing: {state.logs / 'daemon.log'}")
+
+
+def _ready(state: StateDir) -> bool:
+    try:
+        client = Client.of(state)
+        answer = client.raw("GET", "/readyz")
+        client.close()
+    except CommandError:
+        return False
+    return str(answer).strip() == "ok"
+
+
+def _failed(said: Path, state: StateDir) -> CommandError:
+    """The daemon's last words; a traceback is cut to its last line, for the whole stands in the log."""
+    lines = [line for line in said.read_text(errors="replace").splitlines() if line.strip()]
+    if not lines:
+        return CommandError("the platform ended before it was ready", mend=f"see {state.logs / 'daemon.log'}")
+    traceback = any(line.startswith("Traceback") for line in lines)
+    words, mend = (lines[-1], f"the whole of it: {said}") if traceback else (lines[0], "\n  ".join(lines[1:]))
+    words, _, advice = words.partition("; ") if not mend else (words, "", "")
+    return CommandError(words.strip(), mend=mend or advice)
+
+
+def stop_platform(state: StateDir, *, tick: Callable[[float], None] | None = None) -> list[Leftover]:
+    """Stop the daemon, its pods and its data plane; what of it still runs afterwards, normally nothing.
+
+    `NoPlatform` where none runs.
+    """
+    addresses = Addresses.read(state)
+    if addresses is None:
+        raise NoPlatform(f"no platform is running in {state.root}", mend=_orphans_mend(state))
+    marker = state.root / "shutdown.json"
+    marker.write_text(json.dumps({"workloads": True}))
+    os.kill(addresses.pid, signal.SIGTERM)
+    start = time.monotonic()
+    while is_alive(addresses.pid) and (passed := time.monotonic() - start) < STOP_LIMIT_S:
+        if tick is not None:
+            tick(passed)
+        time.sleep(_LOOK_EVERY_S)
+    if not is_alive(addresses.pid):
+        marker.unlink(missing_ok=True)
+    return leftovers(state)
+
+
+def _orphans_mend(state: StateDir) -> str:
+    left = leftovers(state)
+    if not left:
+        return "nothing is left to stop"
+    pids = ", ".join(str(process.pid) for process in left)
+    return (f"{len(left)} processes of an earlier one still serve (pid {pids}); fairway up adopts them, and fairway down "
+            "then stops them")
+
+
+def leftovers(state: StateDir) -> list[Leftover]:
+    """Running processes with this state folder on their command line, apart from us and our callers."""
+    ours, root = _ancestors(), os.fsencode(state.root)
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        pid = int(entry.name)
+        try:
+            argv = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if pid not in ours and any(_names(argument, root) for argument in argv) and is_alive(pid):
+            found.append(Leftover(pid, b" ".join(argv).decode(errors="replace").strip()))
+    return sorted(found, key=lambda process: process.pid)
+
+
+def _names(argument: bytes, root: bytes) -> bool:
+    return argument == root or root + b"/" in argument
+
+
+def _ancestors() -> set[int]:
+    found, pid = set(), os.getpid()
+    while pid > 1 and pid not in found:
+        found.add(pid)
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            break
+        pid = int(stat.rpartition(")")[2].split()[1])
+    return found

@@ -1,0 +1,56 @@
+"""The embedded registry: one OCI image layout per repository, in folders named like the repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fairway.images.layout import Descriptor, Layout
+from fairway.images.reference import Reference
+
+
+class UnknownImage(Exception):
+    """No such image here; the message names the mend."""
+
+
+class LocalRegistry:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def layout(self, name: str) -> Layout:
+        """The layout of a repository (`registry.example.com/shop/app`), whether or not it exists."""
+        return Layout(self.root / name)
+
+    def resolve(self, reference: Reference) -> Descriptor:
+        """The manifest that a reference names now. Raises `UnknownImage`."""
+        layout = self.layout(reference.name)
+        if reference.digest:
+            if layout.has(reference.digest):
+                path = layout.blob_path(reference.digest)
+                return Descriptor(layout.read_json(reference.digest).get("mediaType", ""), reference.digest,
+                                  path.stat().st_size)
+        elif found := layout.manifests().get(reference.tag):
+            return found
+        raise UnknownImage(self._what_is_missing(reference, layout))
+
+    def tags(self, name: str) -> list[str]:
+        return sorted(tag for tag in self.layout(name).manifests() if tag)
+
+    def push(self, source: Layout, manifest: Descriptor, reference: Reference) -> None:
+        """Copy an image into its repository, blobs first, then its tag: a reader never meets half an image."""
+        target = self.layout(reference.name)
+        document = source.read_json(manifest.digest)
+        for part in (document["config"], *document["layers"]):
+            blob = Descriptor(part["mediaType"], part["digest"], part["size"])
+            target.adopt(source.blob_path(blob.digest), blob)
+        target.adopt(source.blob_path(manifest.digest), manifest)
+        if reference.tag:
+            target.tag(reference.tag, manifest)
+
+    def _what_is_missing(self, reference: Reference, layout: Layout) -> str:
+        if not layout.exists():
+            return (f"image {reference}: nothing was ever pushed to {reference.name} here; "
+                    f"build and push it: fairway image build PATH -t {reference.name}:TAG --push")
+        if reference.digest:
+            return f"image {reference}: {reference.name} has no image with this digest; push it, or name one it has"
+        known = ", ".join(self.tags(reference.name)[-5:]) or "none"
+        return f"image {reference}: {reference.name} has no tag {reference.tag!r} (its last tags: {known})"

@@ -1,0 +1,152 @@
+"""Root file systems of images, unpacked once per digest and shared by the pods that run them.
+
+A layer may be hostile: entries that leave the root are refused, links are made but never followed while extracting, device
+files are left out. Whiteouts remove what lower layers brought. Source: opencontainers/image-spec `layer.md`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from fairway.images.layout import LAYER_GZIP, LAYER_TAR, BadBlob, Layout
+from fairway.images.reference import parse_reference
+from fairway.images.registry import LocalRegistry
+
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
+
+
+class Unpackable(Exception):
+    """The image is here but cannot be unpacked; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackedImage:
+    root: Path
+    digest: str
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class EmbeddedImages:
+    """Images of the embedded registry, ready to run. Two pods that ask for one image at once share the work."""
+
+    def __init__(self, registry: LocalRegistry, unpacked: Path) -> None:
+        self._registry = registry
+        self._unpacked = unpacked
+        self._busy: dict[str, asyncio.Lock] = {}
+
+    async def ensure(self, reference: str) -> UnpackedImage:
+        """Raises `BadReference`, `UnknownImage`, `BadBlob` or `Unpackable`."""
+        parsed = parse_reference(reference)
+        digest = self._registry.resolve(parsed).digest
+        layout = self._registry.layout(parsed.name)
+        async with self._busy.setdefault(digest, asyncio.Lock()):
+            root = self._unpacked / digest.removeprefix("sha256:")
+            if not root.is_dir():
+                await asyncio.to_thread(unpack, layout, digest, root)
+        return _described(layout, digest, root)
+
+
+def unpack(layout: Layout, digest: str, root: Path) -> None:
+    """Extract the image's layers into `root`, which appears whole or not at all."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=".new-", dir=root.parent))
+    try:
+        for layer in layout.read_json(digest)["layers"]:
+            _extract(layout.read(layer["digest"]), layer["mediaType"], new)
+        new.chmod(0o755)
+        new.rename(root)
+    except OSError:
+        if not root.is_dir():
+            raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _described(layout: Layout, digest: str, root: Path) -> UnpackedImage:
+    config = layout.read_json(layout.read_json(digest)["config"]["digest"]).get("config") or {}
+    env = dict(entry.partition("=")[::2] for entry in config.get("Env") or ())
+    return UnpackedImage(
+        root, digest, tuple(config.get("Entrypoint") or ()), tuple(config.get("Cmd") or ()), env,
+        config.get("WorkingDir") or "", config.get("Labels") or {},
+    )  # fmt: skip
+
+
+def _extract(blob: bytes, media_type: str, root: Path) -> None:
+    if media_type == LAYER_GZIP:
+        blob = gzip.decompress(blob)
+    elif media_type != LAYER_TAR:
+        raise Unpackable(f"layers of type {media_type} cannot be unpacked; build the image with gzip layers")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(blob)) as archive:
+            for entry in archive:
+                _place(archive, entry, root)
+    except tarfile.TarError as error:
+        raise BadBlob(f"a layer is not a tar archive: {error}") from error
+
+
+def _place(archive: tarfile.TarFile, entry: tarfile.TarInfo, root: Path) -> None:
+    parts = PurePosixPath(entry.name).parts
+    if ".." in parts:
+        raise Unpackable(f"a layer's entry {entry.name!r} leaves the image's root")
+    inner = tuple(part for part in parts if part not in ("/", "."))
+    if not inner:
+        return
+    parent = _real_folder(root, inner[:-1], entry.name)
+    target = parent / inner[-1]
+    if inner[-1] == _OPAQUE:
+        for old in parent.iterdir():
+            _remove(old)
+    elif inner[-1].startswith(_WHITEOUT):
+        _remove(parent / inner[-1].removeprefix(_WHITEOUT))
+    elif entry.isdir():
+        if target.is_symlink() or (target.exists() and not target.is_dir()):
+            _remove(target)
+        target.mkdir(exist_ok=True)
+        target.chmod((entry.mode & 0o777) | 0o700)
+    elif entry.issym():
+        _remove(target)
+        target.symlink_to(entry.linkname)
+    elif entry.islnk():
+        _remove(target)
+        other = tuple(part for part in PurePosixPath(entry.linkname).parts if part not in ("/", "."))
+        if ".." in other:
+            raise Unpackable(f"a layer's link {entry.name!r} leaves the image's root")
+        os.link(_real_folder(root, other[:-1], entry.name) / other[-1], target, follow_symlinks=False)
+    elif entry.isfile():
+        _remove(target)
+        source = archive.extractfile(entry)
+        assert source is not None
+        with target.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        target.chmod((entry.mode & 0o777) | 0o600)
+
+
+def _real_folder(root: Path, parts: tuple[str, ...], name: str) -> Path:
+    """The folder inside `root`, made where absent; a link on the way would lead out, so it is refused."""
+    folder = root
+    for part in parts:
+        folder = folder / part
+        if folder.is_symlink():
+            raise Unpackable(f"a layer's entry {name!r} goes through the link {folder.relative_to(root)}")
+        folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

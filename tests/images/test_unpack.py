@@ -1,0 +1,77 @@
+"""Layers from strangers: nothing leaves the root, whiteouts remove."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from fairway.images.layout import CONFIG, LAYER_GZIP, MANIFEST, BadBlob, Layout, encode
+from fairway.images.unpack import Unpackable, unpack
+
+
+def layer(*entries: tarfile.TarInfo | tuple[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for entry in entries:
+            if isinstance(entry, tarfile.TarInfo):
+                archive.addfile(entry)
+            else:
+                info = tarfile.TarInfo(entry[0])
+                info.size = len(entry[1])
+                archive.addfile(info, io.BytesIO(entry[1]))
+    return gzip.compress(buffer.getvalue())
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def image(folder: Path, *layers: bytes) -> tuple[Layout, str]:
+    layout = Layout(folder / "layout")
+    parts = [layout.write(data, LAYER_GZIP).as_json() for data in layers]
+    config = layout.write(encode({"config": {}}), CONFIG).as_json()
+    manifest = layout.write(encode({"mediaType": MANIFEST, "config": config, "layers": parts}), MANIFEST)
+    return layout, manifest.digest
+
+
+def test_upper_layers_replace_and_remove_what_lower_ones_brought(tmp_path: Path) -> None:
+    layout, digest = image(
+        tmp_path,
+        layer(("etc/a", b"1"), ("etc/b", b"1"), ("var/old/x", b"1")),
+        layer(("etc/a", b"2"), ("etc/.wh.b", b""), ("var/old/.wh..wh..opq", b""), ("var/old/y", b"2")),
+    )
+    unpack(layout, digest, tmp_path / "root")
+    found = {p.relative_to(tmp_path / "root").as_posix(): p.read_bytes() for p in (tmp_path / "root").rglob("*") if p.is_file()}
+    assert found == {"etc/a": b"2", "var/old/y": b"2"}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        (("../outside", b"x"),),
+        (link("out", ".."), ("out/outside", b"x")),
+        (link("out", "/"), ("out/tmp/outside", b"x")),
+        (link("hard", "../../outside", tarfile.LNKTYPE),),
+    ],
+    ids=["dots", "relative link", "absolute link", "hard link"],
+)
+def test_nothing_leaves_the_root_and_nothing_half_done_stays(tmp_path: Path, entries: tuple) -> None:
+    layout, digest = image(tmp_path, layer(*entries))
+    with pytest.raises(Unpackable):
+        unpack(layout, digest, tmp_path / "images" / "root")
+    assert list((tmp_path / "images").iterdir()) == []
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_damaged_blob_is_found_out(tmp_path: Path) -> None:
+    layout, digest = image(tmp_path, layer(("a", b"1")))
+    blob = layout.blob_path(layout.read_json(digest)["layers"][0]["digest"])
+    blob.write_bytes(b"something else")
+    with pytest.raises(BadBlob, match="is not what its name says"):
+        unpack(layout, digest, tmp_path / "root")
