@@ -1,7 +1,8 @@
 """The daemon process: one platform over one state folder, until it is told to stop.
 
-`python -m fairway.daemon --state DIR`. SIGTERM ends the control plane and leaves pods and traffic running, for the next
-daemon to adopt; with `shutdown.json` {"workloads": true} in the state folder, pods and Envoy are stopped too (`fairway down`).
+`python -m fairway.daemon --state DIR`. SIGTERM ends the control plane and leaves pods and traffic running, for the
+next daemon to adopt; with `shutdown.json` {"workloads": true} in the state folder, pods and Envoy are stopped
+too (`fairway down`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fairway.platform import Platform, PortTaken, Settings
+from fairway.platform import Platform, Settings
+from fairway.ports import LOOPBACK, PortTaken
 from fairway.state import StateDir
+from fairway.web.server import WebServer
 
 _LOG_BYTES, _LOG_FILES = 8 << 20, 3  # 32 MB of log at the most
 
@@ -89,12 +92,18 @@ async def _serve(settings: Settings) -> None:
     marker = settings.state.root / "shutdown.json"
     marker.unlink(missing_ok=True)
     platform = await Platform.start(settings)
+    web = WebServer(platform.routes())
     announced = settings.state.daemon
     try:
+        try:
+            await web.start(LOOPBACK, platform.web_port)
+        except OSError as error:
+            raise PortTaken("web", platform.web_port) from error
         _announce(announced, platform)
         await platform.run_until(stopped)
     finally:
         announced.unlink(missing_ok=True)
+        await web.stop()
         await platform.stop(workloads=_asked_to_stop_workloads(marker))
 
 

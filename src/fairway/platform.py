@@ -1,1 +1,263 @@
-"""The only composition root: which implementation stands behind each port."""
+"""The only composition root: which implementation stands behind each port, what runs, and in which order it starts.
+
+Order matters in three places. The API serves before anything else, so that a client sees why the rest is late. Caches are
+full before any controller decides. On the way down controllers stop first, the store last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from fairway.ci import logs as ci_logs
+from fairway.ci.controller import PipelineController, PipelineSettings, TriggerController
+from fairway.ci.runner import LocalRunner, RunnerConfig
+from fairway.connections import (
+    NAMESPACE,
+    AnalysisQuerier,
+    KnownRepositories,
+    NodeImages,
+    RepositorySettings,
+    job_commands,
+    job_environment,
+)
+from fairway.git import http_backend
+from fairway.git.repositories import Repositories
+from fairway.gitops.controller import ApplicationController
+from fairway.images.registry import LocalRegistry
+from fairway.images.unpack import EmbeddedImages
+from fairway.kube.cache import Informers
+from fairway.kube.clock import WallClock
+from fairway.kube.embedded import EmbeddedApi
+from fairway.kube.errors import AlreadyExists, ApiError
+from fairway.kube.http.pki import Pki, ensure_pki, server_context
+from fairway.kube.http.server import KubeServer
+from fairway.kube.kubeconfig import write_kubeconfig
+from fairway.kube.objects import Key, spec_of
+from fairway.kube.reconcile import Controller, ControllerLoop
+from fairway.kube.resources import REPOSITORIES
+from fairway.metrics import api as metrics_api
+from fairway.metrics.controller import Scraper
+from fairway.metrics.querier import EmbeddedQuerier
+from fairway.metrics.store import Store
+from fairway.node.controller import NodeController
+from fairway.node.logs import ShimLogs
+from fairway.node.settings import NodeSettings
+from fairway.notify.controller import NotifyController
+from fairway.notify.sinks import ConsoleSink
+from fairway.ports import LOOPBACK, Ports, PortTaken, choose_ports
+from fairway.releases.controller import ReleaseController
+from fairway.rollouts.analysis_controller import AnalysisRunController
+from fairway.rollouts.controller import RolloutController
+from fairway.rollouts.job import JobProvider
+from fairway.rollouts.prometheus import PrometheusProvider
+from fairway.rollouts.web import WebProvider
+from fairway.secrets.masking import Masker
+from fairway.state import StateDir
+from fairway.traffic.controller import TrafficController
+from fairway.traffic.envoy import EnvoyDataPlane, find_binary
+from fairway.traffic.port import DataPlane
+from fairway.traffic.port import PortTaken as IngressPortTaken
+from fairway.traffic.proxy import ProxyDataPlane
+from fairway.workloads.controllers import workload_controllers
+
+__all__ = ["Platform", "PortTaken", "Settings"]
+
+log = logging.getLogger("fairway.platform")
+
+RESTART_DELAY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Port 0: the one used last time, else a free one. `fast_storage`: safe against our crash, not the machine's."""
+
+    state: StateDir
+    api_port: int = 0
+    web_port: int = 0
+    ingress_port: int = 0
+    fast_storage: bool = False
+
+
+class Platform:
+    """One running platform. `start`, then `run_until`, then `stop`."""
+
+    def __init__(self, settings: Settings, ports: Ports, pki: Pki, api: EmbeddedApi) -> None:
+        self._state = state = settings.state
+        self._ports = ports
+        self._pki = pki
+        self._clock = WallClock()
+        self._api = api
+        self._loops: dict[str, ControllerLoop] = {}
+        self.web_url = f"http://{LOOPBACK}:{ports.web}"
+        self.informers = Informers(api)
+        node = NodeSettings(folder=state.pods, api_host=LOOPBACK, api_port=ports.api)
+        self.node = NodeController(
+            self.informers, self._clock, node,
+            NodeImages(EmbeddedImages(LocalRegistry(state.registry), state.unpacked)),
+        )  # fmt: skip
+        logs = ShimLogs(self.informers, self._clock, node.pods)
+        self.server = KubeServer(api, self._clock, logs=logs, tls=server_context(pki), token=pki.token)
+        self.data_plane = _data_plane(state.envoy)
+        self.traffic = TrafficController(self.informers, self._clock, self.data_plane, ingress_address=LOOPBACK,
+                                         ingress_port=ports.ingress, address_seed=str(state.root))
+        self.store = Store()
+        self.scraper = Scraper(self.informers, self._clock, self.store, self.data_plane, snapshot=state.metrics / "samples.npz")
+        self.git = Repositories(state.git, on_change=self._repository_changed)
+        self.known = KnownRepositories(self.informers, self.git, web_url=self.web_url, token=pki.token,
+                                       cache=state.root / "cache" / "git")
+        self._compose()
+
+    @classmethod
+    async def start(cls, settings: Settings) -> Platform:
+        """Everything that must be there before the platform may be announced. Raises `PortTaken`."""
+        state, clock = settings.state, WallClock()
+        for folder in (state.root, state.git, state.registry, state.ci, state.metrics):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        wanted = Ports(settings.api_port, settings.web_port, settings.ingress_port)
+        ports = choose_ports(state.root / "ports.json", wanted, ingress_may_be_ours=True)
+        pki = ensure_pki(state.pki, clock.now(), token_file=state.token)
+        platform = cls(settings, ports, pki, await EmbeddedApi.open(state.database, clock, fast_storage=settings.fast_storage))
+        try:
+            await platform.server.start(LOOPBACK, ports.api)
+        except OSError as error:
+            raise PortTaken("api", ports.api) from error
+        write_kubeconfig(state.kubeconfig, platform.server.url, pki.ca, pki.token)
+        try:
+            await platform.traffic.start()
+        except IngressPortTaken as error:
+            raise PortTaken("ingress", ports.ingress) from error
+        await platform._register_repositories()
+        return platform
+
+    def _compose(self) -> None:
+        """Controllers and what they are given."""
+        informers, clock, state = self.informers, self._clock, self._state
+        for controller in workload_controllers(informers, clock):
+            self._add(controller)
+        self._add(RolloutController(informers, verify_weights=True))
+        own = AnalysisQuerier(EmbeddedQuerier(self.store))
+        self._add(AnalysisRunController(informers, clock, {
+            "prometheus": PrometheusProvider(own, clock, own_addresses=(self.web_url,)),
+            "web": WebProvider(clock),
+            "job": JobProvider(informers.api, clock),
+        }))  # fmt: skip
+        self._gitops = ApplicationController(informers, clock, self.known)
+        self._gitops.attach(self._add(self._gitops).look_again)
+        self._add(ReleaseController(informers))
+        self._add(NotifyController(informers, clock, (ConsoleSink(log.info),)))
+        self._add(TriggerController(informers, self.known.of))
+        beside = Path(sys.executable).parent / "fairway"
+        given = RepositorySettings(informers)
+        runner = LocalRunner(RunnerConfig(
+            root=state.ci,
+            repositories=self.known,
+            job_env=job_environment(state.root, state.ci / "cache"),
+            path_prepend=(str(job_commands(state.ci / "bin")),),
+            fairway=(str(beside),) if beside.is_file() else (sys.executable, "-m", "fairway"),
+            maskers=Masker,
+        ))  # fmt: skip
+        pipelines = PipelineController(informers, self.known.of, runner,
+                                       PipelineSettings(secrets=given.secrets, variables=given.variables))
+        pipelines.look_again = self._add(pipelines).look_again
+
+    def _add(self, controller: Controller) -> ControllerLoop:
+        loop = self._loops[controller.name] = ControllerLoop(controller, self.informers, self._clock)
+        return loop
+
+    def addresses(self) -> dict[str, Any]:
+        """What `daemon.json` says."""
+        return {"api_url": self.server.url, "web_url": self.web_url, "ingress_port": self._ports.ingress,
+                "data_plane": self.data_plane.description}
+
+    @property
+    def web_port(self) -> int:
+        return self._ports.web
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        """What the web port serves."""
+        yield from http_backend.routes(self.git, token=self._pki.token, on_push=self._repository_changed)
+        yield from metrics_api.routes(self.store, self._clock, self.scraper)
+        yield from ci_logs.routes(self._state.ci)
+
+    async def run_until(self, stopped: asyncio.Event) -> None:
+        parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "node": self.node.run, "traffic": self.traffic.run, "metrics": self.scraper.run,
+            **{name: loop.run for name, loop in self._loops.items()},
+        }  # fmt: skip
+        tasks = [asyncio.create_task(_kept_running(name, run), name=name) for name, run in parts.items()]
+        try:
+            await stopped.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def stop(self, *, workloads: bool) -> None:
+        """With `workloads` nothing is left running; without, pods and traffic go on for the next daemon."""
+        if workloads:
+            await self.node.stop_all()
+        await self.traffic.stop(workloads=workloads)
+        await self.server.stop()
+        await self.informers.close()
+        await self._api.close()
+
+    # --- repositories -------------------------------------------------------------------------------------------------
+
+    def _repository_changed(self, name: str) -> None:
+        """After a push, or a commit of ours: everybody who follows this repository looks again."""
+        task = asyncio.get_running_loop().create_task(self._follow(name))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _follow(self, name: str) -> None:
+        await self._register(name)
+        for obj in self.informers.of(REPOSITORIES).list(NAMESPACE):
+            if spec_of(obj).get("name") == name:
+                self._loops["ci-trigger"].look_again(Key(NAMESPACE, obj["metadata"]["name"]))
+        self._gitops.refresh(name)
+
+    async def _register_repositories(self) -> None:
+        for name in self.git.names():
+            await self._register(name)
+
+    async def _register(self, name: str) -> None:
+        """A `Repository` object for a repository that was pushed to, where no object names it yet."""
+        listed = await self._api.list(REPOSITORIES, NAMESPACE)
+        if any(spec_of(obj).get("name") == name for obj in listed.items):
+            return
+        with contextlib.suppress(AlreadyExists):
+            await self.informers.api.create({
+                "apiVersion": REPOSITORIES.api_version, "kind": REPOSITORIES.kind,
+                "metadata": {"name": name.replace("/", "-").lower(), "namespace": NAMESPACE}, "spec": {"name": name},
+            })  # fmt: skip
+
+
+def _data_plane(folder: Path) -> DataPlane:
+    """Envoy where there is one, else the slow proxy, which says so."""
+    binary = find_binary()
+    if binary is not None:
+        return EnvoyDataPlane(folder, binary)
+    plane = ProxyDataPlane()
+    log.warning("no Envoy for this platform: %s", plane.description)
+    return plane
+
+
+async def _kept_running(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """A part that ends by a defect is started again; the others go on meanwhile."""
+    while True:
+        try:
+            await run()
+            return
+        except ApiError as error:
+            log.warning("%s stopped and is started again: %s", name, error)
+        except Exception:  # the outermost loop: whatever it was, delivery goes on
+            log.exception("%s stopped and is started again", name)
+        await asyncio.sleep(RESTART_DELAY_S)

@@ -67,7 +67,8 @@ def test_an_image_runs_after_it_was_pushed_and_unpacked(tmp_path: Path) -> None:
     assert unpacked.digest == image.manifest.digest
     assert unpacked.cmd == ("python", "-m", "hello")
     work = unpacked.root / unpacked.working_dir.strip("/")
-    assert sorted(p.relative_to(work).as_posix() for p in work.rglob("*") if p.is_file()) == ["hello/__main__.py", "pyproject.toml"]
+    files = sorted(p.relative_to(work).as_posix() for p in work.rglob("*") if p.is_file())
+    assert files == ["hello/__main__.py", "pyproject.toml"]
     said = subprocess.run([sys.executable, *unpacked.cmd[1:]], cwd=work, env=dict(unpacked.env), capture_output=True, text=True)
     assert said.stdout == "good day\n"
 
@@ -86,7 +87,7 @@ def test_two_pods_that_ask_at_once_get_one_root(tmp_path: Path) -> None:
 
 def test_an_unknown_image_names_the_mend(tmp_path: Path) -> None:
     registry = LocalRegistry(tmp_path / "registry")
-    with pytest.raises(UnknownImage, match="nothing was ever pushed to registry.example.com/hello here; build and push it"):
+    with pytest.raises(UnknownImage, match=r"nothing was ever pushed to registry\.example\.com/hello here; build and push it"):
         registry.resolve(parse_reference("registry.example.com/hello:1.0"))
     registry.push(Layout(tmp_path / "layout"), built(tmp_path / "project", tmp_path / "layout").manifest,
                   parse_reference("registry.example.com/hello:1.0"))

@@ -16,10 +16,9 @@ def command(path: Path, output: str) -> None:
     """Render the folder (or file) PATH: a kustomization where there is one, else its YAML files."""
     import json
 
+    from fairway.cli.manifest_tree import tree_around
     from fairway.manifests import ManifestError, render
     from fairway.manifests.yaml import dump_all
-
-    from .manifest_tree import tree_around
 
     tree, inside = tree_around(path)
     try:

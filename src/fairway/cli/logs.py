@@ -40,11 +40,10 @@ def command(state: StateDir, name: str, namespace: str, container: str, follow: 
         return
     pod = _pod(client, name.removeprefix("pod/"), namespace)
     meta = meta_of(pod)
-    query: dict[str, str | int] = {}
-    for key, value in (("container", container), ("follow", "true" if follow else ""),
-                       ("previous", "true" if previous else ""), ("timestamps", "true" if timestamps else "")):
-        if value:
-            query[key] = value
+    flags = {"follow": follow, "previous": previous, "timestamps": timestamps}
+    query: dict[str, str | int] = {key: "true" for key, given in flags.items() if given}
+    if container:
+        query["container"] = container
     if tail is not None:
         query["tailLines"] = tail
     _print(client.stream(f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/log", query))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fairway.cli.errors import CommandError, Misused
+from fairway.cli.errors import Misused
 
 
 @click.group()
@@ -19,35 +19,45 @@ def command() -> None:
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.argument("images", metavar="NAME=REF...", nargs=-1, required=True)
 @click.option("--dry-run", is_flag=True, help="Say which files would change, and change none.")
-def image(path: Path, images: tuple[str, ...], dry_run: bool) -> None:
+@click.option("--push", is_flag=True, help="Commit on the newest head of origin and push; again where others were quicker.")
+@click.option("--source", default="", metavar="REPO@SHA", help="With --push: the commit that the image was built from.")
+def image(path: Path, images: tuple[str, ...], dry_run: bool, push: bool, source: str) -> None:
     """Make the folder PATH use the image REF where it uses NAME.
 
-    REF is a repository with a tag or a digest: shop=registry.example.com/shop@sha256:...
+    REF is a repository with a tag or a digest: shop=registry.example.com/shop@sha256:... With --push the change is a commit of
+    its own, and the same change twice is one commit.
     """
-    from fairway.manifests import ManifestError, set_image
+    from .manifest_tree import root_of
 
+    pairs = [_pair(text) for text in images]
+    if push:
+        from .image_commit import commit_images
+
+        sha = commit_images(path, root_of(path), pairs, source=source)
+        click.echo(f"pushed {sha}" if sha else "nothing to change: the newest head already names these images")
+        return
+    changed = _changes(path, pairs)
+    for file, content in changed.items():
+        if not dry_run:
+            _replace(file, content)
+        click.echo(f"{'would change' if dry_run else 'changed'} {_shown(file)}")
+    if not changed:
+        click.echo("nothing to change: the images are already these")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, reference = text.partition("=")
+    if not equals or not name or not reference:
+        raise Misused(f"{text!r} is not NAME=REF", mend="for example: shop=registry.example.com/shop:1.2.0")
+    return name, reference
+
+
+def _changes(path: Path, pairs: list[tuple[str, str]]) -> dict[Path, bytes]:
+    from .image_commit import changed_files
     from .manifest_tree import root_of, tree_around
 
-    root = root_of(path)
-    touched = False
-    for pair in images:
-        name, equals, reference = pair.partition("=")
-        if not equals or not name or not reference:
-            raise Misused(f"{pair!r} is not NAME=REF", mend="for example: shop=registry.example.com/shop:1.2.0")
-        tree, inside = tree_around(path)
-        try:
-            changed = set_image(tree, inside, name, reference)
-        except ManifestError as error:
-            raise CommandError(f"{error.place}: {error.mistake}", mend=error.mend) from error
-        except ValueError as error:
-            raise Misused(str(error)) from error
-        for file, content in changed.items():
-            if not dry_run:
-                _replace(root / file, content)
-            click.echo(f"{'would change' if dry_run else 'changed'} {_shown(root / file)}")
-        touched = touched or bool(changed)
-    if not touched:
-        click.echo("nothing to change: the images are already these")
+    tree, inside = tree_around(path)
+    return {root_of(path) / file: content for file, content in changed_files(tree, inside, pairs).items()}
 
 
 def _replace(file: Path, content: bytes) -> None:

@@ -101,6 +101,11 @@ class LocalRepository:
                 continue
         raise UnknownRevision(f"{self.url}: no branch, tag or commit {revision!r}; push it, or correct the revision")
 
+    def branch_of(self, revision: str) -> str | None:
+        if revision == "HEAD":
+            return self.default_branch
+        return revision if f"refs/heads/{revision}" in self._repo.references else None
+
     def _root(self, sha: str) -> pygit2.Tree | None:
         if not sha:
             return None

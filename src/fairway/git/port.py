@@ -103,6 +103,10 @@ class GitPort(Protocol):
         """The commit id that a branch, tag, (abbreviated) commit id or HEAD names; `UnknownRevision`."""
         ...
 
+    def branch_of(self, revision: str) -> str | None:
+        """The branch that a revision names (HEAD: the default one); None for a tag or a commit id."""
+        ...
+
     def read_tree(self, sha: str, path: str = "") -> Tree: ...
 
     def changed_paths(self, before: str, after: str) -> frozenset[str]:

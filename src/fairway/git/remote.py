@@ -85,6 +85,14 @@ class RemoteRepository:
             self.fetch()
         return self._local.resolve(sha or revision)
 
+    def branch_of(self, revision: str) -> str | None:
+        refs = self.refs()
+        if revision != "HEAD":
+            return revision if f"refs/heads/{revision}" in refs else None
+        named = [ref.removeprefix("refs/heads/") for ref, sha in refs.items()
+                 if ref.startswith("refs/heads/") and sha == refs.get("HEAD")]
+        return next((name for name in ("main", "master") if name in named), named[0] if named else None)
+
     def read_tree(self, sha: str, path: str = "") -> GitTree:
         self._have(sha)
         return self._local.read_tree(sha, path)

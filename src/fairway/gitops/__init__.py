@@ -3,3 +3,9 @@
 Compare by dry-run server-side apply, sync in phases and waves, hooks, health, history; and after an aborted rollout the
 commit that takes the environment back.
 """
+
+from fairway.gitops.controller import ApplicationController
+from fairway.gitops.settings import Settings
+from fairway.gitops.sources import RepositoryPort
+
+__all__ = ["ApplicationController", "RepositoryPort", "Settings"]

@@ -187,7 +187,7 @@ class _Reader:
         try:
             parts = shlex.split(text)
         except ValueError as error:
-            raise self._refusal(it, f"quotes do not match ({error})", "close the quote")
+            raise self._refusal(it, f"quotes do not match ({error})", "close the quote") from error
         if parts and "=" not in parts[0]:
             return {parts[0]: " ".join(parts[1:])}
         bad = next((p for p in parts if "=" not in p), None)

@@ -1,39 +1,118 @@
-"""What an object must be, and is made into, before it is stored."""
+"""What an object must be, and is made into, before it is stored.
+
+The order is the server's: decode, default, count ownership, complete, check. Ownership is counted before the API adds what
+nobody owns.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+
+from fairway.kube import crds, decoding, defaults, ownership, preparation, structural, validation
 from fairway.kube.api import Subresource, WriteOptions
-from fairway.kube.errors import Forbidden
-from fairway.kube.objects import Key, Obj
+from fairway.kube.crds import CustomType, CustomTypes
+from fairway.kube.errors import BadRequest, Forbidden
+from fairway.kube.facts import facts
+from fairway.kube.objects import Key, Obj, key_of, rfc3339
+from fairway.kube.patches.apply import Owner, Ownership
 from fairway.kube.refusals import invalid, not_found, required
-from fairway.kube.resources import NAMESPACES, Resource
+from fairway.kube.resources import CRDS, NAMESPACES, Resource
+from fairway.kube.schema import ANY, Schema
 from fairway.kube.store import Store, Table
 
 _NAMESPACES = Table("", "namespaces")
-PROTECTED = frozenset({"default", "kube-system", "kube-public"})
+PROTECTED = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """How one write is made: who, when, through which door."""
+
+    options: WriteOptions
+    now: datetime
+    subresource: Subresource = ""
+    scaled: bool = False
+    """Written through the scale subresource: the object itself is changed, but its owner is told apart."""
+
+    def by(self, resource: Resource) -> Ownership:
+        door = "scale" if self.scaled else self.subresource
+        return Ownership(self.options.manager, resource.api_version, rfc3339(self.now), door)
 
 
 class Admission:
     """Asks the store about an object's surroundings (its namespace), and everything else of the object alone."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, custom: CustomTypes) -> None:
         self._store = store
+        self._custom = custom
 
-    def creating(self, resource: Resource, obj: Obj, options: WriteOptions) -> Obj:
+    def schema(self, resource: Resource) -> Schema:
+        custom = self._custom.of(resource)
+        if custom is not None:
+            return custom.schema
+        return facts().of_kind(resource.api_version, resource.kind) or ANY
+
+    def decoded(self, resource: Resource, obj: Obj, options: WriteOptions) -> Obj:
+        """As its type holds it, and with defaults. The result is the caller's own."""
+        custom = self._custom.of(resource)
+        if custom is not None:
+            return custom.decoded(obj, options)
+        result = decoding.decoded(resource, obj, self.schema(resource), options)
+        result.setdefault("metadata", {})
+        if resource.group_kind == ("", "Secret"):
+            preparation.encode_secret(result)
+        defaults.apply_defaults(resource.group, resource.kind, result)
+        return result
+
+    def said(self, resource: Resource, obj: Obj, options: WriteOptions) -> Obj:
+        """What an applier says: decoded, but with nothing that it did not say."""
+        custom = self._custom.of(resource)
+        unknown: list[str] = []
+        if custom is not None:
+            result: Obj = structural.prune(obj, custom.schema, unknown)
+            decoding.report(resource, unknown, options)
+            return result
+        result, unknown = decoding.decode(obj, self.schema(resource))
+        if unknown:
+            raise BadRequest(f"failed to create typed patch object ({'/'.join(key_of(obj))}; {resource.api_version}, Kind="
+                             f"{resource.kind}): " + ", ".join(f".{path}: field not declared in schema" for path in unknown))
+        return result
+
+    def creating(self, resource: Resource, obj: Obj, write: Write, owners: list[Owner] | None) -> Obj:
+        """`obj` is decoded and begun; `owners` where an apply has counted them. May change `obj`."""
         meta = obj["metadata"]
         if not meta.get("name"):
             raise invalid(resource, "", [required("metadata.name", "name or generateName is required")])
         if resource.namespaced:
             self._namespace_open(resource, meta["namespace"], meta["name"])
-        if resource.group_kind == ("", "Namespace"):
-            obj.setdefault("spec", {})["finalizers"] = ["kubernetes"]
-            obj["status"] = {"phase": "Active"}
-            meta["labels"] = {**(meta.get("labels") or {}), "kubernetes.io/metadata.name": meta["name"]}
-        if resource.group_kind == ("", "Pod"):
-            obj["status"] = {"phase": "Pending"}
+        custom = self._custom.of(resource)
+        if owners is None:
+            ownership.track(resource, self.schema(resource), None, obj, write.by(resource), built_in=custom is None)
+        else:
+            ownership.put_owners(obj, owners)
+        if custom is None:
+            preparation.prepare(resource.group, resource.kind, obj)
+        self._check(resource, custom, obj)
         return obj
 
-    def updating(self, resource: Resource, old: Obj, new: Obj, options: WriteOptions, subresource: Subresource) -> Obj:
+    def updating(self, resource: Resource, old: Obj, new: Obj, write: Write, owners: list[Owner] | None) -> Obj:
+        """`new` is decoded and succeeds `old`. May change `new`."""
+        custom = self._custom.of(resource)
+        if owners is None:
+            ownership.track(resource, self.schema(resource), old, new, write.by(resource), built_in=custom is None)
+        else:
+            ownership.put_owners(new, owners)
+        if custom is not None:
+            custom.check(new)
+        elif write.subresource == "":
+            if resource.group_kind == ("", "Service"):
+                preparation.keep_address(old, new)
+            errors = validation.check_change(resource.group, resource.kind, old, new)
+            if errors:
+                raise invalid(resource, old["metadata"]["name"], errors)
+            if resource == CRDS:
+                crds.check_definition(new)
         return new
 
     def deleting(self, resource: Resource, obj: Obj) -> None:
@@ -41,6 +120,15 @@ class Admission:
         if resource.group_kind == ("", "Namespace") and name in PROTECTED:
             raise Forbidden(f'namespaces "{name}" is forbidden: this namespace may not be deleted',
                             details={"name": name, "kind": "namespaces"})
+
+    def _check(self, resource: Resource, custom: CustomType | None, obj: Obj) -> None:
+        errors = validation.check_new(resource.group, resource.kind, obj)
+        if errors:
+            raise invalid(resource, obj["metadata"]["name"], errors)
+        if custom is not None:
+            custom.check(obj)
+        elif resource == CRDS:
+            crds.check_definition(obj)
 
     def _namespace_open(self, resource: Resource, namespace: str, name: str) -> None:
         found = self._store.head(_NAMESPACES, Key("", namespace))

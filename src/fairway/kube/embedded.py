@@ -8,33 +8,34 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from fairway.kube import lifecycle, listing, refusals
-from fairway.kube.admission import Admission
+from fairway.kube import crds, lifecycle, listing, ownership, patching, refusals, scale
+from fairway.kube.admission import Admission, Write
 from fairway.kube.api import (
     ApplyPatch,
     DeleteOptions,
-    JsonPatch,
-    MergePatch,
     ObjList,
     Patch,
-    StrategicPatch,
     Subresource,
     WatchEvent,
     WriteOptions,
 )
 from fairway.kube.clock import Clock
-from fairway.kube.errors import BadRequest, Invalid, MethodNotAllowed
+from fairway.kube.crds import CustomTypes
+from fairway.kube.errors import BadRequest, Invalid, MethodNotAllowed, NotFound
 from fairway.kube.identities import Identities
-from fairway.kube.objects import Key, Obj
-from fairway.kube.patches import json_patch, merge_patch
-from fairway.kube.resources import BUILT_IN, CUSTOM, Resource, ResourceMap
+from fairway.kube.journal import SqliteJournal
+from fairway.kube.objects import Key, Obj, dig, rfc3339
+from fairway.kube.patches.apply import Owner
+from fairway.kube.resources import BUILT_IN, CRDS, NAMESPACES, Resource, ResourceMap
 from fairway.kube.store import Change, Store, Table, Version
 from fairway.kube.watching import Selection, WatchStream
+
+Owners = list[Owner]
 
 FIRST_NAMESPACES = ("default", "kube-system", "fairway", "argocd")
 
@@ -63,8 +64,10 @@ class EmbeddedApi:
         self.store = store
         self._clock = clock
         self._identities = identities
-        self._resources = ResourceMap((*BUILT_IN, *CUSTOM))
-        self._admission = Admission(store)
+        self._resources = ResourceMap(BUILT_IN)
+        self._custom = CustomTypes()
+        self._admission = Admission(store, self._custom)
+        store.listen(table_of(CRDS), self._definition_changed)
 
     @classmethod
     def in_memory(cls, clock: Clock, *, seed: int = 0) -> EmbeddedApi:
@@ -73,11 +76,30 @@ class EmbeddedApi:
         api._found()
         return api
 
-    def _found(self) -> None:
-        """Put there what every cluster has."""
+    @classmethod
+    async def open(cls, path: Path, clock: Clock, *, fast_storage: bool = False) -> EmbeddedApi:
+        """The world that is kept in the file `path`, made where it is absent. `Unavailable` when another process has it."""
+        journal = SqliteJournal(path, fast_storage=fast_storage)
+        store = Store(journal)
+        store.restore(*journal.load())
+        journal.start(store.settle, store.fail)
+        api = cls(store, clock, Identities(None))
+        for change in api._found():
+            await store.durable(change)
+        return api
+
+    def _found(self) -> list[Change]:
+        """Put there what every cluster has, and bring Fairway's own definitions up to date."""
+        for version in self.store.rows(table_of(CRDS)).values():
+            self._serve(version.obj)
+        write = Write(WriteOptions(manager="fairway"), self._clock.now())
+        made = [self._apply(CRDS, Key("", definition["metadata"]["name"]), ApplyPatch(definition, force=True), write)
+                for definition in crds.own_definitions()]
         for name in FIRST_NAMESPACES:
-            self._create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}},
-                         WriteOptions(manager="fairway"))
+            if self.store.head(table_of(NAMESPACES), Key("", name)) is None:
+                namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+                made.append(self._create(NAMESPACES, namespace, write))
+        return [change for change in made if isinstance(change, Change)]
 
     @property
     def resources(self) -> ResourceMap:
@@ -90,6 +112,7 @@ class EmbeddedApi:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Obj:
+        resource = self._served(resource)
         version = self.store.get(table_of(resource), Key(namespace if resource.namespaced else "", name))
         if version is None:
             raise refusals.not_found(resource, name)
@@ -114,6 +137,7 @@ class EmbeddedApi:
     def page(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", limit: int = 0,
              continue_token: str = "", resource_version: str = "") -> Page:
         """`list` without copies."""
+        resource = self._served(resource)
         chosen = self._selection(resource, namespace, labels, fields)
         if resource_version and resource_version != "0":
             self.store.check_reached(_version_number(resource_version))
@@ -141,6 +165,7 @@ class EmbeddedApi:
         bookmarks: bool = False,
         initial_events: bool = False,
     ) -> AsyncIterator[WatchEvent]:
+        resource = self._served(resource)
         chosen = self._selection(resource, namespace, labels, fields)
         from_start = initial_events or resource_version in ("", "0")
         table = table_of(resource)
@@ -153,21 +178,31 @@ class EmbeddedApi:
             stream.replay(missed)
         return stream
 
+    def _served(self, resource: Resource) -> Resource:
+        """The resource as it is served now: a definition may have changed it since the caller learnt of it."""
+        row = self._resources.of_plural(resource.group, resource.version, resource.plural)
+        if row is None:
+            raise NotFound("the server could not find the requested resource", details={
+                **({"group": resource.group} if resource.group else {}), "kind": resource.plural})
+        return row
+
     def _selection(self, resource: Resource, namespace: str, labels: str, fields: str) -> Selection:
-        return listing.selection(resource, namespace, labels, fields)
+        custom = self._custom.of(resource)
+        return listing.selection(resource, namespace, labels, fields, selectable=custom.selectable if custom else ())
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
     async def create(self, obj: Obj, options: WriteOptions | None = None) -> Obj:
-        return await self._answer(self._create(obj, options or WriteOptions()))
+        write = Write(options or WriteOptions(), self._clock.now())
+        resource = self._resources.of(obj)
+        return await self._answer(resource, self._create(resource, _own(obj), write))
 
     async def replace(self, obj: Obj, options: WriteOptions | None = None, *, subresource: Subresource = "") -> Obj:
-        options = options or WriteOptions()
+        write = Write(options or WriteOptions(), self._clock.now(), subresource)
         resource = self._resources.of(obj)
         key = _key(resource, obj)
         old = self._current(resource, key)
-        new = _own(obj)
-        return await self._answer(self._update(resource, key, old, new, options, subresource))
+        return await self._answer(resource, self._update(resource, key, old, _own(obj), write))
 
     async def patch(
         self,
@@ -179,17 +214,17 @@ class EmbeddedApi:
         *,
         subresource: Subresource = "",
     ) -> Obj:
-        options = options or WriteOptions()
+        write = Write(options or WriteOptions(), self._clock.now(), subresource)
+        resource = self._served(resource)
         key = Key(namespace if resource.namespaced else "", name)
-        table = table_of(resource)
-        if isinstance(patch, ApplyPatch) and self.store.head(table, key) is None and not subresource:
-            return await self._answer(self._create(_named(patch.body, key), options))
+        if subresource == "scale":
+            return await self._patch_scale(resource, key, patch, write)
+        if isinstance(patch, ApplyPatch):
+            return await self._answer(resource, self._apply(resource, key, patch, write))
         old = self._current(resource, key)
-        new = _patched(resource, _as(resource, old.copy()), patch)
-        meta = new.get("metadata")
-        if not isinstance(meta, dict) or meta.get("name") != name:
-            raise BadRequest("the name of the object may not be changed by a patch")
-        return await self._answer(self._update(resource, key, old, new, options, subresource))
+        schema = None if self._custom.of(resource) else self._admission.schema(resource)
+        new = patching.patched(resource, _as(resource, old.copy()), patch, schema)
+        return await self._answer(resource, self._update(resource, key, old, new, write))
 
     async def delete(
         self,
@@ -199,60 +234,152 @@ class EmbeddedApi:
         delete: DeleteOptions | None = None,
         options: WriteOptions | None = None,
     ) -> Obj:
+        resource = self._served(resource)
         key = Key(namespace if resource.namespaced else "", name)
         old = self._current(resource, key)
         self._admission.deleting(resource, old.obj)
-        decided = lifecycle.delete(resource, old.obj, delete or DeleteOptions(), self._now())
+        decided = lifecycle.delete(resource, old.obj, delete or DeleteOptions(), self._clock.now())
         if (options is not None and options.dry_run) or not decided.changed:
             return _own(_as(resource, decided.obj))
-        obj = {**decided.obj, "metadata": dict(decided.obj["metadata"])}
-        table = table_of(resource)
-        change = self.store.remove(table, key, obj) if decided.gone else self.store.put(table, key, obj)
-        return await self._answer((resource, change))
+        change = self._delete(resource, key, decided)
+        if resource == CRDS:
+            self._sweep(old.obj)
+        return await self._answer(resource, change)
+
+    async def get_scale(self, resource: Resource, name: str, namespace: str = "") -> Obj:
+        """The `scale` subresource as an autoscaling/v1 Scale."""
+        return scale.scale_of(await self.get(resource, name, namespace), self._scale_paths(resource))
 
     # --- one write, synchronous ---------------------------------------------------------------------------------------
 
-    def _create(self, obj: Obj, options: WriteOptions) -> tuple[Resource, Change | Version]:
-        resource = self._resources.of(obj)
-        new = _own(obj)
+    def _create(self, resource: Resource, obj: Obj, write: Write, owners: Owners | None = None) -> Change | Version:
+        new = self._admission.decoded(resource, obj, write.options)
         meta = new.setdefault("metadata", {})
         if meta.get("resourceVersion"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = self._free_name(resource, meta)
-        lifecycle.begin(resource, new, uid=self._identities.uid(), now=self._now())
         key = _key(resource, new)
-        new = self._admission.creating(resource, new, options)
         table = table_of(resource)
-        if self.store.head(table, key) is not None:
+        if key.name and self.store.head(table, key) is not None:
             raise refusals.already_exists(resource, key.name)
-        return resource, self._commit(table, key, new, options)
+        lifecycle.begin(resource, new, uid=self._identities.uid(), now=write.now)
+        new = self._admission.creating(resource, new, write, owners)
+        return self._commit(resource, key, new, write)
 
-    def _update(self, resource: Resource, key: Key, old: Version, new: Obj, options: WriteOptions,
-                subresource: Subresource) -> tuple[Resource, Change | Version]:
-        if subresource and subresource not in resource.subresources:
+    def _update(self, resource: Resource, key: Key, old: Version, new: Obj, write: Write,
+                owners: Owners | None = None) -> Change | Version:
+        if write.subresource and write.subresource not in resource.subresources:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        meta = new.get("metadata")
+        if not isinstance(meta, dict) or meta.get("name") != key.name:
+            raise BadRequest(f"the name of the object ({dig(new, 'metadata', 'name')}) does not match the name on the URL "
+                             f"({key.name})")
         lifecycle.check_lock(resource, old.obj, new)
         lifecycle.check_finalizers(resource, old.obj, new)
-        new = lifecycle.succeed(resource, old.obj, new, subresource)
-        new = self._admission.updating(resource, old.obj, new, options, subresource)
-        table = table_of(resource)
-        if lifecycle.released(resource, new):
-            if options.dry_run:
-                return resource, Version(old.revision, new)
-            return resource, self.store.remove(table, key, _unshared(new))
+        new = self._admission.decoded(resource, new, write.options)
+        new = lifecycle.succeed(resource, old.obj, new, write.subresource)
+        new = self._admission.updating(resource, old.obj, new, write, owners)
+        if lifecycle.released(resource, new) and "deletionTimestamp" in old.obj["metadata"]:
+            if write.options.dry_run:
+                return Version(old.revision, new)
+            return self._delete(resource, key, lifecycle.Deletion(new, gone=True, changed=True))
         new["metadata"]["resourceVersion"] = old.obj["metadata"]["resourceVersion"]
+        new["apiVersion"] = old.obj["apiVersion"]
         if new == old.obj:
-            return resource, old
-        return resource, self._commit(table, key, _unshared(new), options)
+            return old
+        return self._commit(resource, key, _unshared(new), write)
 
-    def _commit(self, table: Table, key: Key, new: Obj, options: WriteOptions) -> Change | Version:
-        if options.dry_run:
+    def _apply(self, resource: Resource, key: Key, patch: ApplyPatch, write: Write) -> Change | Version:
+        said = patching.said(resource, patch.body, key)
+        said = self._admission.said(resource, said, write.options)
+        schema = self._admission.schema(resource)
+        old = self.store.head(table_of(resource), key)
+        if old is None and write.subresource:
+            raise refusals.not_found(resource, key.name)
+        live = old.copy() if old is not None else None
+        version = said["metadata"].pop("resourceVersion", None)
+        if old is None and said["metadata"].get("uid"):
+            raise refusals.modified(resource, key.name)
+        new, owners = ownership.apply_said(resource, schema, live, said, write.by(resource), force=patch.force)
+        new = _own(new)
+        if old is None:
+            return self._create(resource, new, write, owners)
+        if version:
+            new["metadata"]["resourceVersion"] = version
+        return self._update(resource, key, old, new, write, owners)
+
+    async def _patch_scale(self, resource: Resource, key: Key, patch: Patch, write: Write) -> Obj:
+        if "scale" not in resource.subresources:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        paths = self._scale_paths(resource)
+        old = self._current(resource, key)
+        shown = scale.scale_of(scale.with_scale(old.copy(), {}, paths) if _bare_scale(old, paths) else old.copy(), paths)
+        wanted = patching.patched(resource, shown, patch, None)
+        new = scale.with_scale(old.copy(), wanted, paths)
+        main = Write(write.options, write.now, scaled=True)
+        answer = await self._answer(resource, self._update(resource, key, old, new, main))
+        return scale.scale_of(answer, paths)
+
+    def _scale_paths(self, resource: Resource) -> crds.ScalePaths:
+        custom = self._custom.of(resource)
+        return custom.scale if custom is not None and custom.scale is not None else scale.BUILT_IN
+
+    def _commit(self, resource: Resource, key: Key, new: Obj, write: Write) -> Change | Version:
+        if write.options.dry_run:
             return Version(self.store.revision, new)
-        return self.store.put(table, key, new)
+        custom = self._custom.of(resource)
+        if custom is not None:
+            new["apiVersion"] = f"{resource.group}/{custom.storage_version}"
+        change = self.store.put(table_of(resource), key, new)
+        if resource == CRDS and write.subresource == "" and "deletionTimestamp" not in new["metadata"]:
+            self._establish(key, change.new, write)
+        return change
 
-    async def _answer(self, done: tuple[Resource, Change | Version]) -> Obj:
-        resource, outcome = done
+    def _delete(self, resource: Resource, key: Key, decided: lifecycle.Deletion) -> Change:
+        obj = _unshared(decided.obj)
+        if not decided.gone:
+            return self.store.put(table_of(resource), key, obj)
+        change = self.store.remove(table_of(resource), key, obj)
+        if self._custom.of(resource) is not None:
+            self._release(resource)
+        return change
+
+    def _sweep(self, definition: Obj) -> None:
+        """Delete every object of a kind whose definition goes. Objects that finalizers hold keep the definition."""
+        for resource in self._custom.rows_of(definition)[:1]:
+            for key, version in self.store.heads(table_of(resource)).items():
+                decided = lifecycle.delete(resource, version.obj, DeleteOptions(), self._clock.now())
+                if decided.changed:
+                    self._delete(resource, key, decided)
+            self._release(resource)
+
+    def _release(self, resource: Resource) -> None:
+        """Let a doomed definition go when nothing of its kind is left."""
+        key = Key("", f"{resource.plural}.{resource.group}")
+        definition = self.store.head(table_of(CRDS), key)
+        if definition is None or "deletionTimestamp" not in definition.obj["metadata"]:
+            return
+        if not self.store.heads(table_of(resource)):
+            obj = definition.copy()
+            obj["metadata"]["finalizers"] = [f for f in obj["metadata"]["finalizers"] if f != crds.CLEANUP]
+            self._update(CRDS, key, definition, obj, Write(WriteOptions(manager="kube-apiserver"), self._clock.now()))
+
+    def _establish(self, key: Key, version: Version, write: Write) -> None:
+        """Accept a definition's names: a change of its own, by the server."""
+        obj = version.copy()
+        obj["status"] = crds.established(obj, rfc3339(write.now))
+        if crds.CLEANUP not in obj["metadata"].setdefault("finalizers", []):
+            obj["metadata"]["finalizers"].append(crds.CLEANUP)
+        by_server = WriteOptions(manager="kube-apiserver")
+        if obj != version.obj:
+            new = {**version.copy(), "status": obj["status"]}
+            ownership.track(CRDS, self._admission.schema(CRDS), version.obj, new,
+                            Write(by_server, write.now, "status").by(CRDS), built_in=True)
+            new["metadata"]["finalizers"] = obj["metadata"]["finalizers"]
+            self.store.put(table_of(CRDS), key, new)
+
+    async def _answer(self, resource: Resource, outcome: Change | Version) -> Obj:
         if isinstance(outcome, Version):
             return _as(resource, outcome.copy())
         await self.store.durable(outcome)
@@ -271,8 +398,26 @@ class EmbeddedApi:
             if self.store.head(table_of(resource), Key(meta.get("namespace", ""), name)) is None:
                 return name
 
-    def _now(self) -> datetime:
-        return self._clock.now()
+    # --- custom kinds -------------------------------------------------------------------------------------------------
+
+    @property
+    def custom(self) -> CustomTypes:
+        """The custom kinds that are served now, with their columns and schemas."""
+        return self._custom
+
+    def _definition_changed(self, change: Change) -> None:
+        if change.deleted:
+            for row in self._custom.withdraw(change.new.obj):
+                self._resources.remove(row)
+            return
+        self._serve(change.new.obj)
+
+    def _serve(self, definition: Obj) -> None:
+        gone, come = self._custom.establish(definition)
+        for row in gone:
+            self._resources.remove(row)
+        for row in come:
+            self._resources.add(row)
 
 
 def _own(obj: Obj) -> Obj:
@@ -304,27 +449,11 @@ def _key(resource: Resource, obj: Obj) -> Key:
     return Key(namespace, meta.get("name") or "")
 
 
-def _named(body: Obj, key: Key) -> Obj:
-    meta = {**(body.get("metadata") or {}), "name": key.name}
-    if key.namespace:
-        meta["namespace"] = key.namespace
-    return {**body, "metadata": meta}
+def _bare_scale(old: Version, paths: crds.ScalePaths) -> bool:
+    return dig(old.obj, *paths.spec_replicas) is None
 
 
 def _version_number(text: str) -> int:
     if not text.isdigit():
         raise Invalid(f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
     return int(text)
-
-
-def _patched(resource: Resource, obj: Obj, patch: Patch) -> Obj:
-    match patch:
-        case JsonPatch(operations):
-            try:
-                result = json_patch.apply_operations(obj, operations)
-            except json_patch.PatchFailed as error:
-                raise Invalid(f"the server rejected our request due to an error in our request: {error}") from error
-        case MergePatch(body) | StrategicPatch(body) | ApplyPatch(body):
-            result = merge_patch.merge(obj, body)
-    found: Obj = _own(result)
-    return found

@@ -77,12 +77,17 @@ def succeed(resource: Resource, old: Obj, new: Obj, subresource: Subresource) ->
             new["status"] = old["status"]
     if resource.kind == "Namespace" and not resource.group and subresource != "finalize":
         new.setdefault("spec", {})["finalizers"] = dig(old, "spec", "finalizers", default=[])
-    if counts_generations(resource) and _spec_differs(resource, old, new):
+    if counts_generations(resource) and _differs(resource, old, new):
         meta["generation"] = int(before.get("generation", 0)) + 1
     return new
 
 
-def _spec_differs(resource: Resource, old: Obj, new: Obj) -> bool:
+def _differs(resource: Resource, old: Obj, new: Obj) -> bool:
+    """Whether `new` asks for something else. A Deployment's annotations travel to its ReplicaSets: they count."""
+    if resource.group_kind == ("apps", "Deployment"):
+        before, after = old["metadata"].get("annotations"), new["metadata"].get("annotations")
+        if (before or {}) != (after or {}):
+            return True
     outside = _OUTSIDE_SPEC if has_status(resource) else _OUTSIDE_SPEC - {"status"}
     names = (old.keys() | new.keys()) - outside
     return any(old.get(name) != new.get(name) for name in names)
@@ -156,14 +161,14 @@ def check_lock(resource: Resource, old: Obj, new: Obj) -> None:
     """A resourceVersion or uid in what is written must be the object's own."""
     meta, before = new["metadata"], old["metadata"]
     uid, version = meta.get("uid") or "", meta.get("resourceVersion") or ""
-    if uid and uid != before["uid"]:
-        raise precondition_failed(
-            resource, before["name"], f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
-            f"{before['uid']}")
     if version and version != before["resourceVersion"]:
         if not str(version).isdigit():
             raise BadRequest(f"invalid resourceVersion {version!r}: a number is needed")
         raise modified(resource, before["name"])
+    if uid and uid != before["uid"]:
+        raise precondition_failed(
+            resource, before["name"], f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
+            f"{before['uid']}")
 
 
 def _grace(resource: Resource, obj: Obj, options: DeleteOptions) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -111,6 +111,16 @@ class Store:
                 return None if change.deleted else change.new
         return self.get(table, key)
 
+    def heads(self, table: Table) -> dict[Key, Version]:
+        """All rows as the next write sees them."""
+        rows = dict(self.rows(table))
+        for (other, key), change in self._heads.items():
+            if other == table:
+                rows.pop(key, None)
+                if not change.deleted:
+                    rows[key] = change.new
+        return rows
+
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def put(self, table: Table, key: Key, obj: Obj) -> Change:
@@ -129,6 +139,8 @@ class Store:
             if pending.revision == change.revision:
                 await asyncio.shield(future)
                 return
+        if self._failed is not None:
+            raise self._failed
 
     def _append(self, table: Table, key: Key, obj: Obj, *, deleted: bool) -> Change:
         if self._failed is not None:
@@ -168,7 +180,7 @@ class Store:
         if self._journal is not None:
             await self._journal.close()
 
-    def restore(self, rows: Iterator[tuple[int, Table, Key, bytes]], revision: int) -> None:
+    def restore(self, rows: Iterable[tuple[int, Table, Key, bytes]], revision: int) -> None:
         """Become what a journal holds. Watches cannot go back before this point."""
         for number, table, key, raw in rows:
             self._tables.setdefault(table, {})[key] = Version(number, _decode(raw), raw)

@@ -1,11 +1,11 @@
 """Labels as a table of small integers.
 
-A query touches thousands of series and asks the same few things of all of them: keep these labels, drop those, which rows are
-equal? As dicts that is a million dictionary operations; as columns of interned codes it is a handful of numpy calls. Code 0
-is the empty string, which in Prometheus means "no such label".
+A query touches thousands of series and asks the same few things of all of them: keep these labels, drop those, which
+rows are equal? As dicts that is a million dictionary operations; as columns of interned codes it is a handful of
+numpy calls. Code 0 is the empty string, which in Prometheus means "no such label".
 
-The pool of strings lives as long as the process. It grows with the number of distinct names and values ever seen: about 100
-bytes each, so a thousand new pods a day cost 100 kB a day.
+The pool of strings lives as long as the process. It grows with the number of distinct names and values ever seen:
+about 100 bytes each, so a thousand new pods a day cost 100 kB a day.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Label matchers: `=`, `!=`, `=~`, `!~`, with RE2 patterns read by Python's `re`.
 
-Patterns are anchored at both ends and `.` matches newlines, as in Prometheus. What RE2 has and `re` has not is translated
-where it means the same (`(?i)` in the middle, `\\z`, `\\Q…\\E`, `[[:alpha:]]`, `\\pL`); the rest is refused by name. Python's
-matcher backtracks: a pattern such as `(a+)+b` can take long, which RE2 rules out. Patterns come from a team's own files, and
-each is asked once per distinct label value.
+Patterns are anchored at both ends and `.` matches newlines, as in Prometheus. What RE2 has and `re` has not is
+translated where it means the same (`(?i)` in the middle, `\\z`, `\\Q…\\E`, `[[:alpha:]]`, `\\pL`); the rest is
+refused by name. Python's matcher backtracks: a pattern such as `(a+)+b` can take long, which RE2 rules out. Patterns
+come from a team's own files, and each is asked once per distinct label value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ MatchOp = Literal["=", "!=", "=~", "!~"]
 
 _POSIX = {
     "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "ascii": "\\x00-\\x7F", "blank": "\\t ", "cntrl": "\\x00-\\x1F\\x7F",
-    "digit": "0-9", "graph": "!-~", "lower": "a-z", "print": " -~", "punct": "!-/:-@\\[-`{-~", "space": "\\t\\n\\v\\f\\r ",
+    "digit": "0-9", "graph": "!-~", "lower": "a-z", "print": " -~", "punct": "!-/:-@\\[-`{-~",
+    "space": "\\t\\n\\v\\f\\r ",
     "upper": "A-Z", "word": "0-9A-Za-z_", "xdigit": "0-9A-Fa-f",
 }  # fmt: skip
 _UNICODE = {"L": "[^\\W\\d_]", "N": "\\d", "Lu": "[A-Z]", "Ll": "[a-z]", "Nd": "\\d"}
@@ -31,7 +32,7 @@ _TOKEN = re.compile(
     r"|(?P<flags>\(\?[imsU-]+\))"
     r"|\(\?<(?P<group>[A-Za-z_]\w*)>"
     r"|(?P<open>\()|(?P<close>\))"
-    r"|\[:(?P<posix>\^?\w+):\]",
+    r"|(?P<set>\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\])",
     re.DOTALL,
 )
 _LITERAL = re.compile(r"[\w\- /:@,]*\Z", re.ASCII)
@@ -81,17 +82,24 @@ def _translated(text: str) -> str:
             opened.append(0)
         elif token["close"]:
             out.append(")" * (1 + (opened.pop() if len(opened) > 1 else 0)))
-        elif token["posix"]:
-            out.append(_posix_class(token["posix"], text))
+        elif token["set"]:
+            out.append(_set(token["set"], text))
         else:
             out.append(token[0])
     return "".join([*out, text[position:], ")" * opened[0]])
 
 
-def _posix_class(name: str, text: str) -> str:
-    if name not in _POSIX:
-        raise BadPattern(f"error parsing regexp: invalid character class range: `[:{name}:]` in `{text}`")
-    return _POSIX[name]
+def _set(text: str, whole: str) -> str:
+    """A character set; a bracket inside it is a plain character for RE2 and a warning for `re`."""
+
+    def inner(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return "\\["
+        if match[1] not in _POSIX:
+            raise BadPattern(f"error parsing regexp: invalid character class range: `{match[0]}` in `{whole}`")
+        return _POSIX[match[1]]
+
+    return "[" + re.sub(r"\[:(\w+):\]|\[", inner, text[1:])
 
 
 @dataclass(frozen=True, slots=True)

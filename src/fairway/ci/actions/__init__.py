@@ -1,0 +1,21 @@
+"""Actions that Fairway has itself, so that the usual workflows run without network."""
+
+from fairway.ci.actions.artifacts import DOWNLOAD, UPLOAD
+from fairway.ci.actions.build_push import BUILD_PUSH
+from fairway.ci.actions.builtin import BuiltIn, Host, Use
+from fairway.ci.actions.cache import CACHE, CACHE_RESTORE, CACHE_SAVE
+from fairway.ci.actions.checkout import CHECKOUT
+from fairway.ci.actions.docker import GITHUB_SCRIPT, LOGIN, SETUP_BUILDX, SETUP_QEMU
+from fairway.ci.actions.metadata import METADATA
+from fairway.ci.actions.setup_python import SETUP_PYTHON
+from fairway.ci.actions.setup_uv import SETUP_UV
+
+BUILT_IN: dict[str, BuiltIn] = {
+    action.name: action
+    for action in (
+        CHECKOUT, SETUP_PYTHON, SETUP_UV, CACHE, CACHE_RESTORE, CACHE_SAVE, UPLOAD, DOWNLOAD, LOGIN, SETUP_BUILDX,
+        SETUP_QEMU, METADATA, BUILD_PUSH, GITHUB_SCRIPT,
+    )
+}
+
+__all__ = ["BUILT_IN", "BuiltIn", "Host", "Use"]

@@ -1,0 +1,165 @@
+"""actions/cache, its /restore and /save: folders kept from run to run under a key.
+
+An entry is never changed. It is found by its exact key, else by the restore keys as prefixes, newest first, among the
+entries of the same paths. Branches see their own entries and those of the default branch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+from fairway.ci.actions.builtin import ActionFailed, BuiltIn, Use
+from fairway.ci.hash_files import select_files
+
+_LONGEST_KEY = 512
+_DEFAULT_BRANCHES = ("refs/heads/main", "refs/heads/master")
+
+
+class _Store:
+    """`<cache>/<repository>/<scope>/<version>/<key>.tar`; the version is a hash of the paths."""
+
+    def __init__(self, use: Use, paths: list[str]) -> None:
+        version = hashlib.sha256("|".join(paths).encode()).hexdigest()[:16]
+        base = use.run.folders.cache / quote(use.context("repository"), safe="")
+        own = use.context("ref")
+        scopes = dict.fromkeys((own, *_DEFAULT_BRANCHES))
+        self.folders = [base / quote(scope, safe="") / version for scope in scopes]
+
+    def exact(self, key: str) -> Path | None:
+        for folder in self.folders:
+            path = folder / f"{quote(key, safe='')}.tar"
+            if path.is_file():
+                return path
+        return None
+
+    def by_prefix(self, prefix: str) -> Path | None:
+        for folder in self.folders:
+            found = [path for path in folder.glob("*.tar") if path.name.startswith(quote(prefix, safe=""))]
+            if found:
+                return max(found, key=lambda path: path.stat().st_mtime)
+        return None
+
+    def target(self, key: str) -> Path:
+        return self.folders[0] / f"{quote(key, safe='')}.tar"
+
+
+def _key_of(path: Path) -> str:
+    from urllib.parse import unquote
+
+    return unquote(path.name.removesuffix(".tar"))
+
+
+def _checked(use: Use) -> tuple[str, list[str]]:
+    key, paths = use.text("key"), use.lines("path")
+    if not key or not paths:
+        raise ActionFailed("inputs 'key' and 'path' are required")
+    if len(key) > _LONGEST_KEY or "," in key:
+        raise ActionFailed(f"key {key[:60]!r} is not allowed: at most {_LONGEST_KEY} characters and no comma")
+    return key, paths
+
+
+async def _restore(use: Use) -> str:
+    """The key that was found, or ""."""
+    key, paths = _checked(use)
+    store = _Store(use, paths)
+    found = store.exact(key)
+    for prefix in use.lines("restore-keys"):
+        found = found or store.by_prefix(prefix)
+    matched = _key_of(found) if found is not None else ""
+    use.output("cache-primary-key", key)
+    use.output("cache-matched-key", matched)
+    use.output("cache-hit", "true" if matched == key else "false" if matched else "")
+    if found is None:
+        if use.flag("fail-on-cache-miss"):
+            raise ActionFailed(f"Failed to restore cache entry. Exiting as fail-on-cache-miss is set. Input key: {key}")
+        use.log(f"Cache not found for input keys: {', '.join([key, *use.lines('restore-keys')])}")
+        return ""
+    if not use.flag("lookup-only"):
+        await asyncio.to_thread(_unpack, found)
+    use.log(f"Cache restored from key: {matched}")
+    return matched
+
+
+def _unpack(archive: Path) -> None:
+    """Members have absolute names: the cache may hold folders outside of the work tree, such as ~/.cache."""
+    with tarfile.open(archive) as tar:
+        tar.extractall("/", filter="tar")
+
+
+async def _save(use: Use) -> None:
+    key, paths = _checked(use)
+    store = _Store(use, paths)
+    target = store.target(key)
+    if target.exists():
+        use.log(f"Cache hit occurred on the primary key {key}, not saving cache.")
+        return
+    home = use.run.folders.home
+    files = await asyncio.to_thread(_files, use.workspace, home, paths)
+    if not files:
+        use.warn(f"Path Validation Error: Path(s) specified in the action for caching do(es) not exist: "
+                 f"{', '.join(paths)}")
+        return
+    await asyncio.to_thread(_pack, files, target)
+    use.log(f"Cache saved with key: {key}")
+
+
+def _files(workspace: Path, home: Path, paths: list[str]) -> list[Path]:
+    found: list[Path] = []
+    relative: list[str] = []
+    for entry in paths:
+        if entry.startswith(("~", "/")):
+            path = home / entry[1:].strip("/") if entry.startswith("~") else Path(entry)
+            if path.exists():
+                found.append(path)
+        else:
+            relative.append(entry)
+    for entry in relative:
+        plain = workspace / entry
+        if not entry.startswith("!") and plain.is_dir():
+            found.append(plain)
+            relative = [other for other in relative if other != entry]
+    return [*found, *select_files(workspace, relative)]
+
+
+def _pack(files: list[Path], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
+    with os.fdopen(handle, "wb") as raw, tarfile.open(fileobj=raw, mode="w") as tar:
+        for path in files:
+            tar.add(path, arcname=str(path).lstrip("/"))
+    Path(name).rename(target)
+
+
+async def cache(use: Use) -> None:
+    matched = await _restore(use)
+    if matched != use.text("key"):
+        condition = "always()" if use.flag("save-always") else "success()"
+        use.at_end("Run actions/cache", lambda: _save(use), condition=condition)
+
+
+async def restore(use: Use) -> None:
+    await _restore(use)
+
+
+async def save(use: Use) -> None:
+    await _save(use)
+
+
+def forget(folder: Path) -> None:
+    """Remove all caches, as `clean` does."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+_INPUTS = {"path": "", "key": "", "restore-keys": "", "upload-chunk-size": "", "enableCrossOsArchive": "false",
+           "fail-on-cache-miss": "false", "lookup-only": "false", "save-always": "false"}
+
+CACHE = BuiltIn("actions/cache", _INPUTS, cache)
+CACHE_RESTORE = BuiltIn("actions/cache/restore", _INPUTS, restore)
+CACHE_SAVE = BuiltIn("actions/cache/save", _INPUTS, save)

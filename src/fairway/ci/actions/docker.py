@@ -1,0 +1,47 @@
+"""docker/login-action, setup-buildx-action, setup-qemu-action: nothing to set up here, and it is said."""
+
+from __future__ import annotations
+
+from fairway.ci.actions.builtin import ActionFailed, BuiltIn, Use
+
+
+async def login(use: Use) -> None:
+    password = use.text("password")
+    if password:
+        use.mask(password)
+    registry = use.text("registry") or "docker.io"
+    if bool(use.text("username")) != bool(password) and not password:
+        use.warn("username is given without a password")
+    use.notice(f"images of this run go to the embedded registry: no login to {registry} is needed")
+
+
+async def setup_buildx(use: Use) -> None:
+    use.notice("images are built without a daemon here: there is no builder to set up")
+    for name, value in {"name": "fairway", "driver": "fairway", "platforms": "linux/amd64", "endpoint": "",
+                        "status": "running", "flags": ""}.items():
+        use.output(name, value)
+
+
+async def setup_qemu(use: Use) -> None:
+    use.notice("images are built for this machine's platform only: emulation is not set up")
+    use.output("platforms", "linux/amd64")
+
+
+async def refuse_github_script(use: Use) -> None:
+    raise ActionFailed("actions/github-script runs JavaScript against the API of github.com, which does not exist "
+                       "here; do the same in a run step, or guard the step with `if: github.server_url == "
+                       "'https://github.com'` where it is only meant for GitHub")
+
+
+LOGIN = BuiltIn("docker/login-action", {"registry": "", "username": "", "password": "", "scope": "", "ecr": "auto",
+                                        "logout": "true", "registry-auth": ""}, login)
+SETUP_BUILDX = BuiltIn(
+    "docker/setup-buildx-action",
+    {"version": "", "driver": "", "driver-opts": "", "buildkitd-flags": "", "buildkitd-config": "",
+     "buildkitd-config-inline": "", "config": "", "config-inline": "", "install": "", "use": "", "endpoint": "",
+     "platforms": "", "append": "", "cache-binary": "", "cleanup": "", "keep-state": "", "name": ""},
+    setup_buildx,
+)
+SETUP_QEMU = BuiltIn("docker/setup-qemu-action", {"image": "", "platforms": "", "cache-image": "true"}, setup_qemu)
+GITHUB_SCRIPT = BuiltIn("actions/github-script", {"script": "", "github-token": "", "result-encoding": "json",
+                                                  "debug": "", "retries": "", "previews": ""}, refuse_github_script)

@@ -1,0 +1,451 @@
+"""The hands of CI: pushes become PipelineRuns, PipelineRuns become running jobs.
+
+What a job does is in the API before it is done: a leg stands as Running before its process starts, and its result is in
+the status before the run goes on. A daemon that is killed finds legs that stand as Running with nobody behind them: what
+is left of them is stopped, and they run again from their start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from fairway.ci.decide import RunDecision, Seen, decide, needs_context
+from fairway.ci.environment import RunFacts, github_context
+from fairway.ci.events import Event
+from fairway.ci.expressions import ExpressionError, Scope, Value
+from fairway.ci.plan import InputError, checked_inputs, concurrency_of, first_rows
+from fairway.ci.progress import concluded
+from fairway.ci.runner import JobRequest, JobResult, JobRunner
+from fairway.ci.spec import Workflow, WorkflowError
+from fairway.ci.states import FINISHED, JobRow, StepRow, from_status, to_status
+from fairway.ci.trigger import WORKFLOWS, Pushed, is_workflow, moves, refs_patch, runs_for
+from fairway.ci.workflow import decode_workflow
+from fairway.git import Commit, GitError, GitPort, UnknownRevision
+from fairway.kube.api import MergePatch, WriteOptions
+from fairway.kube.cache import Informers
+from fairway.kube.decision import Create, Outcome, Reason, carry_out, differs
+from fairway.kube.objects import Key, Obj, annotations_of, key_of, meta_of, rfc3339_micro, spec_of, status_of
+from fairway.kube.reconcile import Watch
+from fairway.kube.resources import PIPELINE_RUNS, REPOSITORIES
+
+MANAGER = "fairway-ci"
+log = logging.getLogger("fairway.ci")
+
+OpenRepository = Callable[[str], GitPort]
+"""From a repository's name to its git port; `GitError` where there is none."""
+
+
+class TriggerController:
+    """Pushes to PipelineRuns. Whoever sees a push calls `look_again` of its loop; the resync finds the rest."""
+
+    name = "ci-trigger"
+    resource = REPOSITORIES
+    workers = 2
+
+    def __init__(self, informers: Informers, open_repository: OpenRepository) -> None:
+        self._informers = informers
+        self._open = open_repository
+
+    def watches(self) -> Sequence[Watch]:
+        return ()
+
+    async def reconcile(self, key: Key, now: datetime) -> Outcome:
+        obj = self._informers.of(REPOSITORIES).get(key)
+        if obj is None:
+            return Outcome()
+        name = str(spec_of(obj).get("name", ""))
+        try:
+            git = self._open(name)
+            refs = git.refs()
+        except GitError as error:
+            return Outcome(reasons=(Reason("NoRepository", str(error)),))
+        handled: Mapping[str, str] = status_of(obj).get("refs") or {}
+        reasons: list[Reason] = []
+        for move in moves(handled, refs):
+            if not move.after:
+                continue
+            pushed = read_push(git, name, move.ref, move.before, move.after)
+            runs, why = runs_for(pushed, now)
+            reasons += why
+            await carry_out(self._informers.api, [Create(run) for run in runs], manager=MANAGER)
+        patch = refs_patch(handled, refs)
+        if patch:
+            await self._informers.api.patch(
+                REPOSITORIES, key.name, key.namespace, MergePatch({"status": {"refs": patch}}),
+                WriteOptions(manager=MANAGER), subresource="status")
+        return Outcome(reasons=tuple(reasons))
+
+
+def read_push(git: GitPort, repository: str, ref: str, before: str, after: str) -> Pushed:
+    """What a push of `ref` to `after` carries: commit, changed paths, workflow files."""
+    commit = git.log(after, limit=1)[0]
+    tree = git.read_tree(after, WORKFLOWS)
+    workflows: dict[str, Workflow | None] = {}
+    for name in tree.names():
+        if is_workflow(name):
+            path = f"{WORKFLOWS}/{name}"
+            try:
+                workflows[path] = decode_workflow(tree.read(name).decode(errors="replace"), path)
+            except WorkflowError:
+                workflows[path] = None
+    event = Event(
+        "push", repository, ref, after, before=before, actor=commit.author.name, message=commit.message,
+        default_branch=default_branch_of(git), changed=_changed(git, before, after, commit))
+    return Pushed(event, workflows, commit.committed_at)
+
+
+def _changed(git: GitPort, before: str, after: str, commit: Commit) -> frozenset[str] | None:
+    """Of a new branch: against the parent of its head. None where the old commit is gone (a rewritten branch)."""
+    try:
+        return git.changed_paths(before or next(iter(commit.parents), ""), after)
+    except UnknownRevision:
+        return None
+
+
+def default_branch_of(git: GitPort) -> str:
+    return str(getattr(git, "default_branch", "main"))
+
+
+@dataclass
+class _Live:
+    """A leg that runs in this process, or ran and is not in the status yet."""
+
+    task: asyncio.Task[JobResult]
+    cancel: asyncio.Event
+    steps: tuple[StepRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run is made of; the same for all its life, so it is read once."""
+
+    workflow: Workflow
+    event: Event
+    commit: Commit
+    facts: RunFacts
+    contexts: Mapping[str, Value]
+    group: str
+    cancels_older: bool
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """`secrets` and `variables` give those of a repository. `places` jobs run at a time, over all runs."""
+
+    secrets: Callable[[str], Mapping[str, str]] = lambda repository: {}
+    variables: Callable[[str], Mapping[str, str]] = lambda repository: {}
+    server_url: str = "https://github.com"
+    labels: tuple[str, ...] = ()
+    places: int = field(default_factory=lambda: max(os.cpu_count() or 1, 2))
+
+
+class PipelineController:
+    """PipelineRuns to running jobs.
+
+    The platform sets `look_again` to that of the controller's loop before it starts it: a job that gets on asks for the
+    next pass through it.
+    """
+
+    name = "ci-pipeline"
+    resource = PIPELINE_RUNS
+    workers = 4
+
+    def __init__(self, informers: Informers, open_repository: OpenRepository, runner: JobRunner,
+                 settings: PipelineSettings | None = None) -> None:
+        self.look_again: Callable[[Key], None] | None = None
+        self._informers = informers
+        self._open = open_repository
+        self._runner = runner
+        self._settings = settings or PipelineSettings()
+        self._live: dict[tuple[Key, str], _Live] = {}
+        self._materials: dict[str, Material] = {}
+        self._waiting: set[Key] = set()
+        self._closed = False
+
+    def watches(self) -> Sequence[Watch]:
+        return ()
+
+    async def close(self) -> None:
+        """Stop every job at once. Their legs stay Running in the status: the next start runs them again."""
+        self._closed = True
+        tasks = [live.task for live in self._live.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- a pass ---------------------------------------------------------------------------------------------------
+
+    async def reconcile(self, key: Key, now: datetime) -> Outcome:
+        obj = self._informers.of(PIPELINE_RUNS).get(key)
+        if self._closed:
+            return Outcome()
+        if obj is None or meta_of(obj).get("deletionTimestamp"):
+            self._abandon(key)
+            return Outcome()
+        if status_of(obj).get("phase") in FINISHED:
+            self._forget(key)
+            return Outcome()
+        try:
+            material = self._material(obj)
+        except (WorkflowError, GitError, InputError, ExpressionError) as error:
+            await self._refuse(obj, str(error), now)
+            return Outcome(reasons=(Reason("InvalidWorkflow", str(error)),))
+        held = self._held_by(key, obj, material)
+        if held is not None and not status_of(obj).get("jobs") and not spec_of(obj).get("cancel"):
+            self._waiting.add(key)
+            return await self._hold(obj, material, held)
+        done = {leg: live for (run, leg), live in self._live.items() if run == key and live.task.done()}
+        rows = self._rows(key, obj, material, now)
+        decision = decide(self._seen(key, obj, material, rows), now)
+        self._clear_lost(key, rows, decision)
+        await self._write(obj, material, decision, now)
+        for leg in done:
+            del self._live[key, leg]
+        self._act(key, material, decision)
+        self._wake_waiting(key, decision, freed=bool(done))
+        return Outcome(reasons=decision.reasons)
+
+    def _rows(self, key: Key, obj: Obj, material: Material, now: datetime) -> tuple[JobRow, ...]:
+        """The rows of the status with what this process knows better."""
+        entries = status_of(obj).get("jobs")
+        if not entries:
+            return first_rows(material.workflow)
+        rows = []
+        for row in map(from_status, entries):
+            live = self._live.get((key, row.id))
+            if live is None or row.phase != "Running":
+                rows.append(row)
+            elif live.task.done():
+                rows.append(concluded(row, _result_of(live.task), now))
+            else:
+                rows.append(replace(row, steps=live.steps))
+        return tuple(rows)
+
+    def _seen(self, key: Key, obj: Obj, material: Material, rows: tuple[JobRow, ...]) -> Seen:
+        running = sum(1 for live in self._live.values() if not live.task.done())
+        return Seen(
+            workflow=material.workflow,
+            rows=rows,
+            contexts=material.contexts,
+            alive=frozenset(leg for (run, leg), live in self._live.items() if run == key and not live.task.done()),
+            cancel=bool(spec_of(obj).get("cancel")),
+            free=self._settings.places - running,
+            busy_groups=self._busy_groups(key, material.event.repository),
+            labels=self._settings.labels,
+        )
+
+    def _busy_groups(self, key: Key, repository: str) -> frozenset[str]:
+        """Concurrency groups of jobs that run in other runs of the repository."""
+        return frozenset(
+            str(job["concurrencyGroup"])
+            for run in self._others(key, repository)
+            for job in status_of(run).get("jobs") or ()
+            if job.get("concurrencyGroup") and job["phase"] == "Running"
+        )
+
+    def _others(self, key: Key, repository: str) -> list[Obj]:
+        return [run for run in self._informers.of(PIPELINE_RUNS).list(key.namespace)
+                if key_of(run) != key and spec_of(run).get("repository") == repository
+                and status_of(run).get("phase") not in FINISHED]
+
+    def _act(self, key: Key, material: Material, decision: RunDecision) -> None:
+        for leg in decision.cancel:
+            self._live[key, leg].cancel.set()
+        for leg in decision.start:
+            row = next(row for row in decision.rows if row.id == leg)
+            self._start(key, material, row, decision.rows)
+
+    def _start(self, key: Key, material: Material, row: JobRow, rows: tuple[JobRow, ...]) -> None:
+        job = material.workflow.jobs[row.job]
+        request = JobRequest(
+            facts=replace(material.facts, attempt=row.attempt), row=row, workflow=material.workflow,
+            event=material.event, secrets=self._settings.secrets(material.event.repository),
+            contexts={**material.contexts, "needs": needs_context(material.workflow, job, rows)})
+        cancel = asyncio.Event()
+
+        def progress(steps: tuple[StepRow, ...]) -> None:
+            live.steps = steps
+            self._again(key)
+
+        live = _Live(asyncio.create_task(self._runner.run(request, progress, cancel), name=f"ci {key.name} {row.id}"),
+                     cancel)
+        live.task.add_done_callback(lambda task: self._again(key))
+        self._live[key, row.id] = live
+
+    def _again(self, key: Key) -> None:
+        if self.look_again is None:
+            raise RuntimeError("PipelineController.look_again is not set: give it look_again of the controller's loop")
+        self.look_again(key)
+
+    def _clear_lost(self, key: Key, rows: tuple[JobRow, ...], decision: RunDecision) -> None:
+        """What a killed daemon left of the legs that now start again."""
+        for row in rows:
+            if row.phase == "Running" and (key, row.id) not in self._live:
+                self._runner.clear(key.name, row.id)
+
+    def _wake_waiting(self, key: Key, decision: RunDecision, *, freed: bool) -> None:
+        """Runs that wait for a place or a group look again when one may be free."""
+        if any(reason.code in ("WaitingForRunner", "WaitingForConcurrencyGroup") for reason in decision.reasons):
+            self._waiting.add(key)
+        if freed or decision.phase in FINISHED:
+            waiting, self._waiting = self._waiting, set()
+            for other in waiting:
+                self._again(other)
+
+    def _abandon(self, key: Key) -> None:
+        """The run was deleted: its jobs stop."""
+        for (run, _), live in list(self._live.items()):
+            if run == key:
+                live.task.cancel()
+        self._forget(key)
+
+    def _forget(self, key: Key) -> None:
+        for run, leg in [entry for entry in self._live if entry[0] == key]:
+            if self._live[run, leg].task.done():
+                del self._live[run, leg]
+        self._waiting.discard(key)
+
+    # --- concurrency ----------------------------------------------------------------------------------------------
+
+    def _held_by(self, key: Key, obj: Obj, material: Material) -> Obj | None:
+        """The run of the same concurrency group that comes first, if any."""
+        if not material.group:
+            return None
+        for other in self._others(key, material.event.repository):
+            try:
+                same = self._material(other).group == material.group
+            except (WorkflowError, GitError, InputError, ExpressionError):
+                continue
+            if same and (_age(other) < _age(obj) or status_of(other).get("jobs")):
+                return other
+        return None
+
+    async def _hold(self, obj: Obj, material: Material, held: Obj) -> Outcome:
+        """One run of a group waits; a newer one takes its place. cancel-in-progress also ends the running one."""
+        cancelled: list[Obj] = []
+        key = key_of(obj)
+        for other in self._others(key, material.event.repository):
+            started = bool(status_of(other).get("jobs"))
+            if self._material(other).group == material.group and _age(other) < _age(obj) and (
+                    not started or material.cancels_older):
+                cancelled.append(other)
+        for other in cancelled:
+            if not spec_of(other).get("cancel"):
+                await self._informers.api.patch(PIPELINE_RUNS, key_of(other).name, key_of(other).namespace,
+                                                MergePatch({"spec": {"cancel": True}}), WriteOptions(manager=MANAGER))
+        if not status_of(obj).get("phase"):
+            await self._patch(obj, {"phase": "Pending", "commit": _commit_status(obj, material.commit)})
+        return Outcome(reasons=(Reason("WaitingForConcurrencyGroup", f"{material.group!r} is held by "
+                                       f"{key_of(held).name}"),))
+
+    # --- material -------------------------------------------------------------------------------------------------
+
+    def _material(self, obj: Obj) -> Material:
+        uid = str(meta_of(obj).get("uid", ""))
+        found = self._materials.get(uid)
+        if found is None:
+            found = self._materials[uid] = self._read(obj)
+            while len(self._materials) > 256:
+                self._materials.pop(next(iter(self._materials)))
+        return found
+
+    def _read(self, obj: Obj) -> Material:
+        spec = spec_of(obj)
+        repository, path = str(spec["repository"]), str(spec["workflow"])
+        git = self._open(repository)
+        sha = git.resolve(str(spec.get("sha") or spec.get("ref") or "HEAD"))
+        tree = git.read_tree(sha)
+        if not tree.is_file(path):
+            raise GitError(f"{path} does not exist in {repository}@{sha[:7]}")
+        workflow = decode_workflow(tree.read(path).decode(errors="replace"), path)
+        commit = git.log(sha, limit=1)[0]
+        default_branch = default_branch_of(git)
+        event = Event(
+            str(spec.get("event") or "push"), repository, str(spec.get("ref") or f"refs/heads/{default_branch}"), sha,
+            before=str(spec.get("before") or ""), actor=str(spec.get("actor") or commit.author.name),
+            message=commit.message, default_branch=default_branch, inputs=spec.get("inputs") or {},
+            payload=spec.get("payload") or {})
+        facts = RunFacts(meta_of(obj)["name"], number=self._number(obj), server_url=self._settings.server_url)
+        github = github_context(event, workflow, facts)
+        trigger = workflow.trigger(event.name)
+        contexts: dict[str, Value] = {"github": github, "vars": dict(self._settings.variables(repository)), "inputs": {}}
+        if trigger is not None and event.name in ("workflow_dispatch", "workflow_call"):
+            contexts["inputs"] = checked_inputs(trigger.inputs, event.inputs, Scope(contexts))
+        group, cancels = concurrency_of(workflow.concurrency, Scope(contexts))
+        return Material(workflow, event, commit, facts, contexts, group, cancels)
+
+    def _number(self, obj: Obj) -> int:
+        """1 for the first run of a workflow in its repository, by age."""
+        spec = spec_of(obj)
+        same = [other for other in self._informers.of(PIPELINE_RUNS).list(key_of(obj).namespace)
+                if spec_of(other).get("repository") == spec.get("repository")
+                and spec_of(other).get("workflow") == spec.get("workflow") and _age(other) < _age(obj)]
+        return len(same) + 1
+
+    # --- status ---------------------------------------------------------------------------------------------------
+
+    async def _write(self, obj: Obj, material: Material, decision: RunDecision, now: datetime) -> None:
+        finished = decision.phase in FINISHED
+        status: dict[str, Any] = {
+            "phase": "Failed" if decision.phase == "Skipped" else decision.phase,
+            "jobs": [to_status(row) for row in decision.rows],
+            "images": _images(decision.rows),
+            "commit": _commit_status(obj, material.commit),
+            "startedAt": status_of(obj).get("startedAt") or rfc3339_micro(now),
+        }
+        if finished:
+            status["finishedAt"] = rfc3339_micro(now)
+        if decision.message or finished:
+            status["message"] = decision.message or "all jobs are done"
+        await self._patch(obj, status)
+
+    async def _refuse(self, obj: Obj, message: str, now: datetime) -> None:
+        await self._patch(obj, {"phase": "Failed", "message": message, "startedAt": rfc3339_micro(now),
+                                "finishedAt": rfc3339_micro(now)})
+
+    async def _patch(self, obj: Obj, status: dict[str, Any]) -> None:
+        if not differs(status_of(obj), status):
+            return
+        key = key_of(obj)
+        await self._informers.api.patch(PIPELINE_RUNS, key.name, key.namespace, MergePatch({"status": status}),
+                                        WriteOptions(manager=MANAGER), subresource="status")
+
+
+def _result_of(task: asyncio.Task[JobResult]) -> JobResult:
+    """A runner that raised has a defect: the job fails and says so."""
+    if task.cancelled():
+        return JobResult("Cancelled", "the run was deleted")
+    error = task.exception()
+    if error is not None:
+        log.error("job runner failed", exc_info=error)
+        return JobResult("Failed", f"the runner failed: {type(error).__name__}: {error}")
+    return task.result()
+
+
+def _images(rows: tuple[JobRow, ...]) -> list[dict[str, str]]:
+    """Each image once, as the last job left it."""
+    found = {image["name"]: dict(image) for row in rows for image in row.images}
+    return list(found.values())
+
+
+def _commit_status(obj: Obj, commit: Commit) -> dict[str, str]:
+    notes = annotations_of(obj)
+    found = {
+        "message": commit.subject,
+        "author": commit.author.name,
+        "committedAt": rfc3339_micro(commit.committed_at),
+    }
+    if notes.get("fairway.dev/pushed-at"):
+        found["pushedAt"] = notes["fairway.dev/pushed-at"]
+    return found
+
+
+def _age(obj: Obj) -> tuple[str, str]:
+    meta = meta_of(obj)
+    return str(meta.get("creationTimestamp", "")), str(annotations_of(obj).get("fairway.dev/pushed-at", "")) or meta["name"]

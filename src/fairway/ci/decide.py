@@ -1,0 +1,345 @@
+"""What happens next in a run: which jobs start, are skipped, are cancelled, and when the run is over. Pure.
+
+A job waits until everything that it needs is finished. Then its `if` decides between skipping and running (without a
+status function the `if` also asks for success of all needs), its matrix is expanded into legs, and each leg starts as
+soon as max-parallel, its concurrency group and the free places of the machine allow. A leg that fails takes its
+siblings with it under fail-fast, unless its own failure is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from fairway.ci.contexts import STATUS_FUNCTIONS
+from fairway.ci.expressions import (
+    Arity,
+    ExpressionError,
+    Function,
+    Scope,
+    Value,
+    evaluate_condition,
+    interpolate,
+    interpolate_text,
+    to_number,
+    to_text,
+    truthy,
+)
+from fairway.ci.matrix import MatrixError, display, expand
+from fairway.ci.needs import reaches
+from fairway.ci.plan import concurrency_of, foreign_label, labels_of_runner
+from fairway.ci.spec import Job, Workflow
+from fairway.ci.states import FINISHED, JobRow, Phase, outputs_of, result_of
+from fairway.kube.decision import Reason
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Everything that the decision knows.
+
+    `alive` are the legs that are running in this process: a leg that stands as Running and is not among them was lost
+    with its process and is run again. `busy_groups` are concurrency groups that other runs hold.
+    """
+
+    workflow: Workflow
+    rows: tuple[JobRow, ...]
+    contexts: Mapping[str, Value]
+    alive: frozenset[str] = frozenset()
+    cancel: bool = False
+    free: int = 1
+    busy_groups: frozenset[str] = frozenset()
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunDecision:
+    """`start` and `cancel` name legs by id; `rows` is the whole new state of the run."""
+
+    rows: tuple[JobRow, ...]
+    start: tuple[str, ...] = ()
+    cancel: tuple[str, ...] = ()
+    phase: Phase = "Running"
+    message: str = ""
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass
+class _Pass:
+    seen: Seen
+    now: datetime
+    rows: list[JobRow]
+    start: list[str] = field(default_factory=list)
+    cancel: list[str] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
+
+
+def decide(seen: Seen, now: datetime) -> RunDecision:
+    """One look at a run."""
+    this = _Pass(seen, now, list(seen.rows))
+    if seen.cancel:
+        _cancel_all(this)
+    _fail_fast(this)
+    while _settle(this):
+        pass
+    _start(this)
+    return RunDecision(tuple(this.rows), tuple(this.start), tuple(this.cancel), *_phase(this.rows, seen.cancel),
+                       reasons=tuple(this.reasons))
+
+
+def needs_context(workflow: Workflow, job: Job, rows: tuple[JobRow, ...]) -> dict[str, Any]:
+    """The `needs` context of a job: result and outputs of each job that it names."""
+    found: dict[str, Any] = {}
+    for name in job.needs:
+        other = _job_named(workflow, name)
+        legs = [row for row in rows if row.job == other.id]
+        result = result_of(legs)
+        found[other.id] = {"result": result, "outputs": {} if result == "skipped" else outputs_of(legs)}
+    return found
+
+
+def status_functions(workflow: Workflow, job: Job, rows: tuple[JobRow, ...], cancelled: bool) -> dict[str, Function]:
+    """success() and its kin in a job's `if`: they look at everything that the job needs, near and far."""
+    edges = {name: {_job_named(workflow, need).id for need in other.needs} for name, other in workflow.jobs.items()}
+    ancestors = [name for name in workflow.jobs if name != job.id and reaches(edges, job.id, name)]
+    results = {name: result_of(row for row in rows if row.job == name) for name in ancestors}
+    direct = [results[_job_named(workflow, need).id] for need in job.needs]
+
+    def success(args: Any) -> Value:
+        if args:
+            return all(results.get(to_text(name), "") == "success" for name in args)
+        return not cancelled and all(result == "success" for result in direct)
+
+    def failure(args: Any) -> Value:
+        if args:
+            return any(results.get(to_text(name), "") == "failure" for name in args)
+        return not cancelled and any(result == "failure" for result in results.values())
+
+    return {
+        "success": Function(Arity(0, 255), success),
+        "failure": Function(Arity(0, 255), failure),
+        "always": Function(Arity(0, 0), lambda args: True),
+        "cancelled": Function(Arity(0, 0), lambda args: cancelled),
+    }
+
+
+def _job_named(workflow: Workflow, name: str) -> Job:
+    return workflow.jobs.get(name) or next(job for key, job in workflow.jobs.items() if key.upper() == name.upper())
+
+
+# --- cancelling -----------------------------------------------------------------------------------------------------
+
+
+def _cancel_all(this: _Pass) -> None:
+    """Running legs are told to stop; waiting ones are cancelled, unless their `if` says always() or cancelled()."""
+    for number, row in enumerate(this.rows):
+        if row.phase == "Running" and row.id in this.seen.alive:
+            this.cancel.append(row.id)
+        elif row.phase == "Running" or (row.phase == "Pending" and row.expanded):
+            this.rows[number] = _ended(row, "Cancelled", this.now, "the run was cancelled")
+
+
+def _fail_fast(this: _Pass) -> None:
+    for number, row in enumerate(this.rows):
+        if row.finished or not row.expanded or not _sibling_failed(this, row):
+            continue
+        if row.phase == "Running" and row.id in this.seen.alive:
+            if row.id not in this.cancel:
+                this.cancel.append(row.id)
+        else:
+            this.rows[number] = _ended(row, "Cancelled", this.now, "another leg of the matrix failed (fail-fast)")
+
+
+def _sibling_failed(this: _Pass, row: JobRow) -> bool:
+    if row.total < 2:
+        return False
+    siblings = [other for other in this.rows if other.job == row.job and other.id != row.id]
+    if not any(other.phase == "Failed" and not other.allowed for other in siblings):
+        return False
+    job = this.seen.workflow.jobs[row.job]
+    scope = _scope(this, job)
+    value = interpolate(job.strategy.fail_fast, scope)
+    return truthy(value) and value != "false"
+
+
+# --- skipping and expanding -----------------------------------------------------------------------------------------
+
+
+def _settle(this: _Pass) -> bool:
+    """Decide about every job whose needs are done; True where something changed that others may wait for."""
+    changed = False
+    for row in list(this.rows):
+        if row.phase != "Pending" or row.expanded:
+            continue
+        job = this.seen.workflow.jobs.get(row.job)
+        if job is None:
+            changed |= _replace(this, row, [_ended(row, "Failed", this.now, f"job {row.job!r} is not in the workflow")])
+            continue
+        waiting = [need for need in job.needs if not _done(this, need)]
+        if waiting:
+            this.reasons.append(Reason("WaitingForNeeds", f"{row.id} waits for {', '.join(waiting)}"))
+            continue
+        changed |= _replace(this, row, _decided(this, row, job))
+    return changed
+
+
+def _done(this: _Pass, need: str) -> bool:
+    other = _job_named(this.seen.workflow, need).id
+    return bool(result_of(row for row in this.rows if row.job == other))
+
+
+def _replace(this: _Pass, row: JobRow, rows: list[JobRow]) -> bool:
+    at = this.rows.index(row)
+    this.rows[at : at + 1] = rows
+    return True
+
+
+def _decided(this: _Pass, row: JobRow, job: Job) -> list[JobRow]:
+    try:
+        scope = _scope(this, job, status=True)
+        if not evaluate_condition(job.condition, scope, STATUS_FUNCTIONS):
+            phase: Phase = "Cancelled" if this.seen.cancel else "Skipped"
+            return [_ended(row, phase, this.now, _why_skipped(this, job))]
+        legs = _legs(this, row, job)
+        return legs or [_ended(row, "Skipped", this.now, "the matrix has no legs")]
+    except ExpressionError as error:
+        return [_ended(row, "Failed", this.now, f"line {job.line}: {error.message}")]
+    except MatrixError as error:
+        return [_ended(row, "Failed", this.now, f"line {job.line}: {error}")]
+
+
+def _why_skipped(this: _Pass, job: Job) -> str:
+    needs = needs_context(this.seen.workflow, job, tuple(this.rows))
+    bad = [f"{name} ({need['result']})" for name, need in needs.items() if need["result"] != "success"]
+    if bad:
+        return f"needs {', '.join(bad)}"
+    return f"if: {job.condition}" if job.condition else "the run was cancelled"
+
+
+def _legs(this: _Pass, row: JobRow, job: Job) -> list[JobRow]:
+    scope = _scope(this, job)
+    if job.strategy.matrix is None:
+        legs: list[dict[str, Any] | None] = [None]
+    else:
+        legs = list(expand(interpolate(job.strategy.matrix, scope)))
+    made = []
+    for index, leg in enumerate(legs):
+        inner = _scope(this, job, matrix=leg, index=index, total=len(legs))
+        made.append(replace(
+            row,
+            id=job.id if leg is None else _leg_id(job.id, leg, index),
+            name=_leg_name(job, leg, inner),
+            matrix=leg,
+            expanded=True,
+            index=index,
+            total=len(legs),
+            allowed=_is_true(interpolate(job.continue_on_error, inner)),
+            group=concurrency_of(job.concurrency, inner)[0],
+        ))
+    return [_checked(this, made_row, job) for made_row in made]
+
+
+def _leg_id(job: str, leg: dict[str, Any], index: int) -> str:
+    """Readable and fit for a folder; the index keeps it unique."""
+    words = re.sub(r"[^A-Za-z0-9.]+", "-", display(leg)).strip("-.")[:40]
+    return f"{job}-{index + 1}-{words}" if words else f"{job}-{index + 1}"
+
+
+def _leg_name(job: Job, leg: dict[str, Any] | None, scope: Scope) -> str:
+    if job.name is not None:
+        name = interpolate_text(job.name, scope)
+        if "${{" in str(job.name) or leg is None:
+            return name or job.id
+        return f"{name} {display(leg)}".strip()
+    return f"{job.id} {display(leg)}".strip() if leg is not None else job.id
+
+
+def _checked(this: _Pass, row: JobRow, job: Job) -> JobRow:
+    """A leg that cannot run here fails at once and says so: it never passes silently."""
+    if job.uses:
+        return _ended(row, "Failed", this.now, f"reusable workflow {job.uses!r} cannot be called here; copy its jobs "
+                      "into this workflow, or make a composite action of its steps")
+    scope = _scope(this, job, matrix=dict(row.matrix) if row.matrix is not None else None)
+    labels = labels_of_runner(interpolate(job.runs_on, scope))
+    foreign = foreign_label(labels, this.seen.labels)
+    if foreign:
+        return _ended(row, "Failed", this.now, f"no runner with the label {foreign!r} here; this machine answers to "
+                      f"ubuntu-*, linux, self-hosted{''.join(f', {label}' for label in this.seen.labels)}")
+    return row
+
+
+def _scope(this: _Pass, job: Job, *, status: bool = False, matrix: dict[str, Any] | None = None, index: int = 0,
+           total: int = 1) -> Scope:
+    rows = tuple(this.rows)
+    contexts: dict[str, Value] = {
+        **this.seen.contexts,
+        "needs": needs_context(this.seen.workflow, job, rows),
+        "matrix": matrix,
+        "strategy": {"job-index": float(index), "job-total": float(total)},
+    }
+    return Scope(contexts, status_functions(this.seen.workflow, job, rows, this.seen.cancel) if status else {})
+
+
+def _is_true(value: Value) -> bool:
+    return value is True or value == "true"
+
+
+# --- starting -------------------------------------------------------------------------------------------------------
+
+
+def _start(this: _Pass) -> None:
+    free = this.seen.free
+    groups = set(this.seen.busy_groups)
+    groups |= {row.group for row in this.rows if row.phase == "Running" and row.id in this.seen.alive and row.group}
+    for number, row in enumerate(this.rows):
+        lost = row.phase == "Running" and row.id not in this.seen.alive
+        if row.finished or not row.expanded or (row.phase == "Running" and not lost) or row.id in this.cancel:
+            continue
+        why = _held(this, row, free, groups)
+        if why is not None:
+            this.reasons.append(why)
+            if lost:
+                this.rows[number] = replace(row, phase="Pending", started_at=None, steps=())
+            continue
+        free -= 1
+        if row.group:
+            groups.add(row.group)
+        this.start.append(row.id)
+        this.rows[number] = replace(row, phase="Running", attempt=row.attempt + 1, started_at=this.now, steps=(),
+                                    message="")
+
+
+def _held(this: _Pass, row: JobRow, free: int, groups: set[str]) -> Reason | None:
+    if free <= 0:
+        return Reason("WaitingForRunner", f"{row.id} waits for a free place on this machine")
+    if row.group and row.group in groups:
+        return Reason("WaitingForConcurrencyGroup", f"{row.id} waits for the concurrency group {row.group!r}")
+    job = this.seen.workflow.jobs[row.job]
+    most = to_number(interpolate(job.strategy.max_parallel, _scope(this, job))) if job.strategy.max_parallel else 0
+    running = sum(1 for other in this.rows if other.job == row.job and other.id != row.id and
+                  (other.id in this.start or (other.phase == "Running" and other.id in this.seen.alive)))
+    if most >= 1 and running >= most:
+        return Reason("WaitingForSiblings", f"{row.id} waits: max-parallel is {most:g}")
+    return None
+
+
+# --- the end --------------------------------------------------------------------------------------------------------
+
+
+def _ended(row: JobRow, phase: Phase, now: datetime, message: str) -> JobRow:
+    return replace(row, phase=phase, finished_at=now, message=message)
+
+
+def _phase(rows: list[JobRow], cancel: bool) -> tuple[Phase, str]:
+    if any(row.phase not in FINISHED for row in rows):
+        running = any(row.phase == "Running" for row in rows)
+        return ("Running" if running or any(row.finished for row in rows) else "Pending"), ""
+    failed = [row for row in rows if row.phase == "Failed" and not row.allowed]
+    if failed:
+        first = failed[0]
+        return "Failed", f"job {first.name!r} failed: {first.message}" if first.message else f"job {first.name!r} failed"
+    if cancel or any(row.phase == "Cancelled" for row in rows):
+        return "Cancelled", "the run was cancelled"
+    return "Succeeded", ""

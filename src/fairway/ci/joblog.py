@@ -1,0 +1,64 @@
+"""The log of one job: a line per line with its time, groups as `##[group]`, secrets masked, its size limited.
+
+Readers may follow the file while it grows; it ends with the line that `END` starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+
+from fairway.ci.masking import Masker
+from fairway.kube.objects import rfc3339_micro
+
+MAX_BYTES = 16 * 1024 * 1024
+END = "##[end]"
+
+Listener = Callable[[str], None]
+
+
+class JobLog:
+    """`listen` gets every masked line without its time, for live output."""
+
+    def __init__(self, path: Path, masker: Masker, now: Callable[[], datetime], *, listen: Listener | None = None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file = path.open("wb")
+        self._masker = masker
+        self._now = now
+        self._listen = listen
+        self._left = MAX_BYTES
+
+    def __enter__(self) -> JobLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def line(self, text: str) -> None:
+        masked = self._masker.mask(text)
+        if self._listen is not None:
+            self._listen(masked)
+        if self._left <= 0:
+            return
+        data = f"{rfc3339_micro(self._now())} {masked}\n".encode(errors="replace")
+        self._left -= len(data)
+        self._file.write(data)
+        if self._left <= 0:
+            self._file.write(f"{rfc3339_micro(self._now())} ##[warning]the log is cut here: it reached "
+                             f"{MAX_BYTES // 1024 // 1024} MiB\n".encode())
+            self._file.flush()
+
+    def lines(self, text: str) -> None:
+        for line in text.splitlines() or [""]:
+            self.line(line)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.write(f"{rfc3339_micro(self._now())} {END}\n".encode())
+            self._file.close()

@@ -1,0 +1,142 @@
+"""A step as a process: a session of its own, output line by line, a time limit, and an end that leaves nothing running.
+
+A stop is SIGINT to the whole group, SIGTERM after 7.5 s, SIGKILL after 2.5 s more: GitHub's figures. Processes that
+left the group are found by the environment variable that every process of a job carries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+TRACKING = "RUNNER_TRACKING_ID"
+INTERRUPT_S, TERMINATE_S = 7.5, 2.5
+_CHUNK = 64 * 1024
+_LONGEST_LINE = 256 * 1024  # a longer one is handed on in pieces
+_DRAIN_S = 0.25  # a process left in the background keeps the pipe open: its output ends for us here
+
+Ending = Literal["exited", "timeout", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """`code` is the exit code; 128 + n for a process that died of signal n."""
+
+    code: int
+    ending: Ending = "exited"
+
+
+class _Lines:
+    """Bytes in pieces to whole lines of text."""
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        for line in whole:
+            self._on_line(line.decode(errors="replace").removesuffix("\r"))
+        if len(self._rest) > _LONGEST_LINE:
+            self.end()
+
+    def end(self) -> None:
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            self._on_line(rest.decode(errors="replace"))
+
+
+async def run_process(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], on_line: Callable[[str], None],
+                      cancel: asyncio.Event | None = None, timeout_s: float | None = None) -> Finished:
+    """Run to the end, or to the end of the time, or until `cancel` is set. OSError where it cannot be started."""
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe()
+    lines, eof = _Lines(on_line), asyncio.Event()
+
+    def readable() -> None:
+        try:
+            data = os.read(reading, _CHUNK)
+        except BlockingIOError:
+            return
+        if data:
+            lines.feed(data)
+        else:
+            loop.remove_reader(reading)
+            eof.set()
+
+    os.set_blocking(reading, False)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv, cwd=cwd, env=dict(env), stdin=asyncio.subprocess.DEVNULL, stdout=writing, stderr=writing,
+            start_new_session=True)
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    loop.add_reader(reading, readable)
+    try:
+        ending = await _wait(process, cancel, timeout_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(eof.wait(), _DRAIN_S)
+        lines.end()
+    except asyncio.CancelledError:
+        signal_group(process.pid, signal.SIGKILL)
+        raise
+    finally:
+        loop.remove_reader(reading)
+        os.close(reading)
+    code = process.returncode if process.returncode is not None else 1
+    return Finished(128 - code if code < 0 else code, ending)
+
+
+async def _wait(process: asyncio.subprocess.Process, cancel: asyncio.Event | None, timeout_s: float | None) -> Ending:
+    exited = asyncio.ensure_future(process.wait())
+    cancelled = asyncio.ensure_future(cancel.wait()) if cancel is not None else None
+    waiting: set[asyncio.Future[Any]] = {exited, *((cancelled,) if cancelled is not None else ())}
+    try:
+        done, _ = await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if exited in done:
+            return "exited"
+        ending: Ending = "cancelled" if cancelled is not None and cancelled in done else "timeout"
+        for sent, patience in ((signal.SIGINT, INTERRUPT_S), (signal.SIGTERM, TERMINATE_S), (signal.SIGKILL, None)):
+            signal_group(process.pid, sent)
+            done, _ = await asyncio.wait({exited}, timeout=patience)
+            if done:
+                break
+        signal_group(process.pid, signal.SIGKILL)  # what the leader left behind in its group
+        return ending
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def signal_group(pid: int, sent: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, sent)
+
+
+def kill_tracked(tracking: str) -> int:
+    """Kill every process that carries this tracking id in its environment; their number.
+
+    Linux only: elsewhere there is no /proc, and the process group is all that is known.
+    """
+    wanted = f"{TRACKING}={tracking}".encode()
+    killed = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        if pid == os.getpid():
+            continue
+        try:
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        except OSError:
+            continue
+    return killed

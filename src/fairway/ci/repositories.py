@@ -1,0 +1,33 @@
+"""The port through which jobs reach git repositories: a name or a URL to where it can be cloned from and pushed to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """`path` is a local repository to fetch from (fast); `url` is what `origin` becomes, where a push goes to.
+
+    `token` authenticates against `url` as the password of the user `x-access-token`; "" where none is needed.
+    """
+
+    url: str
+    path: Path | None = None
+    token: str = ""
+
+
+class Repositories(Protocol):
+    def resolve(self, name_or_url: str) -> Access | None:
+        """`shop/deploy` or `https://git.example.com/shop/deploy.git`; None where it is not one of ours."""
+        ...
+
+
+class NoRepositories:
+    """Only what is on this machine under a path can be checked out."""
+
+    def resolve(self, name_or_url: str) -> Access | None:
+        path = Path(name_or_url)
+        return Access(str(path), path) if path.is_absolute() and path.is_dir() else None

@@ -1,0 +1,169 @@
+"""A GitHub workflow as typed values.
+
+A field typed `Value` may still hold `${{ }}`: it is evaluated when its job or step is. Conditions are stored as the
+expression alone ("" where none is written).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fairway.ci.expressions.values import Value
+
+InputType = Literal["string", "boolean", "number", "choice", "environment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """`branches` or `branches-ignore` (and so on): at most one of the two is given."""
+
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+    @property
+    def given(self) -> bool:
+        return bool(self.select or self.ignore)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    name: str
+    type: InputType = "string"
+    required: bool = False
+    default: Value = None
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One event below `on`."""
+
+    event: str
+    types: tuple[str, ...] = ()
+    branches: Filter = Filter()
+    tags: Filter = Filter()
+    paths: Filter = Filter()
+    workflows: tuple[str, ...] = ()
+    crons: tuple[str, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    outputs: Mapping[str, Value] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunDefaults:
+    shell: Value = None
+    working_directory: Value = None
+
+    def over(self, other: RunDefaults) -> RunDefaults:
+        """These, and where they say nothing, the others."""
+        return RunDefaults(self.shell or other.shell, self.working_directory or other.working_directory)
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    group: Value
+    cancel_in_progress: Value = False
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """`matrix` is None, an expression, or a mapping of vectors with `include` and `exclude`."""
+
+    matrix: Value = None
+    fail_fast: Value = True
+    max_parallel: Value = None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    image: Value
+    env: Mapping[str, Value] = field(default_factory=dict)
+    ports: tuple[Value, ...] = ()
+    volumes: tuple[Value, ...] = ()
+    options: Value = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Exactly one of `run` and `uses` is given. `id` is generated (`__run`, `__owner_repo`) where none is written."""
+
+    id: str
+    line: int
+    name: Value = None
+    condition: str = ""
+    run: Value = None
+    uses: str = ""
+    inputs: Mapping[str, Value] = field(default_factory=dict)
+    env: Mapping[str, Value] = field(default_factory=dict)
+    shell: Value = None
+    working_directory: Value = None
+    continue_on_error: Value = False
+    timeout_minutes: Value = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: str
+    line: int
+    name: Value = None
+    needs: tuple[str, ...] = ()
+    condition: str = ""
+    runs_on: Value = None
+    strategy: Strategy = Strategy()
+    timeout_minutes: Value = None
+    continue_on_error: Value = False
+    outputs: Mapping[str, Value] = field(default_factory=dict)
+    env: Value = field(default_factory=dict)
+    defaults: RunDefaults = RunDefaults()
+    permissions: Value = None
+    concurrency: Concurrency | None = None
+    environment: Value = None
+    services: Mapping[str, Container] = field(default_factory=dict)
+    container: Container | None = None
+    steps: tuple[Step, ...] = ()
+    uses: str = ""
+    inputs: Mapping[str, Value] = field(default_factory=dict)
+    secrets: Value = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    path: str
+    on: tuple[Trigger, ...]
+    jobs: Mapping[str, Job]
+    name: str = ""
+    run_name: Value = None
+    env: Value = field(default_factory=dict)
+    defaults: RunDefaults = RunDefaults()
+    permissions: Value = None
+    concurrency: Concurrency | None = None
+
+    @property
+    def title(self) -> str:
+        """What people call it: its name, or its path."""
+        return self.name or self.path
+
+    def trigger(self, event: str) -> Trigger | None:
+        return next((trigger for trigger in self.on if trigger.event == event), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What was found, what was expected, where. `line` and `column` are 1-based, 0 where the file as a whole is meant."""
+
+    message: str
+    line: int = 0
+    column: int = 0
+
+
+class WorkflowError(Exception):
+    """A workflow (or action) file that cannot run: the user has to act."""
+
+    def __init__(self, path: str, mistakes: tuple[Mistake, ...]) -> None:
+        self.path = path
+        self.mistakes = mistakes
+        super().__init__("\n".join(
+            f"{path}:{m.line}:{m.column}: {m.message}" if m.line else f"{path}: {m.message}" for m in mistakes))

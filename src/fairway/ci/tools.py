@@ -1,0 +1,34 @@
+"""The commands that jobs find besides the machine's own: links in a folder for the front of their PATH.
+
+Not the whole folder of our interpreter: `pip install` of a job would change Fairway itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from fairway.ci.environment import SYSTEM_PATH
+
+COMMANDS = ("fairway", "uv", "uvx")
+
+
+def link_tools(folder: Path) -> Path:
+    """The folder, with links to what is installed beside our interpreter, and a `python3` where the machine has none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = Path(sys.executable).parent
+    wanted = {name: beside / name for name in COMMANDS if (beside / name).is_file()}
+    base = Path(getattr(sys, "_base_executable", sys.executable))
+    for name in ("python3", "python"):
+        if shutil.which(name, path=SYSTEM_PATH) is None:
+            wanted[name] = base
+    for name, target in wanted.items():
+        link = folder / name
+        if not (link.is_symlink() and link.readlink() == target):
+            new = folder / f".{name}.{os.getpid()}"
+            new.unlink(missing_ok=True)
+            new.symlink_to(target)
+            new.rename(link)
+    return folder

@@ -1,0 +1,160 @@
+"""What joins rooms that do not know each other: each class fills one room's port with another room's piece."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fairway.ci.repositories import Access
+from fairway.git.port import GitPort, UnknownRepository
+from fairway.git.remote import RemoteRepository
+from fairway.git.repositories import BadName, Repositories
+from fairway.images.layout import BadBlob
+from fairway.images.reference import BadReference
+from fairway.images.registry import UnknownImage
+from fairway.images.unpack import EmbeddedImages, Unpackable
+from fairway.kube.cache import Informers
+from fairway.kube.objects import Obj, labels_of, spec_of
+from fairway.kube.resources import CONFIG_MAPS, REPOSITORIES, SECRETS
+from fairway.metrics.querier import EmbeddedQuerier
+from fairway.node.images import HostImage, ImageUnavailable, UnpackedImage, is_host
+
+NAMESPACE = "fairway"
+REPOSITORY_LABEL = "fairway.dev/repository"
+_PASSED_ON = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_")
+_PASSED_ON_WHOLE = frozenset({"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
+
+
+class NodeImages:
+    """The node's images: the pseudo-image `host`, else the embedded registry."""
+
+    def __init__(self, images: EmbeddedImages) -> None:
+        self._images = images
+
+    async def ensure(self, reference: str) -> UnpackedImage:
+        if is_host(reference):
+            return HostImage()
+        try:
+            return await self._images.ensure(reference)
+        except (BadReference, UnknownImage, BadBlob, Unpackable) as error:
+            raise ImageUnavailable(str(error)) from error
+
+
+class AnalysisQuerier:
+    """The embedded metrics as analysis asks for them."""
+
+    def __init__(self, querier: EmbeddedQuerier) -> None:
+        self._querier = querier
+
+    async def query(self, text: str, at: datetime) -> float | Sequence[float]:
+        answer = await self._querier.query(text, at)
+        values = [sample.value for sample in answer.samples]
+        return values[0] if answer.kind == "scalar" else values
+
+
+class KnownRepositories:
+    """Embedded repositories by name or by any URL that means them, and any other URL by the network."""
+
+    def __init__(self, informers: Informers, repositories: Repositories, *, web_url: str, token: str, cache: Path) -> None:
+        self._objects = informers.of(REPOSITORIES)
+        self._repositories = repositories
+        self._git_url = f"{web_url}/git/"
+        self._token = token
+        self._cache = cache
+        self._remotes: dict[str, RemoteRepository] = {}
+
+    def name_of(self, name_or_url: str) -> str | None:
+        """The embedded repository that is meant, or None."""
+        for obj in self._objects.list(NAMESPACE):
+            spec = spec_of(obj)
+            if name_or_url == spec.get("name") or _plain(name_or_url) in map(_plain, spec.get("urls") or ()):
+                return str(spec["name"])
+        plain = _plain(name_or_url)
+        if plain.startswith(_plain(self._git_url)):
+            return plain.removeprefix(_plain(self._git_url)).strip("/")
+        return name_or_url if self._exists(name_or_url) else None
+
+    def resolve(self, name_or_url: str) -> Access | None:
+        """For jobs: fetched from disk, pushed over smart HTTP, so that a push is seen as one."""
+        name = self.name_of(name_or_url)
+        if name is None or not self._exists(name):
+            return None
+        return Access(f"{self._git_url}{name}.git", self._repositories.path(name), self._token)
+
+    def of(self, name_or_url: str) -> GitPort:
+        """For controllers. Raises `GitError`."""
+        name = self.name_of(name_or_url)
+        if name is not None:
+            return self._repositories.open(name)
+        if "://" not in name_or_url:
+            raise UnknownRepository(f"no repository {name_or_url!r}; push to it once and it is made")
+        if name_or_url not in self._remotes:
+            self._remotes[name_or_url] = RemoteRepository(name_or_url, self._cache)
+        return self._remotes[name_or_url]
+
+    def _exists(self, name: str) -> bool:
+        try:
+            return self._repositories.exists(name)
+        except BadName:
+            return False
+
+
+def _plain(url: str) -> str:
+    """A URL without credentials, `.git` and trailing slash, for comparing."""
+    parts = urlsplit(url.strip())
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{host}{port}{parts.path}".removesuffix("/").removesuffix(".git")
+
+
+class RepositorySettings:
+    """What a repository's jobs are given: Secrets and ConfigMaps of the namespace `fairway`, labelled with its name.
+
+    The label's value has `.` for `/` (`shop.app`), because label values have no slashes.
+    """
+
+    def __init__(self, informers: Informers) -> None:
+        self._secrets = informers.of(SECRETS)
+        self._config_maps = informers.of(CONFIG_MAPS)
+
+    def secrets(self, repository: str) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for obj in self._labelled(self._secrets.list(NAMESPACE), repository):
+            for name, value in (obj.get("data") or {}).items():
+                found[name] = base64.b64decode(value).decode(errors="replace")
+        return found
+
+    def variables(self, repository: str) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for obj in self._labelled(self._config_maps.list(NAMESPACE), repository):
+            found.update(obj.get("data") or {})
+        return found
+
+    def _labelled(self, objects: Sequence[Obj], repository: str) -> list[Obj]:
+        return [obj for obj in objects if labels_of(obj).get(REPOSITORY_LABEL) == repository.replace("/", ".")]
+
+
+def job_environment(state: Path, caches: Path) -> dict[str, str]:
+    """What jobs get besides their clean environment: the state folder, and how this machine reaches its packages."""
+    passed = {
+        name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON) or name in _PASSED_ON_WHOLE
+    }
+    return {"UV_CACHE_DIR": str(caches / "uv"), "PIP_CACHE_DIR": str(caches / "pip"), "UV_PYTHON_DOWNLOADS": "never",
+            **passed, "FAIRWAY_STATE": str(state)}
+
+
+def job_commands(folder: Path) -> Path:
+    """A folder for the front of a job's PATH: `fairway` and, where it is installed beside it, `uv`. Not our Python."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = Path(sys.executable).parent
+    for name in ("fairway", "uv"):
+        link = folder / name
+        if (beside / name).is_file() and not (link.is_symlink() and link.readlink() == beside / name):
+            link.unlink(missing_ok=True)
+            link.symlink_to(beside / name)
+    return folder

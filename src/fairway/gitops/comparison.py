@@ -1,0 +1,132 @@
+"""Asking the API what applying would change, once for each pair of a target and a live version. Hands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fairway.gitops import hooks
+from fairway.gitops.compare import Compared, ObjectKey, compared, object_key, with_live_ignored
+from fairway.gitops.live import WATCHED
+from fairway.gitops.spec import Application
+from fairway.gitops.targets import Targets
+from fairway.gitops.tracking import app_of, tracked_app
+from fairway.kube.api import ApplyPatch, Validation, WriteOptions
+from fairway.kube.cache import Informers
+from fairway.kube.decision import Reason
+from fairway.kube.errors import ApiError, Conflict, NotFound, Timeout, TooManyRequests, Unavailable
+from fairway.kube.objects import Key, Obj, key_of, meta_of
+from fairway.kube.resources import CRDS, NAMESPACES
+
+MANAGER = "argocd-controller"
+_WATCHED = frozenset(WATCHED)
+_TRANSIENT = (Conflict, Timeout, TooManyRequests, Unavailable)
+_SKIP_MISSING = "SkipDryRunOnMissingResource=true"
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    target: Obj
+    live_version: str
+    answer: Compared
+
+
+class Comparison:
+    def __init__(self, informers: Informers) -> None:
+        self._informers = informers
+        self._memory: dict[Key, dict[ObjectKey, _Remembered]] = {}
+
+    def forget(self, key: Key) -> None:
+        self._memory.pop(key, None)
+
+    async def live(self, obj: Obj) -> Obj | None:
+        """The live object of this name, from the caches where its kind is watched."""
+        try:
+            resource = self._informers.api.resources.of(obj)
+        except NotFound:
+            return None
+        key = key_of(obj)
+        if resource in _WATCHED:
+            return self._informers.of(resource).get(Key(key.namespace if resource.namespaced else "", key.name))
+        try:
+            return await self._informers.api.get(resource, key.name, key.namespace)
+        except NotFound:
+            return None
+
+    def namespace_missing(self, name: str) -> bool:
+        return bool(name) and self._informers.of(NAMESPACES).get(Key("", name)) is None
+
+    async def of(self, app: Application, targets: Targets, owned: Mapping[ObjectKey, Obj]) -> list[Compared]:
+        """Every object of git and every one that is live and ours, compared."""
+        key = Key(app.namespace, app.name)
+        memory = self._memory.setdefault(key, {})
+        found: list[Compared] = []
+        wanted = {object_key(obj) for obj in targets.objects}
+        for target in targets.objects:
+            live = await self.live(target)
+            version = str(meta_of(live).get("resourceVersion")) if live is not None else ""
+            known = memory.get(object_key(target))
+            if known is None or known.target is not target or known.live_version != version:
+                answer = await self._compare(app, target, live, targets)
+                known = _Remembered(target, version, answer)
+                if not answer.error:
+                    memory[object_key(target)] = known
+            found.append(known.answer)
+        for extra, live in owned.items():
+            if extra not in wanted and not hooks.is_hook(live):
+                found.append(Compared(extra, None, live))
+        for gone in set(memory) - wanted:
+            del memory[gone]
+        return found
+
+    async def _compare(self, app: Application, target: Obj, live: Obj | None, targets: Targets) -> Compared:
+        key = object_key(target)
+        try:
+            predicted = await self.dry_run(app, target, live)
+        except _TRANSIENT:
+            raise
+        except ApiError as error:
+            if live is None and self._comes_with(app, target, targets):
+                return Compared(key, target, None, modified=True)
+            return Compared(key, target, live, modified=True, error=error.message)
+        if live is None:
+            return Compared(key, target, None, predicted, modified=True)
+        return compared(target, live, predicted, app.ignore)
+
+    async def dry_run(self, app: Application, target: Obj, live: Obj | None) -> Obj:
+        """What applying would make of `live`; raises what the API would refuse."""
+        api, key = self._informers.api, key_of(target)
+        resource = api.resources.of(target)
+        if live is not None and app.has("RespectIgnoreDifferences=true"):
+            target = with_live_ignored(target, live, app.ignore)
+        options = WriteOptions(manager=MANAGER, dry_run=True, validation=validation(app, target))
+        return await api.patch(resource, key.name, key.namespace, ApplyPatch(target, force=True), options)
+
+    def _comes_with(self, app: Application, target: Obj, targets: Targets) -> bool:
+        """Whether the dry run can fail only because a namespace or CRD comes in the same sync."""
+        if _SKIP_MISSING in app.sync_options or _SKIP_MISSING in hooks.options_of(target):
+            return True
+        namespace = meta_of(target).get("namespace") or ""
+        group = str(target.get("apiVersion") or "").rpartition("/")[0]
+        for other in targets.objects:
+            if other.get("kind") == "Namespace" and meta_of(other).get("name") == namespace:
+                return self.namespace_missing(namespace)
+            spec = other.get("spec") or {}
+            if other.get("kind") == CRDS.kind and spec.get("group") == group and (
+                    (spec.get("names") or {}).get("kind") == target.get("kind")):
+                return True
+        missing = self.namespace_missing(namespace)
+        return missing and namespace == app.destination_namespace and app.has("CreateNamespace=true")
+
+    def shared(self, app: Application, found: Sequence[Compared]) -> list[Reason]:
+        """Objects of ours that say they are another application's."""
+        own = tracked_app(app.namespace, app.name)
+        others = [(entry, app_of(entry.live)) for entry in found if entry.live is not None and entry.target is not None]
+        return [Reason("SharedResourceWarning", f"{entry.key} is part of applications {own} and {other}")
+                for entry, other in others if other is not None and other != own]
+
+
+def validation(app: Application, target: Obj) -> Validation:
+    """Unknown fields are refused unless `Validate=false`."""
+    off = app.has("Validate=false") or "Validate=false" in hooks.options_of(target)
+    return "Ignore" if off else "Strict"

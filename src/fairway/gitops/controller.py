@@ -1,0 +1,394 @@
+"""The hands of `Application`: gather what git says and what is live, decide, carry one step out, write the status.
+
+The running operation is in the API before anything is done for it, and every step reads it from there: a process that is
+killed at any instant is continued by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from fairway.git import GitError, LostRace, Unreachable
+from fairway.gitops import auto_sync, revert, status
+from fairway.gitops.compare import Compared, object_key
+from fairway.gitops.comparison import MANAGER, Comparison
+from fairway.gitops.deletion import Deletion
+from fairway.gitops.live import WATCHED, LiveObjects
+from fairway.gitops.operation_state import OperationState, decode_state, short, started
+from fairway.gitops.operator import Operator
+from fairway.gitops.reverting import NotWritable, Reverting
+from fairway.gitops.settings import Settings
+from fairway.gitops.sources import RepositoryPort, Sources
+from fairway.gitops.spec import Application, InvalidSpec, Operation, decode, decode_operation
+from fairway.gitops.targets import Targets, prepare
+from fairway.gitops.tracking import HOME, app_of, tracked_app
+from fairway.kube.api import MergePatch, WriteOptions
+from fairway.kube.cache import Informers
+from fairway.kube.clock import Clock
+from fairway.kube.decision import Outcome, Reason, differs, earliest
+from fairway.kube.errors import NotFound
+from fairway.kube.events import EventRecorder
+from fairway.kube.objects import Key, Obj, annotations_of, dig, is_deleting, key_of, rfc3339, status_of
+from fairway.kube.reconcile import Watch
+from fairway.kube.resources import ANALYSIS_RUNS, APPLICATIONS, REPLICA_SETS, REPOSITORIES, Resource
+from fairway.manifests import ManifestError
+
+REFRESH = "argocd.argoproj.io/refresh"
+ROLLBACK = "fairway.dev/rollback-to"
+"""Id of a history entry whose images a user wants back; answered by a commit."""
+_UNREACHABLE_AGAIN = timedelta(seconds=30)
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What one pass finds out, and what it will write."""
+
+    obj: Obj
+    app: Application
+    now: datetime
+    revision: str = ""
+    targets: Targets = field(default_factory=lambda: Targets((), ()))
+    compared: list[Compared] = field(default_factory=list)
+    state: OperationState | None = None
+    conditions: list[Reason] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
+    wake: list[datetime | None] = field(default_factory=list)
+    clear_operation: bool = False
+    clear_annotations: list[str] = field(default_factory=list)
+    request: Obj | None = None
+
+    @property
+    def key(self) -> Key:
+        return Key(self.app.namespace, self.app.name)
+
+
+class ApplicationController:
+    """Make one inside the running loop, give it to a `ControllerLoop`, and `attach` that loop's `look_again`."""
+
+    name = "gitops"
+    resource = APPLICATIONS
+    workers = 4
+
+    def __init__(self, informers: Informers, clock: Clock, repositories: RepositoryPort,
+                 settings: Settings | None = None) -> None:
+        settings = settings or Settings()
+        self._informers = informers
+        self._settings = settings
+        self._sources = Sources(repositories, settings)
+        self._comparison = Comparison(informers)
+        self._operator = Operator(informers, self._comparison, settings)
+        self._reverting = Reverting(self._sources, settings)
+        self._deletion = Deletion(informers)
+        self._live: LiveObjects | None = None
+        self._events = EventRecorder(informers.api, clock, MANAGER)
+        self._prepared: dict[tuple[Key, str], tuple[Obj, Targets]] = {}
+        self._look_again: Callable[[Key], None] = lambda key: None
+
+    def attach(self, look_again: Callable[[Key], None]) -> None:
+        self._look_again = look_again
+
+    def refresh(self, repository: str = "") -> None:
+        """Look at the Applications now: `repository` (a name or URL, "" for any) has changed."""
+        for obj in self._informers.of(APPLICATIONS).list():
+            url = str(dig(obj, "spec", "source", "repoURL", default=""))
+            if not repository or repository in url or url in repository:
+                self._sources.forget(key_of(obj))
+            self._look_again(key_of(obj))
+
+    def watches(self) -> Sequence[Watch]:
+        tracked = [Watch(row, _owners_key) for row in WATCHED if row not in (APPLICATIONS, REPOSITORIES)]
+        return [*tracked, Watch(REPLICA_SETS, lambda obj: ()), Watch(REPOSITORIES, self._all_applications),
+                Watch(ANALYSIS_RUNS, lambda obj: ())]
+
+    def _all_applications(self, repository: Obj) -> Iterable[Key]:
+        return [key_of(obj) for obj in self._informers.of(APPLICATIONS).list()]
+
+    # --- a pass -------------------------------------------------------------------------------------------------------
+
+    async def reconcile(self, key: Key, now: datetime) -> Outcome:
+        obj = self._informers.of(APPLICATIONS).get(key)
+        if self._live is None:
+            self._live = LiveObjects(self._informers)
+        if obj is None:
+            self._sources.forget(key)
+            self._comparison.forget(key)
+            return Outcome()
+        if is_deleting(obj):
+            return await self._deletion.step(obj, self._live.of(tracked_app(key.namespace, key.name)))
+        try:
+            app = decode(obj)
+        except InvalidSpec as error:
+            return await self._unusable(obj, Reason("InvalidSpecError", str(error)), now)
+        this = _Pass(obj, app, now, state=decode_state(status_of(obj).get("operationState")))
+        try:
+            await self._gather(this)
+            if this.state is not None and not this.state.completed:
+                await self._go_on(this)
+        except (ManifestError, GitError) as error:
+            return await self._unusable(obj, Reason("ComparisonError", str(error)), now,
+                                        wake=now + _UNREACHABLE_AGAIN if isinstance(error, Unreachable) else None)
+        await self._correct_git(this)
+        if this.state is None or this.state.completed:
+            await self._begin(this)
+        return await self._write(this)
+
+    async def _gather(self, this: _Pass) -> None:
+        force = REFRESH in annotations_of(this.obj)
+        if force:
+            this.clear_annotations.append(REFRESH)
+            self._comparison.forget(this.key)
+        this.revision, look_at = await self._sources.resolve(this.key, this.app.source, this.now, force=force)
+        this.wake.append(look_at)
+        this.targets = await self._targets(this, this.revision)
+        this.conditions += this.targets.warnings
+        this.compared = await self._compare(this, this.targets)
+        this.conditions += self._comparison.shared(this.app, this.compared)
+        refused = [f"{entry.key}: {entry.error}" for entry in this.compared if entry.error]
+        if refused:
+            this.conditions.append(Reason("ComparisonError", "the API refuses what git describes: " + "; ".join(refused)))
+
+    async def _targets(self, this: _Pass, revision: str) -> Targets:
+        """The prepared objects of a commit: the same ones as long as neither commit nor Application changes."""
+        rendered = await self._sources.objects(this.app.source, revision)
+        address = (this.key, revision)
+        known = self._prepared.get(address)
+        spec = {"spec": this.obj.get("spec")}
+        if known is None or known[0] != spec:
+            for old in [a for a in self._prepared if a[0] == this.key][:-1]:
+                del self._prepared[old]
+            known = self._prepared[address] = (spec, prepare(this.app, rendered, self._informers.api.resources))
+        return known[1]
+
+    async def _compare(self, this: _Pass, targets: Targets) -> list[Compared]:
+        assert self._live is not None
+        return await self._comparison.of(this.app, targets, self._live.of(tracked_app(*this.key)))
+
+    # --- the running operation ----------------------------------------------------------------------------------------
+
+    async def _go_on(self, this: _Pass) -> None:
+        state = this.state
+        assert state is not None
+        operation = decode_operation(state.operation, this.app)
+        targets = this.targets if state.revision == this.revision else await self._targets(this, state.revision)
+        if state.phase == "Terminating":
+            this.state = await self._operator.terminate(this.app, state, targets, this.now)
+            return
+        if self._superseded(this, state, operation):
+            text = f"superseded by {short(this.revision)}: {state.message}"
+            this.state = state.ended("Failed", text, this.now)
+            this.reasons.append(Reason("Superseded", f"{short(state.revision)} gives way to {short(this.revision)}"))
+            return
+        if state.waits_for_retry:
+            due = self._operator.retry_due(state, operation)
+            if this.now < due:
+                this.wake.append(due)
+                this.reasons.append(Reason("WaitingForRetry", state.message))
+                return
+            this.state = self._operator.retried(state)
+            this.wake.append(this.now)
+            return
+        compared = this.compared if targets is this.targets else await self._compare(this, targets)
+        this.state, wake = await self._operator.advance(this.app, state, operation, targets, compared, this.now)
+        this.wake.append(wake)
+        if not this.state.completed:
+            this.reasons.append(Reason("OperationRunning", this.state.message))
+
+    def _superseded(self, this: _Pass, state: OperationState, operation: Operation) -> bool:
+        """A newer commit takes over from an automated sync that waits, but never from a hook in the middle of its work."""
+        if not operation.automated or state.revision == this.revision:
+            return False
+        return not any(result.hook_type and result.phase == "Running" for result in state.results.values())
+
+    # --- a new one ----------------------------------------------------------------------------------------------------
+
+    async def _begin(self, this: _Pass) -> None:
+        """Start what was asked for, or what the automation wants."""
+        asked = this.obj.get("operation")
+        if asked and not self._just_ended(this):
+            await self._begin_asked(this, asked)
+            return
+        if ROLLBACK in annotations_of(this.obj):
+            await self._roll_back(this)
+            return
+        decision = auto_sync.decide(this.app, this.compared, this.revision, this.state, this.now)
+        match decision:
+            case auto_sync.Start(operation, reason):
+                this.request = operation
+                this.state = started(operation, this.revision, this.app.source, this.now)
+                this.reasons.append(reason)
+                await self._events.event(this.obj, "Normal", "OperationStarted", f"automated sync: {reason.message}")
+                this.wake.append(this.now)
+            case auto_sync.Hold(reason, wake_at, error):
+                this.reasons.append(reason)
+                this.wake.append(wake_at)
+                if error:
+                    this.conditions.append(reason)
+
+    def _just_ended(self, this: _Pass) -> bool:
+        """The operation in the object is the one that has ended in this very pass."""
+        before = decode_state(status_of(this.obj).get("operationState"))
+        return this.state is not None and before is not None and this.state.completed and not before.completed
+
+    async def _begin_asked(self, this: _Pass, asked: Obj) -> None:
+        operation = decode_operation(asked, this.app)
+        revision = this.revision
+        if operation.revision and operation.revision not in ("HEAD", this.app.source.target_revision):
+            try:
+                port = self._sources.port(this.app.source)
+                revision = await self._sources.call(port, lambda: port.resolve(operation.revision))
+            except GitError as error:
+                this.state = started(asked, operation.revision, this.app.source, this.now).ended("Error", str(error), this.now)
+                this.clear_operation = True
+                return
+        this.state = started(asked, revision, this.app.source, this.now)
+        this.reasons.append(Reason("SyncStarted", f"asked for by {operation.username or 'a user'}"))
+        who = operation.username or "a user"
+        await self._events.event(this.obj, "Normal", "OperationStarted", f"{who} initiated sync to {short(revision)}")
+        this.wake.append(this.now)
+
+    # --- git is corrected -----------------------------------------------------------------------------------------------
+
+    async def _correct_git(self, this: _Pass) -> None:
+        """Commit the revert of an aborted Rollout's images, once, with the evidence."""
+        state = this.state
+        if state is None or not state.revision:
+            return
+        rollouts = [entry for entry in this.compared
+                    if entry.live is not None and entry.key.kind == "Rollout" and revert.is_aborted(entry.live)]
+        if not rollouts:
+            return
+        synced = {object_key(o): o for o in (await self._targets(this, state.revision)).objects}
+        for entry in rollouts:
+            assert entry.live is not None
+            found = revert.find_revert(
+                tracked_app(*this.key), entry.live, synced.get(entry.key), self._stable(entry.live), state.revision,
+                self._informers.of(ANALYSIS_RUNS).list(entry.key.namespace))
+            if isinstance(found, Reason):
+                this.reasons.append(found)
+                continue
+            await self._commit_revert(this, found)
+
+    def _stable(self, rollout: Obj) -> Obj | None:
+        key, pod_hash = key_of(rollout), str(status_of(rollout).get("stableRS") or "")
+        return self._informers.of(REPLICA_SETS).get(Key(key.namespace, f"{key.name}-{pod_hash}")) if pod_hash else None
+
+    async def _commit_revert(self, this: _Pass, found: revert.Revert) -> None:
+        good = revert.good_revision(status.history_of(this.obj), found.bad_revision)
+        by_hand = ", ".join(f"{old} back to {new}" for old, new in found.images)
+        try:
+            made = await self._reverting.commit(this.app, found, good, this.now)
+        except (LostRace, Unreachable) as error:
+            this.conditions.append(Reason("RevertError", f"the revert is tried again: {error}"))
+            this.wake.append(this.now + _UNREACHABLE_AGAIN)
+            return
+        except (NotWritable, GitError, ManifestError) as error:
+            this.conditions.append(Reason("RevertError", f"Fairway cannot take {short(found.bad_revision)} back: {error}; "
+                                          f"commit by hand: {by_hand}"))
+            return
+        if isinstance(made, Reason):
+            this.reasons.append(made)
+            return
+        text = f"{short(made)} takes {short(found.bad_revision)} back: {found.evidence.text}"
+        this.reasons.append(Reason("Reverted", text))
+        await self._events.event(this.obj, "Warning", "Reverted", text)
+        self._sources.forget(this.key)
+        this.wake.append(this.now)
+
+    async def _roll_back(self, this: _Pass) -> None:
+        this.clear_annotations.append(ROLLBACK)
+        wanted = annotations_of(this.obj)[ROLLBACK]
+        entry = next((h for h in status.history_of(this.obj) if str(h.get("id")) == wanted), None)
+        if entry is None:
+            this.conditions.append(Reason("SyncError", f"rollback: history has no id {wanted}"))
+            return
+        try:
+            made = await self._reverting.rollback(this.app, entry, "", this.now)
+        except (NotWritable, GitError, ManifestError) as error:
+            made = Reason("RollbackRefused", str(error))
+        if isinstance(made, Reason):
+            await self._events.event(this.obj, "Warning", "RollbackRefused", made.message)
+            this.reasons.append(made)
+            return
+        await self._events.event(this.obj, "Normal", "RolledBack", f"{short(made)} sets the images of history id {wanted}")
+        self._sources.forget(this.key)
+        this.wake.append(this.now)
+
+    # --- the status -----------------------------------------------------------------------------------------------------
+
+    async def _write(self, this: _Pass) -> Outcome:
+        old = status_of(this.obj)
+        sync = status.app_sync(this.compared)
+        source = this.app.source.as_object()
+        found: Obj = {
+            "sync": {"status": sync, "revision": this.revision,
+                     "comparedTo": {"source": source, "destination": dig(this.obj, "spec", "destination", default={})}},
+            "health": status.with_health(old.get("health") or {}, status.app_health(this.compared), this.now),
+            "resources": status.resource_objects(this.compared), "summary": status.summary(this.compared),
+            "conditions": status.conditions(old.get("conditions") or (), this.conditions, this.now) or None,
+            "sourceType": "Kustomize", "controllerNamespace": HOME,
+        }
+        body: Obj = {"status": found}
+        if this.state is not None:
+            found["operationState"] = this.state.as_object()
+            if this.state.completed:
+                operation = decode_operation(this.state.operation, this.app)
+                found["history"] = status.with_history(this.app, status.history_of(this.obj), this.state, operation)
+                if this.obj.get("operation") and (self._just_ended(this) or this.clear_operation):
+                    body["operation"] = None
+        if this.request is not None:
+            body["operation"] = this.request
+        if this.clear_annotations:
+            body["metadata"] = {"annotations": dict.fromkeys(this.clear_annotations)}
+        if differs(this.obj, body):
+            found["reconciledAt"] = rfc3339(this.now)
+            await self._announce(this, old)
+            await self._patch(this.obj, body)
+        return Outcome(earliest(*this.wake), tuple(this.reasons))
+
+    async def _announce(self, this: _Pass, old: Obj) -> None:
+        before = decode_state(old.get("operationState"))
+        if this.state is not None and this.state.completed and before is not None and not before.completed:
+            good = this.state.phase == "Succeeded"
+            await self._events.event(this.obj, "Normal" if good else "Warning", "OperationCompleted",
+                                     f"Sync operation to {short(this.state.revision)} {this.state.phase.lower()}: "
+                                     f"{this.state.message}")
+        for reason in this.conditions:
+            if not any(c.get("type") == reason.code and c.get("message") == reason.message
+                       for c in old.get("conditions") or ()):
+                await self._events.event(this.obj, "Warning", reason.code, reason.message)
+
+    async def _unusable(self, obj: Obj, reason: Reason, now: datetime, *, wake: datetime | None = None) -> Outcome:
+        """Git cannot be read or is wrong: nothing is applied and nothing deleted, what runs goes on."""
+        old = status_of(obj)
+        found: Obj = {
+            "sync": {**(old.get("sync") or {}), "status": "Unknown"},
+            "conditions": status.conditions(old.get("conditions") or (), [reason], now),
+        }
+        body: Obj = {"status": found}
+        if REFRESH in annotations_of(obj):
+            body["metadata"] = {"annotations": {REFRESH: None}}
+        state = decode_state(old.get("operationState"))
+        if state is not None and not state.completed:
+            found["operationState"] = replace(state, message=f"waiting: {reason.message}").as_object()
+        if differs(obj, body):
+            await self._events.event(obj, "Warning", reason.code, reason.message)
+            await self._patch(obj, body)
+        return Outcome(wake, (reason,))
+
+    async def _patch(self, obj: Obj, body: Obj) -> None:
+        key = key_of(obj)
+        resource: Resource = APPLICATIONS
+        try:
+            await self._informers.api.patch(resource, key.name, key.namespace, MergePatch(body),
+                                            WriteOptions(manager=MANAGER))
+        except NotFound:
+            pass
+
+
+def _owners_key(obj: Obj) -> Iterable[Key]:
+    app = app_of(obj)
+    if app is not None:
+        namespace, underscore, name = app.partition("_")
+        yield Key(namespace, name) if underscore else Key(HOME, app)

@@ -1,0 +1,117 @@
+"""From what git describes to what shall be applied: namespaces filled in, repetitions settled, tracking stamped. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fairway.gitops import hooks
+from fairway.gitops.compare import Compared, object_key, unique
+from fairway.gitops.hooks import Phase
+from fairway.gitops.operation_state import OperationState
+from fairway.gitops.spec import Application, Operation
+from fairway.gitops.sync_plan import OPERATION
+from fairway.gitops.tasks import Task, order, prune_waves, pull_forward
+from fairway.gitops.tracking import tracked_app, with_tracking
+from fairway.kube.decision import Reason
+from fairway.kube.errors import NotFound
+from fairway.kube.objects import Obj, meta_of
+from fairway.kube.resources import ResourceMap
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """`objects` are compared and applied, `hooks` only run during a sync."""
+
+    objects: tuple[Obj, ...]
+    hooks: tuple[Obj, ...]
+    warnings: tuple[Reason, ...] = ()
+
+
+def prepare(app: Application, rendered: Iterable[Obj], resources: ResourceMap) -> Targets:
+    objects: list[Obj] = []
+    hook_objects: list[Obj] = []
+    placed = [with_namespace(obj, app.destination_namespace, resources) for obj in rendered]
+    single, repeated = unique(placed)
+    for obj in single:
+        if hooks.is_skipped(obj):
+            continue
+        if hooks.is_hook(obj):
+            hook_objects.append(obj)
+        else:
+            objects.append(with_tracking(tracked_app(app.namespace, app.name), obj))
+    warnings = tuple(Reason("RepeatedResourceWarning", f"{key} appears several times; the last one counts")
+                     for key in repeated)
+    return Targets(tuple(objects), tuple(hook_objects), warnings)
+
+
+def with_namespace(obj: Obj, namespace: str, resources: ResourceMap) -> Obj:
+    """Namespaced objects without a namespace get the destination's; cluster-scoped ones have none."""
+    meta = meta_of(obj)
+    try:
+        namespaced = resources.of(obj).namespaced
+    except NotFound:
+        namespaced = True
+    if not namespaced:
+        return {**obj, "metadata": {k: v for k, v in meta.items() if k != "namespace"}} if "namespace" in meta else obj
+    if meta.get("namespace") or not namespace:
+        return obj
+    return {**obj, "metadata": {**meta, "namespace": namespace}}
+
+
+def namespace_object(app: Application) -> Obj:
+    """The destination namespace as CreateNamespace=true makes it."""
+    meta: Obj = {"name": app.destination_namespace}
+    for key in ("labels", "annotations"):
+        if app.namespace_metadata.get(key):
+            meta[key] = dict(app.namespace_metadata[key])
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
+
+
+def make_tasks(app: Application, state: OperationState, operation: Operation, compared: Sequence[Compared],
+               hook_tasks: Sequence[Task], *, namespace_missing: bool) -> list[Task]:
+    """Everything that this operation is to do, in order."""
+    tasks = [task for entry in compared if (task := _task(entry, operation, state)) is not None]
+    if not operation.partial:
+        tasks += hook_tasks
+    if "CreateNamespace=true" in operation.sync_options and app.destination_namespace and namespace_missing and not any(
+            task.kind == "Namespace" and task.key.name == app.destination_namespace for task in tasks):
+        tasks.append(Task("Sync", namespace_object(app), None))
+    tasks = prune_waves(tasks, prune_last="PruneLast=true" in operation.sync_options)
+    return pull_forward(order(tasks))
+
+
+def _task(entry: Compared, operation: Operation, state: OperationState) -> Task | None:
+    chosen = operation.resources
+    if chosen and (entry.key.group, entry.key.kind, entry.key.namespace, entry.key.name) not in chosen:
+        return None
+    if entry.requires_pruning:
+        return Task("Sync", None, entry.live) if operation.prune and not prune_forbidden(entry, operation) else None
+    out_of_sync_only = hooks.has_option("ApplyOutOfSyncOnly=true", operation.sync_options)
+    task = Task("Sync", entry.target, entry.live)
+    if out_of_sync_only and entry.status == "Synced" and task.key not in state.results:
+        return None
+    return task
+
+
+def prune_forbidden(entry: Compared, operation: Operation) -> bool:
+    options = hooks.options_of(entry.live)
+    if "Prune=false" in options or "Prune=confirm" in options:
+        return True
+    return hooks.has_option("Prune=false", operation.sync_options) and "Prune=true" not in options
+
+
+def hook_object(obj: Obj, phase: Phase, app: Application, state: OperationState) -> Obj:
+    """A hook as this operation makes it: named, tracked to the app, and marked with the operation."""
+    meta = dict(meta_of(obj))
+    if not meta.get("name"):
+        started = int(state.started_at.timestamp())
+        meta["name"] = f"{meta.pop('generateName', 'hook-')}{state.revision[:7]}-{phase.lower()}-{started}"
+    annotations = {**(meta.get("annotations") or {}), OPERATION: f"{state.id}-{phase}"}
+    marked = {**obj, "metadata": {**meta, "annotations": annotations}}
+    return with_tracking(tracked_app(app.namespace, app.name), marked)
+
+
+def is_leftover_hook(obj: Obj) -> bool:
+    """Live hooks are neither compared nor pruned."""
+    return hooks.is_hook(obj) and bool(object_key(obj).name)

@@ -1,0 +1,221 @@
+"""The API server: one listener on loopback over any `Api`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from fairway.kube.api import Api
+from fairway.kube.clock import Clock
+from fairway.kube.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
+from fairway.kube.facts import facts
+from fairway.kube.http import answers, bodies, identity, openapi
+from fairway.kube.http.asked import flag, number
+from fairway.kube.http.discovery import REVIEWS, Discovery
+from fairway.kube.http.identity import User
+from fairway.kube.http.media import accepted
+from fairway.kube.http.paths import GroupPath, ObjectPath, parse_path
+from fairway.kube.http.pod_logs import PodLogs, check_started, container_of
+from fairway.kube.http.reviews import reviewed
+from fairway.kube.http.streams import Streams, send_log
+from fairway.kube.http.verbs import Call, Verbs
+from fairway.kube.objects import Obj, parse_time
+from fairway.kube.resources import CRDS, PODS, Resource
+
+log = logging.getLogger("fairway.kube.http")
+
+VERSION = {"major": "1", "minor": "35", "gitVersion": "v1.35.0", "gitCommit": "", "gitTreeState": "clean",
+           "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": "linux/amd64"}  # fmt: skip
+"""What clients take us for; Python clients warn outside of the versions that they know."""
+
+_LARGEST_BODY = 8 << 20  # objects may have 1.5 MB in a real cluster's store; a CRD with its schemas comes near
+_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+
+class KubeServer:
+    """`start`, then `url` says where it listens; `stop` ends every stream and returns within a second or so."""
+
+    def __init__(self, api: Api, clock: Clock, *, logs: PodLogs | None, tls: ssl.SSLContext | None, token: str) -> None:
+        self._api = api
+        self._clock = clock
+        self._logs = logs
+        self._tls = tls
+        self._token = token
+        self._streams = Streams()
+        self._verbs = Verbs(api, clock, self._streams)
+        self._documents: dict[str, bytes] = {}
+        self._discovered: tuple[tuple[Resource, ...], Discovery] | None = None
+        self._address = ""
+        app = web.Application(client_max_size=_LARGEST_BODY)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        # A client that leaves must end its handler: a watch would wait for its next event for ever.
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
+
+    async def start(self, host: str, port: int) -> None:
+        """Port 0 takes a free one. OSError where the port is taken."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port, ssl_context=self._tls).start()
+        found = self._runner.addresses[0]
+        self._address = f"{found[0]}:{found[1]}"
+
+    async def stop(self) -> None:
+        self._streams.stop()
+        await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://{self._address}"
+
+    @property
+    def port(self) -> int:
+        return int(self._address.rpartition(":")[2])
+
+    # --- one request --------------------------------------------------------------------------------------------------
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            transport = request.transport
+            certificate = transport.get_extra_info("peercert") if transport is not None else None
+            user = identity.identify(request.headers.get("Authorization", ""), certificate, self._token)
+            identity.authorize(user, request.method, request.path)
+            return await self._route(request, user)
+        except ApiError as error:
+            return answers.refusal(error)
+        except web.HTTPRequestEntityTooLarge:
+            words = f"Request entity too large: limit is {_LARGEST_BODY}"
+            return answers.refusal(ApiError(words, code=413, reason="RequestEntityTooLarge"))
+        except (web.HTTPException, HttpProcessingError, ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.path_qs)
+            return answers.refusal(ApiError(f"Internal error occurred: {error!r}"))
+
+    async def _route(self, request: web.Request, user: User) -> web.StreamResponse:
+        raw_path = request.rel_url.raw_path
+        path = raw_path.strip("/")
+        match path:
+            case "healthz" | "livez" | "readyz":
+                return answers.text("ok")
+            case "version":
+                return answers.answer(VERSION)
+            case "":
+                return answers.answer({"paths": self._roots()})
+        if path == "openapi/v3" or path.startswith("openapi/v3/"):
+            return await self._openapi(request, path.removeprefix("openapi/v3").strip("/"))
+        match parse_path(raw_path):
+            case GroupPath() as group:
+                return self._discover(request, group)
+            case ObjectPath() as found:
+                return await self._objects(request, found, user)
+        return answers.page_not_found()
+
+    async def _objects(self, request: web.Request, path: ObjectPath, user: User) -> web.StreamResponse:
+        asked = (path.group, path.version, path.plural)
+        review = next((row for row in REVIEWS if (row.group, row.version, row.plural) == asked), None)
+        if review is not None:
+            return await self._review(request, path, review, user)
+        resource = self._api.resources.of_plural(path.group, path.version, path.plural)
+        known = self._discovery().has(path.group, path.version)
+        if resource is None:
+            if not known:
+                return answers.page_not_found()
+            raise NotFound("the server could not find the requested resource")
+        if resource.namespaced != bool(path.namespace) and (path.namespace or path.name or request.method == "POST"):
+            return answers.page_not_found()
+        if path.subresource == "log" and resource.group_kind == PODS.group_kind:
+            return await self._log(request, path)
+        media = accepted(request.headers.get("Accept", ""))
+        return await self._verbs.run(Call(request, path, resource, media))
+
+    def _roots(self) -> list[str]:
+        groups = [f"/{openapi.root_of(*gv)}" for gv in self._discovery().group_versions()]
+        return ["/api", "/apis", *groups, "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]
+
+    # --- discovery ----------------------------------------------------------------------------------------------------
+
+    def _discovery(self) -> Discovery:
+        rows = tuple(self._api.resources)
+        if self._discovered is None or self._discovered[0] != rows:
+            self._discovered = rows, Discovery(rows)
+        return self._discovered[1]
+
+    def _discover(self, request: web.Request, path: GroupPath) -> web.Response:
+        if request.method != "GET":
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        discovery = self._discovery()
+        media = accepted(request.headers.get("Accept", ""))
+        if path.version:
+            body = discovery.resources(path.group, path.version)
+        elif path.group:
+            body = discovery.group(path.group)
+        elif media.form == "aggregated":
+            return answers.answer(discovery.aggregated(core=path.core), content_type=_AGGREGATED)
+        else:
+            body = discovery.core(self._address) if path.core else discovery.groups()
+        return answers.page_not_found() if body is None else answers.answer(body, media=media)
+
+    async def _openapi(self, request: web.Request, root: str) -> web.Response:
+        discovery = self._discovery()
+        crds = await self._crds()
+        groups = discovery.group_versions()
+        hashes = {gv: openapi.fingerprint(discovery.of(*gv), crds, facts().version) for gv in groups}
+        if not root:
+            return answers.answer(openapi.index(groups, hashes))
+        chosen = next((gv for gv in groups if openapi.root_of(*gv) == root), None)
+        if chosen is None:
+            return answers.page_not_found()
+        asked = request.query.get("hash", "")
+        if asked and asked != hashes[chosen]:
+            raise web.HTTPMovedPermanently(f"/openapi/v3/{root}?hash={hashes[chosen]}")
+        key = f"{root}?{hashes[chosen]}"
+        if key not in self._documents:
+            stale = [old for old in self._documents if old.partition("?")[0] == root]
+            for old in stale:
+                del self._documents[old]
+            self._documents[key] = openapi.document(*chosen, discovery.of(*chosen), facts(), crds)
+        return answers.raw(self._documents[key])
+
+    async def _crds(self) -> dict[tuple[str, str], Obj]:
+        found = await self._api.list(CRDS)
+        return {(crd["spec"]["group"], crd["spec"]["names"]["kind"]): crd for crd in found.items}
+
+    # --- reviews and logs ---------------------------------------------------------------------------------------------
+
+    async def _review(self, request: web.Request, path: ObjectPath, review: Resource, user: User) -> web.Response:
+        if request.method != "POST" or path.name:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        content_type = bodies.content_type_of(request.headers.get("Content-Type", ""))
+        body = bodies.decode_object(await request.read(), content_type, review.kind)
+        return answers.answer(reviewed(review, body.value, user), status=201)
+
+    async def _log(self, request: web.Request, path: ObjectPath) -> web.StreamResponse:
+        if request.method != "GET":
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        pod = await self._api.get(PODS, path.name, path.namespace)
+        if self._logs is None:
+            raise BadRequest("this server has no node whose logs could be read")
+        query = request.query
+        previous, follow = flag(query, "previous"), flag(query, "follow")
+        container = container_of(pod, query.get("container", ""))
+        check_started(pod, container, previous=previous)
+        chunks = self._logs.read(
+            path.namespace, path.name, container=container, follow=follow, previous=previous,
+            tail_lines=number(query, "tailLines"), since_s=self._since(request),
+            limit_bytes=number(query, "limitBytes"), timestamps=flag(query, "timestamps"))  # fmt: skip
+        return await send_log(request, self._streams, chunks, follow=follow)
+
+    def _since(self, request: web.Request) -> float | None:
+        seconds = number(request.query, "sinceSeconds")
+        if seconds is not None:
+            return float(seconds)
+        moment = request.query.get("sinceTime", "")
+        if not moment:
+            return None
+        try:
+            return max((self._clock.now() - parse_time(moment)).total_seconds(), 0.0)
+        except ValueError:
+            raise BadRequest(f"sinceTime: {moment!r} is no RFC 3339 time") from None

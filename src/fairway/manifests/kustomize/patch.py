@@ -1,0 +1,112 @@
+"""Patches: strategic merge and JSON 6902, at the object that the patch names or at all that a target selects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fairway.kube.objects import Obj
+from fairway.kube.patches import json_patch
+from fairway.kube.selectors import Selector, parse_labels
+from fairway.manifests.errors import ManifestError, Place
+from fairway.manifests.kustomize.merge import Deleted, strategic_merge
+from fairway.manifests.kustomize.resource import Resource, Resources, id_of
+
+
+def apply_patch(resources: Resources, documents: Iterable[tuple[Any, Place]], target: Mapping[str, Any] | None,
+                options: Mapping[str, Any]) -> None:
+    """Apply the documents of one patch entry."""
+    for document, place in documents:
+        if isinstance(document, list):
+            if not target:
+                raise ManifestError(place, "a JSON patch needs a target", "add `target:` with kind and name")
+            for item in select(resources, target, place):
+                _json(item, document, place)
+        elif isinstance(document, dict):
+            chosen = select(resources, target, place) if target else _named(resources, document, place)
+            _merge(resources, chosen, document, options if target else {**options})
+        else:
+            raise ManifestError(place, "a patch is a mapping (strategic merge) or a list of operations (JSON 6902)")
+    resources.renamed()
+
+
+def _json(item: Resource, operations: list[Any], place: Place) -> None:
+    try:
+        patched = json_patch.apply_operations(item.obj, operations)
+    except json_patch.PatchFailed as error:
+        raise ManifestError(place, f"patch of {item.id}: {error}", "correct the path or the order of operations") from error
+    if id_of(patched) != item.id:
+        item.remember()
+    item.obj = patched
+
+
+def _merge(resources: Resources, chosen: list[Resource], patch: Obj, options: Mapping[str, Any]) -> None:
+    gone: set[int] = set()
+    for item in chosen:
+        try:
+            patched = strategic_merge(item.obj, patch)
+        except Deleted:
+            gone.add(id(item))
+            continue
+        meta, old = dict(patched.get("metadata") or {}), item.obj.get("metadata") or {}
+        patched["metadata"] = meta
+        if not options.get("allowNameChange"):
+            meta["name"] = old.get("name")
+        elif meta.get("name") != old.get("name"):
+            item.remember()
+        if "namespace" in old:
+            meta["namespace"] = old["namespace"]
+        elif "namespace" in meta:
+            del meta["namespace"]
+        if not options.get("allowKindChange"):
+            patched["apiVersion"], patched["kind"] = item.obj.get("apiVersion"), item.obj.get("kind")
+        elif patched.get("kind") != item.obj.get("kind"):
+            item.remember()
+        item.obj = patched
+    if gone:
+        resources.remove(gone)
+
+
+def _named(resources: Resources, patch: Obj, place: Place) -> list[Resource]:
+    wanted = id_of(patch)
+    if not wanted.name or not wanted.kind:
+        raise ManifestError(place, "a patch without target names its object by apiVersion, kind and metadata.name",
+                            "add what is missing, or a `target:`")
+    found = resources.by_any_id(wanted)
+    if not found:
+        raise ManifestError(place, f"no resource matches strategic merge patch {str(wanted)!r}: no matches for Id "
+                                   f"{wanted}; failed to find unique target for patch {wanted}",
+                            "correct the name, or add the object to `resources:`")
+    if len(found) > 1:
+        raise ManifestError(place, f"multiple matches for Id {wanted}; failed to find unique target for patch {wanted}",
+                            "name the namespace too")
+    return found
+
+
+def select(resources: Resources, target: Mapping[str, Any], place: Place) -> list[Resource]:
+    """The objects that a target means: each given field is a regular expression for the whole present or former value."""
+    patterns: dict[str, re.Pattern[str]] = {}
+    for key in ("group", "version", "kind", "name", "namespace"):
+        if target.get(key):
+            try:
+                patterns[key] = re.compile(f"(?:{target[key]})\\Z")
+            except re.error as error:
+                raise ManifestError(place, f"target {key} {target[key]!r} is no regular expression: {error}") from error
+    labels = parse_labels(str(target.get("labelSelector") or ""))
+    annotations = parse_labels(str(target.get("annotationSelector") or ""))
+    return [item for item in resources if _selected(item, patterns, labels, annotations)]
+
+
+def _selected(item: Resource, patterns: Mapping[str, re.Pattern[str]], labels: Selector, annotations: Selector) -> bool:
+    meta = item.obj.get("metadata") or {}
+    if not labels.matches(meta.get("labels") or {}) or not annotations.matches(meta.get("annotations") or {}):
+        return False
+    return any(
+        all(
+            pattern.match(getattr(one, key) or ("default" if key == "namespace" and not one.cluster_scoped else ""))
+            or (key == "namespace" and pattern.match(one.namespace))
+            for key, pattern in patterns.items()
+        )
+        for one in item.ids
+    )

@@ -1,0 +1,224 @@
+"""Replacements: a value of one object copied into fields of others."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fairway.kube.objects import Obj
+from fairway.manifests import yaml
+from fairway.manifests.errors import ManifestError, Place
+from fairway.manifests.kustomize.resource import Resource, Resources
+
+_LIST_KEY = re.compile(r"^\[([^=\]]+)=(.*)\]$")
+
+
+def replace(resources: Resources, entry: Any, place: Place) -> None:
+    """Carry one entry of `replacements:` out."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("targets"), list):
+        raise ManifestError(place, "replacements must specify a source and at least one target", "add both")
+    value = _source_value(resources, entry, place)
+    for target in entry["targets"]:
+        selector = target.get("select")
+        if not isinstance(selector, dict):
+            raise ManifestError(place, "replacement target must have a `select`")
+        rejects = target.get("reject") or ()
+        paths = target.get("fieldPaths") or ["metadata.name"]
+        options = target.get("options") or {}
+        for item in _selected(resources, selector):
+            if any(_matches(item, reject) for reject in rejects):
+                continue
+            for path in paths:
+                _copy(item, str(path), value, options, place)
+    resources.renamed()
+
+
+def _source_value(resources: Resources, entry: Mapping[str, Any], place: Place) -> Any:
+    source = entry.get("source")
+    if "sourceValue" in entry and source is None:
+        return entry["sourceValue"]
+    if not isinstance(source, dict):
+        raise ManifestError(place, "replacements must specify a source and at least one target", "add `source:`")
+    found = [item for item in resources if _matches(item, source)]
+    if len(found) != 1:
+        problem = "multiple matches for selector" if found else "nothing selected by"
+        raise ManifestError(place, f"{problem} {_describe(source)}", "name exactly one object in `source:`")
+    path = str(source.get("fieldPath") or "metadata.name")
+    values: list[Any] = []
+
+    def take(value: Any) -> Any:
+        values.append(value)
+        return value
+
+    if not _visit(found[0].obj, split_path(path), take, create=None) or not values:
+        raise ManifestError(place, f"fieldPath `{path}` is missing for replacement source {_describe(source)}",
+                            "correct the path")
+    return _part(values[0], source.get("options") or {}, place)
+
+
+def _part(value: Any, options: Mapping[str, Any], place: Place) -> Any:
+    delimiter = options.get("delimiter")
+    if not delimiter:
+        return value
+    if isinstance(value, (dict, list)):
+        raise ManifestError(place, "delimiter option can only be used with scalar nodes")
+    parts, index = _text(value).split(str(delimiter)), int(options.get("index") or 0)
+    if not 0 <= index < len(parts):
+        raise ManifestError(place, f"options.index {index} is out of bounds for value {value}")
+    return parts[index]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _describe(selector: Mapping[str, Any]) -> str:
+    parts = [str(selector.get(key) or f"[no{label}]")
+             for key, label in (("kind", "Kind"), ("version", "Ver"), ("group", "Grp"))]
+    return f"{'.'.join(parts)}/{selector.get('name') or '[noName]'}.{selector.get('namespace') or '[noNs]'}"
+
+
+def _selected(resources: Resources, selector: Mapping[str, Any]) -> list[Resource]:
+    return [item for item in resources if _matches(item, selector)]
+
+
+def _matches(item: Resource, selector: Mapping[str, Any]) -> bool:
+    """By the present id or a former one; empty fields match all."""
+    for one in item.ids:
+        if all(
+            not selector.get(key) or selector[key] == getattr(one, key)
+            or (key == "namespace" and selector[key] == "default" and not one.namespace)
+            for key in ("group", "version", "kind", "name", "namespace")
+        ):
+            return True
+    return False
+
+
+def split_path(path: str) -> list[str]:
+    """Parts between dots; a dot is kept after a backslash and inside `[…]`."""
+    parts, current, depth, escaped = [], "", 0, False
+    for char in path:
+        if escaped:
+            current += char if char == "." else f"\\{char}"
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif char == "." and depth == 0:
+            parts.append(current)
+            current = ""
+        else:
+            depth += (char == "[") - (char == "]")
+            current += char
+    return [part for part in [*parts, current] if part]
+
+
+def _copy(item: Resource, path: str, value: Any, options: Mapping[str, Any], place: Place) -> None:
+    create = bool(options.get("create"))
+    if path.replace("/", ".") in ("metadata.name", "metadata.namespace", "kind", "apiVersion"):
+        item.remember()
+
+    def put(old: Any) -> Any:
+        return _combined(old, value, options, place)
+
+    if not _visit(item.obj, split_path(path), put, create=value if create else None):
+        raise ManifestError(place, f"unable to find field {path!r} in replacement target {item.id}",
+                            "correct the path, or set `options: {create: true}`")
+
+
+def _combined(old: Any, value: Any, options: Mapping[str, Any], place: Place) -> Any:
+    delimiter = options.get("delimiter")
+    if delimiter:
+        if isinstance(old, (dict, list)):
+            raise ManifestError(place, "delimiter option can only be used with scalar nodes")
+        parts, index, new = _text(old).split(str(delimiter)), int(options.get("index") or 0), _text(value)
+        if index < 0:
+            parts = [new, *parts]
+        elif index >= len(parts):
+            parts = [*parts, new]
+        else:
+            parts[index] = new
+        return str(delimiter).join(parts)
+    if isinstance(old, str) and not isinstance(value, (dict, list, str)) and value is not None:
+        return _text(value)
+    return copy.deepcopy(value)
+
+
+def _visit(at: Any, path: list[str], setter: Callable[[Any], Any], *, create: Any) -> bool:
+    """Set what `path` leads to; False where it leads nowhere. With `create` not None missing parts are made."""
+    if not path:
+        return False
+    step, rest = path[0], path[1:]
+    if isinstance(at, list):
+        return _visit_list(at, step, rest, setter, create)
+    if not isinstance(at, dict):
+        return False
+    if step == "*":
+        return any([_visit(at, [key, *rest], setter, create=create) for key in list(at)])
+    if not rest:
+        if step not in at and create is None:
+            return False
+        at[step] = setter(at.get(step))
+        return True
+    if at.get(step) is None:
+        if create is None:
+            return False
+        at[step] = [] if rest[0].startswith("[") or rest[0] == "-" else {}
+    inner = at[step]
+    if isinstance(inner, str) and (structured := _structured(inner)) is not None:
+        found = _visit(structured[0], rest, setter, create=create)
+        at[step] = structured[1](structured[0])
+        return found
+    return _visit(inner, rest, setter, create=create)
+
+
+def _structured(text: str) -> tuple[Any, Callable[[Any], str]] | None:
+    """JSON or YAML that stands as text in a field, and how it is written back."""
+    try:
+        value = json.loads(text)
+        if isinstance(value, (dict, list)):
+            indent = 2 if "\n" in text.strip() else None
+            separators = None if indent else (",", ":")
+            return value, lambda v: json.dumps(v, indent=indent, separators=separators, ensure_ascii=False)
+    except ValueError:
+        pass
+    try:
+        value = yaml.load(text)
+    except ManifestError:
+        return None
+    return (value, yaml.dump) if isinstance(value, (dict, list)) else None
+
+
+def _visit_list(at: list[Any], step: str, rest: list[str], setter: Callable[[Any], Any], create: Any) -> bool:
+    if step in ("*", "[*]"):
+        chosen = list(range(len(at)))
+    elif step in ("-", "[-]"):
+        if create is None and not at:
+            return False
+        at.append({} if rest else None)
+        chosen = [len(at) - 1]
+    elif m := _LIST_KEY.match(step):
+        chosen = [n for n, item in enumerate(at) if isinstance(item, dict) and _text(item.get(m[1])) == m[2]]
+        if not chosen and create is not None:
+            new: Obj = {m[1]: m[2]}
+            at.append(new)
+            chosen = [len(at) - 1]
+    elif step.strip("[]").isdigit():
+        n = int(step.strip("[]"))
+        if n >= len(at) and create is not None and n == len(at):
+            at.append({} if rest else None)
+        chosen = [n] if n < len(at) else []
+    else:
+        chosen = []
+    found = False
+    for n in chosen:
+        if rest:
+            found = _visit(at[n], rest, setter, create=create) or found
+        else:
+            at[n] = setter(at[n])
+            found = True
+    return found

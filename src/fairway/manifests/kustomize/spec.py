@@ -1,0 +1,134 @@
+"""A kustomization file, decoded strictly: an unknown or misspelt field is an error with its line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from yaml.nodes import MappingNode, Node
+
+from fairway.manifests import yaml
+from fairway.manifests.errors import ManifestError, Place
+from fairway.manifests.files import FileTree, join
+from fairway.manifests.write_back import KUSTOMIZATION_FILES
+
+_LISTS = (
+    "resources", "components", "crds", "bases", "configurations", "generators", "transformers", "validators",
+    "configMapGenerator", "secretGenerator", "patches", "patchesStrategicMerge", "patchesJson6902", "images",
+    "imageTags", "replicas", "replacements", "vars", "labels", "helmCharts", "helmChartInflationGenerator",
+    "buildMetadata",
+)  # fmt: skip
+_MAPS = ("commonLabels", "commonAnnotations", "generatorOptions", "helmGlobals", "openapi", "sortOptions", "metadata")
+_TEXTS = ("namespace", "namePrefix", "nameSuffix", "apiVersion", "kind")
+FIELDS = frozenset((*_LISTS, *_MAPS, *_TEXTS))
+_NESTED: Mapping[str, frozenset[str]] = {
+    "images": frozenset(("name", "newName", "newTag", "digest", "tagSuffix")),
+    "replicas": frozenset(("name", "count")),
+    "patches": frozenset(("path", "patch", "target", "options")),
+    "patchesJson6902": frozenset(("path", "patch", "target", "options")),
+    "labels": frozenset(("pairs", "includeSelectors", "includeTemplates", "includeVolumeClaimTemplates", "fields")),
+    "configMapGenerator": frozenset(("name", "namespace", "behavior", "literals", "files", "envs", "env", "options",
+                                     "kind", "apiVersion", "metadata")),
+    "secretGenerator": frozenset(("name", "namespace", "behavior", "literals", "files", "envs", "env", "options", "type",
+                                  "kind", "apiVersion", "metadata")),
+}
+_API_VERSIONS = {
+    "Kustomization": ("kustomize.config.k8s.io/v1beta1", "kustomize.config.k8s.io/v1"),
+    "Component": ("kustomize.config.k8s.io/v1alpha1",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kustomization:
+    """`fields` holds what the file says, with lists for lists; `place(field, index)` where it says so."""
+
+    folder: str
+    file: str
+    fields: Mapping[str, Any]
+    node: Node | None
+
+    @property
+    def kind(self) -> str:
+        return str(self.fields.get("kind") or "Kustomization")
+
+    def list(self, field: str) -> list[Any]:
+        return self.fields.get(field) or []
+
+    def map(self, field: str) -> Mapping[str, Any]:
+        return self.fields.get(field) or {}
+
+    def text(self, field: str) -> str:
+        return str(self.fields.get(field) or "")
+
+    def place(self, field: str = "", index: int | None = None) -> Place:
+        path: tuple[str | int, ...] = tuple(p for p in (field, index) if p not in ("", None))
+        at = yaml.find(self.node, *path)
+        return yaml.place_of(at, self.file) if at is not None else Place(self.file)
+
+
+def find_file(files: FileTree, folder: str) -> str | None:
+    """The kustomization file of a folder, if it has one; more than one is an error."""
+    found = [name for name in KUSTOMIZATION_FILES if files.is_file(join(folder, name))]
+    if len(found) > 1:
+        raise ManifestError(Place(folder or "."), f"Found multiple kustomization files: {', '.join(found)}", "keep one")
+    return join(folder, found[0]) if found else None
+
+
+def read(files: FileTree, folder: str) -> Kustomization:
+    file = find_file(files, folder)
+    if file is None:
+        what = "'" + "' or '".join(KUSTOMIZATION_FILES) + "'"
+        raise ManifestError(Place(folder or "."), f"unable to find one of {what}", "add one, or correct the path")
+    documents = yaml.nodes(files.read(file), file)
+    if len(documents) > 1:
+        raise ManifestError(yaml.place_of(documents[1], file), "a second document", "a kustomization has one")
+    node = documents[0] if documents else None
+    value = yaml.value_of(node, file) if node is not None else None
+    if value is None:
+        raise ManifestError(Place(file), "kustomization.yaml is empty", "list what belongs to it under `resources:`")
+    if not isinstance(value, dict):
+        raise ManifestError(Place(file, 1), "a kustomization is a mapping")
+    found = Kustomization(folder, file, value, node)
+    _check(found)
+    return found
+
+
+def _check(kustomization: Kustomization) -> None:
+    assert isinstance(kustomization.node, MappingNode)
+    lines = {key.value: yaml.place_of(key, kustomization.file) for key, _ in kustomization.node.value}
+    for field, value in kustomization.fields.items():
+        place = lines.get(field, Place(kustomization.file))
+        if field not in FIELDS:
+            raise ManifestError(place, f"invalid Kustomization: unknown field {field!r}", _did_you_mean(field, FIELDS))
+        if value is None:
+            continue
+        want = list if field in _LISTS else dict if field in _MAPS else str
+        if not isinstance(value, want) and not (field == "replacements" and isinstance(value, list)):
+            kinds = {list: "a list", dict: "a mapping", str: "text"}
+            raise ManifestError(place, f"invalid Kustomization: `{field}` is {kinds[want]}, not {type(value).__name__}")
+        for index, entry in enumerate(value if field in _NESTED and isinstance(value, list) else ()):
+            _check_entry(kustomization, field, index, entry)
+    known = _API_VERSIONS.get(kustomization.kind)
+    if known is None:
+        raise ManifestError(lines.get("kind", Place(kustomization.file)), f"kind {kustomization.kind!r}",
+                            "Kustomization or Component")
+    version = kustomization.text("apiVersion")
+    if version and version not in known:
+        raise ManifestError(lines["apiVersion"], f"apiVersion for {kustomization.kind} should be {known[0]}")
+
+
+def _check_entry(kustomization: Kustomization, field: str, index: int, entry: Any) -> None:
+    place = kustomization.place(field, index)
+    if not isinstance(entry, dict):
+        raise ManifestError(place, f"invalid Kustomization: an entry of `{field}` is a mapping")
+    for key in entry:
+        if key not in _NESTED[field]:
+            raise ManifestError(place, f"invalid Kustomization: unknown field {key!r} in `{field}`",
+                                _did_you_mean(key, _NESTED[field]))
+
+
+def _did_you_mean(word: str, words: frozenset[str]) -> str:
+    close = difflib.get_close_matches(word, sorted(words), n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known fields: {', '.join(sorted(words))}"

@@ -1,0 +1,149 @@
+"""Keeps the targets up to date with the API and scrapes them until it is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from fairway.kube import resources
+from fairway.kube.cache import Informers
+from fairway.kube.clock import Clock
+from fairway.kube.objects import Obj, key_of, status_of
+from fairway.kube.resources import Resource
+from fairway.metrics.exposition import Metadata
+from fairway.metrics.kube_state import is_counter, kube_state
+from fairway.metrics.scrape import EnvoySource, Fetch, HttpFetch, Scrapes, TargetState
+from fairway.metrics.series import millis
+from fairway.metrics.store import Store
+from fairway.metrics.targets import Target, find_targets
+
+log = logging.getLogger("fairway.metrics")
+
+DEFAULT_INTERVAL_S = 5.0
+PROGRESSING_INTERVAL_S = 1.0
+"""While a Rollout is under way its namespace is scraped this often: a background analysis looks every few seconds."""
+_EXPIRE_EVERY_S = 60.0
+_KUBE_STATE = "kube-state"
+
+_WATCHED = (resources.PODS, resources.SERVICES, resources.ENDPOINT_SLICES, resources.SERVICE_MONITORS)
+
+
+class Scraper:
+    """`snapshot` is where samples are kept between runs; None keeps none. `fetch` is HTTP where none is given."""
+
+    def __init__(
+        self,
+        informers: Informers,
+        clock: Clock,
+        store: Store,
+        envoy: EnvoySource | None = None,
+        interval_s: float = DEFAULT_INTERVAL_S,
+        *,
+        snapshot: Path | None = None,
+        fetch: Fetch | None = None,
+    ) -> None:
+        self._informers = informers
+        self._clock = clock
+        self._store = store
+        self._interval_s = interval_s
+        self._snapshot = snapshot
+        self._http = HttpFetch() if fetch is None else None
+        self._scrapes = Scrapes(store, clock, fetch or self._http or HttpFetch(), envoy)
+        self._state = store.block(_KUBE_STATE)
+        self._state_beat = -1
+        self._targets_dirty = True
+        self._problems: tuple[str, ...] = ()
+
+    async def run(self) -> None:
+        """Scrape until cancelled; on the way out, write the snapshot."""
+        if self._snapshot is not None:
+            self._store.load(self._snapshot, warn=log.warning)
+        for resource in (*_WATCHED, resources.DEPLOYMENTS, resources.ROLLOUTS):
+            cache = self._informers.of(resource)
+            if resource in _WATCHED:
+                cache.on_change(self._changed)
+        await self._informers.synced()
+        expire_at = 0.0
+        try:
+            while True:
+                self.tick()
+                now = self._clock.now().timestamp()
+                if now >= expire_at:
+                    self._store.expire(millis(self._clock.now()))
+                    expire_at = now + _EXPIRE_EVERY_S
+                await asyncio.sleep(PROGRESSING_INTERVAL_S - now % PROGRESSING_INTERVAL_S)
+        finally:
+            self._scrapes.stop()
+            if self._http is not None:
+                await self._http.close()
+            self.save()
+
+    def tick(self) -> None:
+        """One beat: look at the targets where they changed, start what is due."""
+        if self._targets_dirty:
+            self._targets_dirty = False
+            self._look_for_targets()
+        hot = self._progressing()
+        self._scrapes.beat(lambda target: self._interval(target, hot))
+        self._record_state(bool(hot))
+
+    async def settle(self) -> None:
+        """Until the scrapes of the last tick have ended."""
+        await self._scrapes.settle()
+
+    def save(self) -> None:
+        if self._snapshot is not None:
+            self._store.save(self._snapshot)
+
+    @property
+    def targets(self) -> list[TargetState]:
+        return self._scrapes.states
+
+    def metadata(self) -> dict[str, list[Metadata]]:
+        """What the targets say about their metrics, by metric."""
+        found: dict[str, list[Metadata]] = {}
+        for exposition in self._scrapes.expositions:
+            for name, metadata in exposition.metadata.items():
+                if metadata not in found.setdefault(name, []):
+                    found[name].append(metadata)
+        return found
+
+    def _changed(self, old: Obj | None, new: Obj | None) -> None:
+        self._targets_dirty = True
+
+    def _look_for_targets(self) -> None:
+        pods, services, slices, monitors = (self._objects(resource) for resource in _WATCHED)
+        found = find_targets(pods, services, slices, monitors)
+        if found.problems != self._problems:
+            for problem in found.problems:
+                log.warning("%s", problem)
+            self._problems = found.problems
+        self._scrapes.set_targets(found.targets)
+
+    def _objects(self, resource: Resource) -> list[Obj]:
+        return self._informers.of(resource).list()
+
+    def _progressing(self) -> frozenset[str]:
+        """Namespaces with a Rollout under way."""
+        rollouts = self._objects(resources.ROLLOUTS)
+        return frozenset(key_of(r).namespace for r in rollouts if status_of(r).get("phase") in ("Progressing", "Paused"))
+
+    def _interval(self, target: Target, hot: frozenset[str]) -> float:
+        usual = target.interval_s or self._interval_s
+        return min(usual, PROGRESSING_INTERVAL_S) if target.namespace in hot else usual
+
+    def _record_state(self, hot: bool) -> None:
+        now = millis(self._clock.now())
+        beat = now // round((PROGRESSING_INTERVAL_S if hot else self._interval_s) * 1000)
+        if beat == self._state_beat:
+            return
+        self._state_beat = beat
+        rows, values = [], []
+        samples = kube_state(*(self._objects(r) for r in (resources.PODS, resources.DEPLOYMENTS, resources.ROLLOUTS)))
+        for labels, value in samples:
+            row = self._state.row(labels, counter=is_counter(labels["__name__"]))
+            if row >= 0:
+                rows.append(row)
+                values.append(value)
+        self._state.append(now - now % round(PROGRESSING_INTERVAL_S * 1000), rows, values)

@@ -1,0 +1,264 @@
+"""Scraping: every target at its interval, on one shared beat; targets of one interval share their timestamps."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import aiohttp
+
+from fairway.kube.clock import Clock
+from fairway.metrics.envoy_stats import is_counter, upstream_labels
+from fairway.metrics.exposition import BadExposition, Exposition
+from fairway.metrics.labels import NAME
+from fairway.metrics.relabel import relabelled
+from fairway.metrics.series import millis
+from fairway.metrics.store import Store
+from fairway.metrics.targets import Target
+
+log = logging.getLogger("fairway.metrics.scrape")
+
+TIMEOUT_S = 3.0
+_AT_ONCE = 32
+_MAX_BODY = 32 * 1024 * 1024
+
+
+class Fetch(Protocol):
+    """The text that a URL answers. Raises `FetchFailed`."""
+
+    async def __call__(self, url: str, timeout_s: float) -> str: ...
+
+
+class EnvoySource(Protocol):
+    """Envoy's statistics in Prometheus' text format; the data plane is one. Raises where Envoy does not answer."""
+
+    async def stats(self) -> str: ...
+
+
+class FetchFailed(Exception):
+    """The target did not answer with metrics; the message says what it did instead."""
+
+
+@dataclass(slots=True)
+class TargetState:
+    """What the last scrape of a target gave. `at` is in seconds since 1970, 0 before the first."""
+
+    target: Target
+    health: str = "unknown"
+    error: str = ""
+    at: float = 0.0
+    seconds: float = 0.0
+
+
+class TargetScrape:
+    """One target: its cache of lines, its block, its state. `label` maps a sample's labels to ours (None: leave it
+    out).
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        store: Store,
+        clock: Clock,
+        label: Callable[[Mapping[str, str]], Mapping[str, str] | None],
+        counter: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.state = TargetState(target)
+        self.running = False
+        self._block = store.block(target.key)
+        self._label = label
+        self._clock = clock
+        self._exposition = Exposition(self._row)
+        self._counter = counter or self._exposition.is_counter
+        self._generation = self._block.generation
+
+    @property
+    def metadata(self) -> Exposition:
+        return self._exposition
+
+    async def scrape(self, at_ms: int, fetch: Callable[[], Awaitable[str]]) -> None:
+        """Fetch, read, store. A target that cannot be read is down, which is a sample too; its series end."""
+        self.running = True
+        begun = self._clock.now()
+        rows: list[int] = []
+        values: list[float] = []
+        error = ""
+        try:
+            text = await fetch()
+            self._refresh()
+            rows, values = self._exposition.read(text)
+        except (FetchFailed, BadExposition) as failure:
+            rows, values, error = [], [], str(failure)
+        finally:
+            self.running = False
+        self._refresh()
+        state, labels = self.state, dict(self.state.target.labels)
+        state.health, state.error, state.at = "down" if error else "up", error, at_ms / 1000
+        state.seconds = (self._clock.now() - begun).total_seconds()
+        for name, value in (
+            ("up", float(not error)),
+            ("scrape_duration_seconds", state.seconds),
+            ("scrape_samples_scraped", float(len(rows))),
+        ):
+            row = self._block.row({**labels, NAME: name})
+            if row >= 0:
+                rows.append(row)
+                values.append(value)
+        self._block.append(at_ms, rows, values, complete=not error)
+
+    def end(self, at_ms: int) -> None:
+        self._block.end(at_ms)
+
+    def _refresh(self) -> None:
+        if self._generation != self._block.generation:
+            self._exposition.forget()
+            self._generation = self._block.generation
+
+    def _row(self, labels: dict[str, str]) -> int:
+        public = self._label(labels)
+        return -1 if public is None else self._block.row(public, counter=self._counter(labels[NAME]))
+
+
+def target_labels(target: Target) -> Callable[[Mapping[str, str]], Mapping[str, str] | None]:
+    """A sample's labels with the target's. A name in both is the target's, and the sample's becomes `exported_…`."""
+    own = dict(target.labels)
+
+    def label(labels: Mapping[str, str]) -> Mapping[str, str] | None:
+        if target.honor_labels:
+            mixed = {**own, **labels}
+        else:
+            mixed = {f"exported_{name}" if name in own else name: value for name, value in labels.items()} | own
+        return relabelled(mixed, target.sample_rules) if target.sample_rules else mixed
+
+    return label
+
+
+ENVOY = Target("envoy:", (("instance", "envoy"), ("job", "envoy")), source="Envoy")
+
+
+class Beat:
+    """Which targets are due. A target's scrapes fall on multiples of its interval."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def due(self, key: str, now_ms: int, interval_s: float) -> bool:
+        beat = now_ms // max(round(interval_s * 1000), 1)
+        if self._last.get(key) == beat:
+            return False
+        self._last[key] = beat
+        return True
+
+    def forget(self, key: str) -> None:
+        self._last.pop(key, None)
+
+
+class Scrapes:
+    """All targets of one process."""
+
+    def __init__(self, store: Store, clock: Clock, fetch: Fetch, envoy: EnvoySource | None) -> None:
+        self._store = store
+        self._clock = clock
+        self._fetch = fetch
+        self._envoy = envoy
+        self._scrapes: dict[str, TargetScrape] = {}
+        self._beat = Beat()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._running: set[asyncio.Task[None]] = set()
+        if envoy is not None:
+            self._scrapes[ENVOY.key] = TargetScrape(ENVOY, store, clock, upstream_labels, is_counter)
+
+    @property
+    def states(self) -> list[TargetState]:
+        return [scrape.state for scrape in self._scrapes.values()]
+
+    @property
+    def expositions(self) -> list[Exposition]:
+        return [scrape.metadata for scrape in self._scrapes.values()]
+
+    def set_targets(self, targets: Sequence[Target]) -> None:
+        """Begin with new targets; end the series of those that are gone."""
+        wanted = {target.key: target for target in targets}
+        now = millis(self._clock.now())
+        for key in self._scrapes.keys() - wanted.keys() - {ENVOY.key}:
+            self._scrapes.pop(key).end(now)
+            self._beat.forget(key)
+        for key in wanted.keys() - self._scrapes.keys():
+            self._scrapes[key] = TargetScrape(wanted[key], self._store, self._clock, target_labels(wanted[key]))
+
+    def beat(self, interval_of: Callable[[Target], float]) -> None:
+        """Start the scrapes that are due now. One still running is not started again."""
+        now = millis(self._clock.now())
+        for key, scrape in self._scrapes.items():
+            interval = 1.0 if key == ENVOY.key else interval_of(scrape.state.target)
+            if not scrape.running and self._beat.due(key, now, interval):
+                # the beat's own time, not the clock's: targets of one interval then share their timestamps
+                at = now - now % max(round(min(interval, 1.0) * 1000), 1)
+                scrape.running = True
+                task = asyncio.create_task(self._one(scrape, at, min(max(interval, 1.0), TIMEOUT_S)))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+
+    async def settle(self) -> None:
+        """Until the scrapes that are running have ended."""
+        await asyncio.gather(*self._running)
+
+    def stop(self) -> None:
+        for task in self._running:
+            task.cancel()
+
+    async def _one(self, scrape: TargetScrape, at_ms: int, timeout_s: float) -> None:
+        async def fetch() -> str:
+            if scrape.state.target is ENVOY and self._envoy is not None:
+                try:
+                    return await self._envoy.stats()
+                except Exception as error:  # another room fills this port, and its errors are its own
+                    raise FetchFailed(str(error) or type(error).__name__) from None
+            return await self._fetch(scrape.state.target.url, timeout_s)
+
+        async with self._slots:
+            before = scrape.state.health
+            await scrape.scrape(at_ms, fetch)
+        state = scrape.state
+        if state.health != before and (state.health == "down" or before == "down"):
+            log.log(
+                logging.WARNING if state.health == "down" else logging.INFO,
+                "%s %s is %s%s",
+                state.target.source,
+                state.target.url,
+                state.health,
+                f": {state.error}" if state.error else "",
+            )
+
+
+class HttpFetch:
+    """`Fetch` over HTTP, with one pool of connections."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __call__(self, url: str, timeout_s: float) -> str:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(headers={"Accept": "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"})
+        return await _get(self._session, url, timeout_s)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+async def _get(session: aiohttp.ClientSession, url: str, timeout_s: float) -> str:
+    try:
+        async with session.get(url, timeout=aiohttp.ClientTimeout(total=timeout_s), allow_redirects=True) as answer:
+            if answer.status != 200:
+                raise FetchFailed(f"server returned HTTP status {answer.status} {answer.reason}")
+            if (answer.content_length or 0) > _MAX_BODY:
+                raise FetchFailed(f"the answer is larger than {_MAX_BODY} bytes")
+            return (await answer.read()).decode("utf-8", "replace")
+    except TimeoutError:
+        raise FetchFailed(f"no answer within {timeout_s:g} s") from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise FetchFailed(str(error) or type(error).__name__) from None

@@ -1,0 +1,349 @@
+"""The series store: for each target one matrix of samples, series × scrapes, in memory.
+
+All samples of a scrape share its time, so a target's block is a row of times and a matrix of float64: eight bytes a
+sample, where Python objects would cost a hundred. Old columns fall off the left end when room is needed; the whole
+store stays under `limit_bytes`, and when it cannot, the oldest samples go first and new series are refused, visibly
+(`Usage`).
+
+A counter that appears on a target that was scraped before began at 0 in between. That zero is put in at the scrape
+before; without it PromQL cannot see the counter's first increase, and one burst of errors would count as none.
+
+A snapshot is written on close and read on start; samples scraped since the last snapshot are lost with the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fairway.metrics.labels import LabelTable
+from fairway.metrics.matchers import Matcher
+from fairway.metrics.series import ABSENT_BITS, STALE_BITS, Block, Bools, Floats, Times, matching_rows
+
+DEFAULT_RETENTION_MS = 3 * 3600 * 1000
+DEFAULT_LIMIT_BYTES = 128 * 1024 * 1024
+"""2 000 series at 5 s for 3 h are 35 MB; four times that is room for a busy machine."""
+
+_FIRST_ROWS, _FIRST_COLUMNS = 16, 64
+_SNAPSHOT = 1
+
+Labels = Mapping[str, str]
+SeriesKey = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """`refused` counts series that found no room; `shortened` says that samples younger than the retention were
+    dropped.
+    """
+
+    series: int
+    samples: int
+    bytes: int
+    limit_bytes: int
+    refused: int
+    shortened: bool
+
+
+class TargetBlock:
+    """One target's samples. Rows are series; a row number is valid until `generation` changes."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        self.key = key
+        self.generation = 0
+        self._store = store
+        self._labels: list[dict[str, str]] = []
+        self._table: LabelTable | None = None
+        self._times: Times = np.zeros(_FIRST_COLUMNS, np.int64)
+        self._values = _blank(0, _FIRST_COLUMNS)
+        self._columns = 0
+        self._row_of: dict[SeriesKey, int] = {}
+        self._complete = False
+        self._born: list[int] = []  # counters that appeared since the last append
+        self._last_rows: Bools = np.zeros(0, np.bool_)  # rows that had a sample in the last append
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def row(self, labels: Labels, *, counter: bool = False) -> int:
+        """The row of a series, new or as it was; -1 where the store is full or another target owns the series.
+
+        A `counter` that is new on a target that was scraped before began at 0 in between.
+        """
+        key = tuple(sorted(labels.items()))
+        if (known := self._row_of.get(key)) is not None:
+            return known
+        if not self._store.claim(key, self):
+            return -1
+        rows = len(self._labels)
+        if rows == len(self._values) and not self._grow_rows():
+            self._store.disclaim(key)
+            return -1
+        self._row_of[key] = rows
+        self._labels.append(dict(labels))
+        if counter:
+            self._born.append(rows)
+        return rows
+
+    def append(self, time: int, rows: Sequence[int], values: Sequence[float], *, complete: bool = True) -> bool:
+        """One scrape. Series that had a sample last time and have none now end here. False: not after the last one.
+
+        `complete` is False where the target did not answer: what appears next may be older than it looks.
+        """
+        if self._columns and time <= self._times[self._columns - 1]:
+            return False
+        if self._columns == len(self._times) and not self._make_room(time):
+            return False
+        column = self._columns
+        self._times[column] = time
+        bits = self._values.view(np.int64)
+        bits[:, column] = ABSENT_BITS
+        now = np.zeros(len(self._labels), np.bool_)
+        if len(rows):
+            index = np.asarray(rows, np.intp)
+            numbers = np.asarray(values, np.float64)
+            self._values[index, column] = np.where(np.isnan(numbers), np.nan, numbers)
+            now[index] = True
+        ended = np.flatnonzero(self._last_rows & ~now[: len(self._last_rows)])
+        bits[ended, column] = STALE_BITS
+        if self._complete and column > 0:
+            self._values[self._born, column - 1] = 0.0
+        self._born.clear()
+        self._complete = complete
+        self._last_rows = now
+        self._columns += 1
+        return True
+
+    def end(self, time: int) -> None:
+        """The target is gone or failed: every series of it ends."""
+        if self._last_rows.any():
+            self.append(time, (), (), complete=False)
+
+    def _grow_rows(self) -> bool:
+        rows = max(_FIRST_ROWS, len(self._values) * 3 // 2)
+        if not self._store.afford((rows - len(self._values)) * len(self._times) * 8):
+            return False
+        wider = _blank(rows, len(self._times))
+        wider[: len(self._values)] = self._values
+        self._values = wider
+        return True
+
+    def _make_room(self, now: int) -> bool:
+        """Drop what is older than the retention; grow where that frees little; where even that is refused, drop a
+        quarter.
+        """
+        old = int(np.searchsorted(self._times[: self._columns], now - self._store.retention_ms))
+        if old < self._columns // 4:
+            columns = len(self._times) * 3 // 2
+            if self._store.afford((columns - len(self._times)) * len(self._values) * 8):
+                wider = _blank(len(self._values), columns)
+                wider[:, : self._columns] = self._values[:, : self._columns]
+                times = np.zeros(columns, np.int64)
+                times[: self._columns] = self._times[: self._columns]
+                self._values, self._times = wider, times
+                return True
+            self._store.shortened = True
+            old = max(old, self._columns // 4)
+        self._drop_columns(old)
+        return True
+
+    def _drop_columns(self, count: int) -> None:
+        kept = self._columns - count
+        self._times[:kept] = self._times[count : self._columns].copy()
+        self._values[:, :kept] = self._values[:, count : self._columns].copy()
+        self._columns = kept
+
+    def drop_dead_rows(self) -> None:
+        """Forget series without any sample left. The rows of the others change, and with them `generation`."""
+        rows = len(self._labels)
+        bits = self._values[:rows, : self._columns].view(np.int64)
+        keep = ((bits != ABSENT_BITS) & (bits != STALE_BITS)).any(axis=1)
+        if keep.all():
+            return
+        for row in np.flatnonzero(~keep):
+            self._store.disclaim(tuple(sorted(self._labels[row].items())))
+        self._labels = [labels for labels, kept in zip(self._labels, keep, strict=True) if kept]
+        self._row_of = {tuple(sorted(labels.items())): row for row, labels in enumerate(self._labels)}
+        values = _blank(max(_FIRST_ROWS, len(self._labels)), len(self._times))
+        values[: len(self._labels)] = self._values[:rows][keep]
+        self._values = values
+        self._last_rows = self._last_rows[keep[: len(self._last_rows)]]
+        self._born.clear()
+        self._table = None
+        self.generation += 1
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    @property
+    def table(self) -> LabelTable:
+        if self._table is None or len(self._table) != len(self._labels):
+            self._table = LabelTable.of(self._labels)
+        return self._table
+
+    @property
+    def bytes(self) -> int:
+        return self._values.nbytes + self._times.nbytes
+
+    @property
+    def series(self) -> int:
+        return len(self._labels)
+
+    @property
+    def samples(self) -> int:
+        return len(self._labels) * self._columns
+
+    @property
+    def newest(self) -> int:
+        return int(self._times[self._columns - 1]) if self._columns else -1
+
+    def cut(self, matchers: Sequence[Matcher], start: int, end: int) -> Block | None:
+        """The matching series with their samples in (start, end]."""
+        times = self._times[: self._columns]
+        first, last = np.searchsorted(times, [start, end], side="right")
+        if first == last:
+            return None
+        keep = matching_rows(self.table, matchers)
+        if not keep.any():
+            return None
+        rows = np.flatnonzero(keep)
+        values: Floats = self._values[rows, first:last] if len(rows) < len(self._values) else self._values[:, first:last]
+        return Block(self.table.take(rows), times[first:last].copy(), np.ascontiguousarray(values))
+
+    # --- snapshot ---------------------------------------------------------------------------------------------------
+
+    def frozen(self) -> tuple[list[dict[str, str]], Times, Floats]:
+        return self._labels, self._times[: self._columns], self._values[: len(self._labels), : self._columns]
+
+    def restore(self, labels: list[dict[str, str]], times: Times, values: Floats) -> None:
+        """Take over a snapshot; the series end where it ends, until they are scraped again."""
+        keys = [tuple(sorted(one.items())) for one in labels]
+        if not all(self._store.claim(key, self) for key in keys):
+            return
+        self._labels, self._row_of = labels, {key: row for row, key in enumerate(keys)}
+        self._columns = len(times)
+        self._times = np.zeros(max(_FIRST_COLUMNS, len(times) + len(times) // 2), np.int64)
+        self._times[: len(times)] = times
+        self._values = _blank(max(_FIRST_ROWS, len(labels)), len(self._times))
+        self._values[: len(labels), : len(times)] = values
+        self._last_rows = np.zeros(len(labels), np.bool_)
+
+
+def _blank(rows: int, columns: int) -> Floats:
+    values = np.empty((rows, columns))
+    values.view(np.int64)[:] = ABSENT_BITS
+    return values
+
+
+class Store:
+    """The blocks of every target. It is the `SeriesSource` of embedded queries."""
+
+    def __init__(self, *, retention_ms: int = DEFAULT_RETENTION_MS, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+        self.retention_ms = retention_ms
+        self.limit_bytes = limit_bytes
+        self.refused = 0
+        self.shortened = False
+        self._blocks: dict[str, TargetBlock] = {}
+        self._owners: dict[SeriesKey, TargetBlock] = {}
+
+    def block(self, key: str) -> TargetBlock:
+        """The block of one target, new or as it was."""
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._blocks[key] = TargetBlock(self, key)
+        return block
+
+    def blocks(self) -> Iterator[TargetBlock]:
+        return iter(list(self._blocks.values()))
+
+    def select(self, matchers: Sequence[Matcher], start: int, end: int) -> list[Block]:
+        found = (block.cut(matchers, start, end) for block in self._blocks.values())
+        return [block for block in found if block is not None]
+
+    def labels(self, matchers: Sequence[Matcher], start: int, end: int) -> list[dict[str, str]]:
+        """The labels of the series that have a sample in (start, end]."""
+        rows = []
+        for block in self.select(matchers, start, end):
+            rows += block.labels.take(block.seen()).rows()
+        return rows
+
+    def expire(self, now: int) -> None:
+        """Forget targets whose newest sample is older than the retention, and series that have no sample left."""
+        for key, block in list(self._blocks.items()):
+            if 0 <= block.newest < now - self.retention_ms:
+                for labels in block.frozen()[0]:
+                    self.disclaim(tuple(sorted(labels.items())))
+                del self._blocks[key]
+            else:
+                block.drop_dead_rows()
+
+    def usage(self) -> Usage:
+        blocks = self._blocks.values()
+        return Usage(
+            sum(b.series for b in blocks),
+            sum(b.samples for b in blocks),
+            sum(b.bytes for b in blocks),
+            self.limit_bytes,
+            self.refused,
+            self.shortened,
+        )
+
+    # --- what blocks ask --------------------------------------------------------------------------------------------
+
+    def claim(self, key: SeriesKey, block: TargetBlock) -> bool:
+        """A series belongs to the target that showed it first, so that no query sees it twice."""
+        if self._owners.setdefault(key, block) is block:
+            return True
+        self.refused += 1
+        return False
+
+    def disclaim(self, key: SeriesKey) -> None:
+        self._owners.pop(key, None)
+
+    def afford(self, more: int) -> bool:
+        if sum(block.bytes for block in self._blocks.values()) + more <= self.limit_bytes:
+            return True
+        self.refused += 1
+        return False
+
+    # --- snapshot ---------------------------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Write everything, replacing an older snapshot at once."""
+        blocks = [(block.key, *block.frozen()) for block in self._blocks.values() if block.newest >= 0]
+        head = {
+            "version": _SNAPSHOT,
+            "blocks": [
+                {"key": key, "labels": labels, "columns": len(times), "rows": len(labels)} for key, labels, times, _ in blocks
+            ],
+        }
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            file.write(json.dumps(head).encode() + b"\n")
+            for _, _, times, values in blocks:
+                file.write(times.tobytes() + np.ascontiguousarray(values).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+    def load(self, path: Path, *, warn: Callable[[str], None]) -> None:
+        """Read a snapshot where there is one; a damaged one is reported and left out."""
+        if not path.exists():
+            return
+        try:
+            with path.open("rb") as file:
+                head = json.loads(file.readline())
+                if head["version"] != _SNAPSHOT:
+                    raise ValueError(f"version {head['version']}")
+                for entry in head["blocks"]:
+                    rows, columns = entry["rows"], entry["columns"]
+                    times = np.frombuffer(file.read(columns * 8), np.int64)
+                    values = np.frombuffer(file.read(rows * columns * 8), np.float64).reshape(rows, columns)
+                    if len(times) != columns:
+                        raise ValueError("it is cut off")
+                    self.block(entry["key"]).restore(entry["labels"], times, values)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            warn(f"samples of the last run cannot be read from {path} and are left out: {error}")

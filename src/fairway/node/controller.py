@@ -1,0 +1,260 @@
+"""The kubelet of embedded mode: the hands that bind pods to this machine and keep them as they are asked to be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from fairway.kube.api import DeleteOptions, MergePatch, WriteOptions, patch_status
+from fairway.kube.cache import Informers
+from fairway.kube.clock import Clock
+from fairway.kube.decision import Outcome, differs
+from fairway.kube.errors import AlreadyExists, NotFound
+from fairway.kube.objects import Key, Obj, annotations_of, is_deleting, key_of, rfc3339, spec_of, status_of, uid_of
+from fairway.kube.reconcile import ControllerLoop, Watch
+from fairway.kube.resources import ENDPOINT_SLICES, NODES, PODS
+from fairway.node import decide as d
+from fairway.node.addresses import Addresses
+from fairway.node.folder import PodFolder
+from fairway.node.images import ImageSource
+from fairway.node.lookups import HOST_IP, Lookups
+from fairway.node.pod import NodePod, wait_gone
+from fairway.node.settings import NodeSettings
+from fairway.node.shims import Shim, ShimError, compiled
+from fairway.node.status import pod_status
+
+log = logging.getLogger("fairway.node")
+
+SERVING = "fairway.dev/serving"
+MANAGER = "fairway-node"
+
+
+class NodeController:
+    """Implements `Controller`, but runs itself: `await run()` adopts what is there and then never returns.
+
+    Cancelling `run` stops no pod. `stop_all` stops every pod and leaves the API objects as they are.
+    """
+
+    name = "node"
+    resource = PODS
+    workers = 16
+
+    def __init__(self, informers: Informers, clock: Clock, settings: NodeSettings, images: ImageSource) -> None:
+        self._informers, self._clock, self._settings, self._images = informers, clock, settings, images
+        self._cache, self._slices = informers.of(PODS), informers.of(ENDPOINT_SLICES)
+        self._lookups = Lookups(informers, settings.node_name, (settings.api_host, settings.api_port))
+        self._addresses = Addresses(settings.addresses, settings.network)
+        self._pods: dict[Key, NodePod] = {}
+        self._loop = ControllerLoop(self, informers, clock)
+        self._program = Path()
+
+    @property
+    def loop(self) -> ControllerLoop:
+        """Its `reasons` say why a pod is where it is."""
+        return self._loop
+
+    def watches(self) -> Sequence[Watch]:
+        return [Watch(ENDPOINT_SLICES, self._draining)]
+
+    def _draining(self, slice_: Obj) -> Iterable[Key]:
+        namespace = key_of(slice_).namespace
+        return [key for key, one in self._pods.items() if key.namespace == namespace and one.stopping_since is not None]
+
+    async def run(self) -> None:
+        self._prepare()
+        await self._informers.synced()
+        await self._register()
+        await self._stop_strangers()
+        try:
+            await self._loop.run()
+        finally:
+            await asyncio.gather(*(one.close() for one in self._pods.values()), return_exceptions=True)
+
+    def _prepare(self) -> None:
+        settings = self._settings
+        for folder in (settings.pods, settings.claims, settings.links):
+            folder.mkdir(parents=True, exist_ok=True)
+        settings.folder.chmod(0o700)
+        for name in ("python", "python3"):
+            link = settings.links / name
+            if not link.is_symlink() or link.readlink() != settings.python:
+                link.unlink(missing_ok=True)
+                link.symlink_to(settings.python)
+        self._program = compiled(settings.folder)
+
+    async def _register(self) -> None:
+        """The Node object, Ready."""
+        api, name = self._informers.api, self._settings.node_name
+        labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": os.uname().machine}
+        node: Obj = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {}}
+        with contextlib.suppress(AlreadyExists):
+            await api.create(node, WriteOptions(manager=MANAGER))
+        await patch_status(api, NODES, node, _node_status(name, self._clock.now()), manager=MANAGER)
+
+    async def _stop_strangers(self) -> None:
+        """Shims whose pod is gone from the API."""
+        uids = {uid_of(pod) for pod in self._cache.list()}
+        strangers = [folder for folder in self._folders() if folder.path.name not in uids]
+        await asyncio.gather(*(_stop_folder(folder, 0.0) for folder in strangers))
+        for folder in strangers:
+            folder.remove()
+
+    def _folders(self) -> list[PodFolder]:
+        if not self._settings.pods.is_dir():
+            return []
+        return [PodFolder(path) for path in sorted(self._settings.pods.iterdir()) if path.is_dir()]
+
+    async def stop_all(self, grace_s: float = 5.0) -> None:
+        """Stop every pod's processes, for `fairway down`. They start again with the next `run`."""
+        for one in self._pods.values():
+            await one.close()
+        await asyncio.gather(*(_halt(folder, grace_s) for folder in self._folders()))
+
+    # --- a pass -------------------------------------------------------------------------------------------------
+
+    async def reconcile(self, key: Key, now: datetime) -> Outcome:
+        pod, known = self._cache.get(key), self._pods.get(key)
+        if known is not None and (pod is None or uid_of(pod) != known.uid):
+            await self._forget(known)
+            known = None
+        if pod is None or spec_of(pod).get("nodeName") not in (None, "", self._settings.node_name):
+            return Outcome()
+        if not spec_of(pod).get("nodeName"):
+            return await self._bind(pod)
+        if known is None:
+            known = await self._take(pod, now)
+            if known is None:
+                return Outcome()
+        known.pod = pod
+        if is_deleting(pod) and known.stopping_since is None:
+            known.stopping_since = now
+        known.refresh(now)
+        decision = d.decide(self._seen(known), now)
+        removing = False
+        for action in decision.actions:
+            if isinstance(action, d.Remove):
+                removing = True
+            else:
+                await known.carry_out(action, now)
+        await self._report(known, decision.verdict, now)
+        if removing:
+            await self._remove(known)
+        elif any(isinstance(action, d.Start | d.Stop) for action in decision.actions):
+            self._loop.look_again(key)
+        return Outcome(decision.wake_at, decision.reasons)
+
+    def _seen(self, one: NodePod) -> d.Seen:
+        return d.Seen(one.pod, self._settings.node_name, one.runs(), one.address, self._is_drained(one),
+                      one.stopping_since)
+
+    def _is_drained(self, one: NodePod) -> bool:
+        return not any(one.address in annotations_of(slice_).get(SERVING, "").split(",")
+                       for slice_ in self._slices.list(one.key.namespace))
+
+    async def _bind(self, pod: Obj) -> Outcome:
+        if is_deleting(pod):
+            return Outcome()
+        namespace, name = key_of(pod)
+        patch = MergePatch({"metadata": {"uid": uid_of(pod)}, "spec": {"nodeName": self._settings.node_name}})
+        with contextlib.suppress(NotFound):
+            await self._informers.api.patch(PODS, name, namespace, patch, WriteOptions(manager=MANAGER))
+        return Outcome()
+
+    async def _take(self, pod: Obj, now: datetime) -> NodePod | None:
+        """Begin with a pod, or go on with one of an earlier daemon. None: it has ended, and nothing of it is left."""
+        folder = PodFolder(self._settings.pods / uid_of(pod))
+        about = folder.about()
+        over = status_of(pod).get("phase") in ("Succeeded", "Failed")
+        address = (about or {}).get("address") or status_of(pod).get("podIP") or ""
+        if about is None and over and not is_deleting(pod):
+            return None
+        if not address and not over:
+            used = frozenset(str(status_of(other).get("podIP")) for other in self._cache.list())
+            address = self._addresses.take(used)
+        one = NodePod(pod, self._settings, self._images, self._lookups, self._program, address, self._loop.look_again)
+        if about is None and not is_deleting(pod):
+            folder.create(*key_of(pod), uid_of(pod), address)
+        self._pods[key_of(pod)] = one
+        try:
+            await one.adopt(now)
+        except (ShimError, OSError, TimeoutError) as error:
+            log.warning("%s: %s", one.key, error)
+        return one
+
+    async def _report(self, one: NodePod, verdict: tuple[str, str, str] | None, now: datetime) -> None:
+        status = pod_status(self._seen(one), verdict, HOST_IP, now)
+        if differs(status_of(one.pod), status):
+            with contextlib.suppress(NotFound):
+                one.pod = await patch_status(self._informers.api, PODS, one.pod, status, manager=MANAGER)
+
+    async def _remove(self, one: NodePod) -> None:
+        with contextlib.suppress(NotFound):
+            now = DeleteOptions(grace_period_s=0, uid=one.uid)
+            await self._informers.api.delete(PODS, one.key.name, one.key.namespace, now, WriteOptions(manager=MANAGER))
+
+    async def _forget(self, one: NodePod) -> None:
+        """The object is gone: nothing of the pod may stay."""
+        self._pods.pop(one.key, None)
+        await one.end()
+        await one.close()
+        await asyncio.to_thread(one.folder.remove)
+
+
+async def _stop_folder(folder: PodFolder, grace_s: float) -> None:
+    shim = Shim(folder, lambda fields: None, lambda: None)
+    with contextlib.suppress(ShimError, OSError):
+        if await shim.adopt():
+            shim.quit(grace_s)
+    await wait_gone(folder, grace_s + 2.0)
+    await shim.close()
+
+
+async def _halt(folder: PodFolder, grace_s: float) -> None:
+    """Stop a pod so that it starts anew later: what ran is noted first."""
+    if folder.shim() is None:
+        return
+    running = [f"{name}.{attempts[0].number}" for name, attempts in folder.attempts().items()
+               if attempts and attempts[0].running]
+    folder.halted.write_text("\n".join(running))
+    await _stop_folder(folder, grace_s)
+
+
+def _node_status(name: str, now: datetime) -> Obj:
+    cores = str(os.cpu_count() or 1)
+    memory = _memory_kib()
+    resources = {"cpu": cores, "memory": f"{memory}Ki", "pods": "500", "ephemeral-storage": "0"}
+    stamp = rfc3339(now)
+
+    def entry(kind: str, status: str, reason: str, message: str) -> Obj:
+        return {"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": stamp,
+                "lastTransitionTime": stamp}
+
+    return {
+        "capacity": resources,
+        "allocatable": resources,
+        "addresses": [{"type": "InternalIP", "address": HOST_IP}, {"type": "Hostname", "address": name}],
+        "conditions": [
+            entry("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            entry("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            entry("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            entry("Ready", "True", "KubeletReady", "the node runs pods as local processes"),
+        ],
+        "nodeInfo": {
+            "kernelVersion": os.uname().release, "osImage": os.uname().sysname, "operatingSystem": "linux",
+            "architecture": os.uname().machine, "containerRuntimeVersion": "fairway://1", "kubeletVersion": "v1.35.0",
+            "kubeProxyVersion": "v1.35.0", "bootID": "", "machineID": "", "systemUUID": "",
+        },
+    }  # fmt: skip
+
+
+def _memory_kib() -> int:
+    try:
+        first = Path("/proc/meminfo").read_text().splitlines()[0]
+        return int(first.split()[1])
+    except (OSError, ValueError, IndexError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024

@@ -1,0 +1,415 @@
+"""One pod on this node: its folder, its shim, its probes; and how each action of a decision is carried out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from fairway.kube.objects import Key, Obj, condition, key_of, spec_of, status_of, uid_of
+from fairway.node import decide as d
+from fairway.node.environment import ConfigProblem, Facts
+from fairway.node.folder import Attempt, PodFolder, kill_group
+from fairway.node.images import HostImage, ImageSource, ImageUnavailable, UnpackedImage, is_host
+from fairway.node.launch import Launch, Surroundings, compose
+from fairway.node.lookups import Lookups
+from fairway.node.paths import PathMap, ServiceNames
+from fairway.node.prober import Prober, handle
+from fairway.node.roots import build, site_packages
+from fairway.node.settings import NodeSettings
+from fairway.node.shims import Shim, ShimError, StartRefused
+from fairway.node.spec import Container, PodSpec, decode
+from fairway.node.volumes import Mount, mounts, place_volumes, projected_files
+
+log = logging.getLogger("fairway.node")
+
+CONFIG_RETRY = timedelta(seconds=2)
+PULL_FIRST_S, PULL_LONGEST_S = 10, 300
+SERVICE_WAIT = timedelta(seconds=5)
+"""How long a young pod waits for the address of a Service that it names; then it starts without."""
+QUIT_LIMIT_S = 5.0
+
+
+@dataclass(slots=True)
+class _State:
+    """What the node remembers of one container."""
+
+    image: UnpackedImage | None = None
+    fetching: bool = False
+    pulls: int = 0
+    problem: d.Problem | None = None
+    prober: Prober | None = None
+    launch: Launch | None = None
+    crashes: int = 0
+    stopped: tuple[int, str] = (-1, "")
+    """Attempt that the node told to stop, and why."""
+    pre_stop: Literal["none", "running", "done"] = "none"
+
+
+class NodePod:
+    """`look(key)` asks for another pass. Nothing here decides; see `decide`."""
+
+    def __init__(self, pod: Obj, settings: NodeSettings, images: ImageSource, lookups: Lookups, program: Path,
+                 address: str, look: Callable[[Key], None]) -> None:
+        self.key, self.uid, self.address = key_of(pod), uid_of(pod), address
+        self.pod = pod
+        self.folder = PodFolder(settings.pods / self.uid)
+        self.stopping_since: datetime | None = None
+        self._settings, self._images, self._lookups, self._program = settings, images, lookups, program
+        self._look = look
+        self._shim: Shim | None = None
+        self._states: dict[str, _State] = {}
+        self._attempts: dict[str, list[Attempt]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = False
+
+    # --- what is seen -------------------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> PodSpec:
+        return decode(self.pod)
+
+    def runs(self) -> dict[str, d.Run]:
+        return {one.name: self._run_of(one.name) for one in self.spec.all}
+
+    def _run_of(self, name: str) -> d.Run:
+        state = self._state(name)
+        attempts = tuple(self._attempts.get(name, ()))
+        newest = attempts[0].number if attempts else -1
+        return d.Run(
+            attempts=attempts,
+            image="ready" if state.image is not None else "fetching" if state.fetching else "unknown",
+            image_id=state.image.digest if state.image is not None else self._reported_image(name),
+            problem=state.problem,
+            health=state.prober.health if state.prober is not None else None,
+            crashes=state.crashes,
+            hook_failure=state.prober.hook_failure if state.prober is not None else "",
+            stopping=state.stopped[0] == newest >= 0,
+            pre_stop=state.pre_stop,
+            why_stopped=state.stopped[1] if state.stopped[0] == newest >= 0 else "",
+        )
+
+    def _reported_image(self, name: str) -> str:
+        every = [*(status_of(self.pod).get("containerStatuses") or ()),
+                 *(status_of(self.pod).get("initContainerStatuses") or ())]
+        return next((str(one.get("imageID") or "") for one in every if one.get("name") == name), "")
+
+    def _state(self, name: str) -> _State:
+        return self._states.setdefault(name, _State())
+
+    # --- the shim -----------------------------------------------------------------------------------------------
+
+    async def adopt(self, now: datetime) -> None:
+        """Take over what an earlier daemon left: the shim if it lives, else the ends of what it held."""
+        self._attempts = self.folder.attempts()
+        if self.folder.shim() is not None:
+            await self._connect()
+        else:
+            self._undo_halt()
+            self._write_lost(now)
+        for one in self.spec.all:
+            state, attempts = self._state(one.name), self._attempts.get(one.name, [])
+            if attempts and attempts[0].number > 0:
+                state.crashes = attempts[0].number
+            if attempts and attempts[0].running:
+                self._probe(one, adopted=True)
+
+    async def _connect(self) -> Shim:
+        if self._shim is None:
+            shim = Shim(self.folder, self._heard, self._lost_shim)
+            await shim.open(self._program, str(self._settings.python))
+            self._shim = shim
+        return self._shim
+
+    def _heard(self, fields: list[str]) -> None:
+        if fields[0] == "exited":
+            self._attempts = self.folder.attempts()
+            self._drop_prober(fields[1])
+            self._look(self.key)
+
+    def _lost_shim(self) -> None:
+        self._shim = None
+        self._look(self.key)
+
+    def refresh(self, now: datetime) -> None:
+        """After a pass begins: containers whose shim died have ended, too."""
+        if self._shim is None and any(a and a[0].running for a in self._attempts.values()) and (
+                self.folder.shim() is None):
+            self._attempts = self.folder.attempts()
+            self._write_lost(now)
+
+    def _write_lost(self, now: datetime) -> None:
+        for name, attempts in self._attempts.items():
+            if attempts and attempts[0].running:
+                kill_group(attempts[0].pid, attempts[0].start)
+                ended = replace(attempts[0], finished=now, code=255, reason="ContainerStatusUnknown",
+                                message="the process that watched over the container is gone")
+                self.folder.record_end(name, ended)
+                attempts[0] = ended
+                self._drop_prober(name)
+
+    def _undo_halt(self) -> None:
+        """What `stop_all` stopped did not end: it starts anew as the same attempt."""
+        if not self.folder.halted.exists():
+            return
+        for line in self.folder.halted.read_text().splitlines():
+            name, _, number = line.rpartition(".")
+            self.folder.forget_attempt(name, int(number))
+        self.folder.halted.unlink()
+        self._attempts = self.folder.attempts()
+
+    # --- carrying out -------------------------------------------------------------------------------------------
+
+    async def carry_out(self, action: d.Action, now: datetime) -> None:
+        match action:
+            case d.Fetch(container):
+                self._fetch(self.spec.named(container), now)
+            case d.Start(container, attempt):
+                await self._start(self.spec.named(container), attempt, now)
+            case d.Hook(container, limit_s):
+                self._hook(self.spec.named(container), limit_s)
+            case d.Stop(container, grace_s, why):
+                self._stop(container, grace_s, why)
+            case d.EndShim():
+                await self.end()
+            case d.Bind() | d.Remove():
+                raise AssertionError("the controller does this")
+
+    def _fetch(self, one: Container, now: datetime) -> None:
+        state = self._state(one.name)
+        if is_host(one.image):
+            state.image = HostImage()
+            self._look(self.key)
+            return
+        state.fetching = True
+        self._spawn(self._pull(one, state, now))
+
+    async def _pull(self, one: Container, state: _State, now: datetime) -> None:
+        try:
+            state.image = await self._images.ensure(one.image)
+            state.problem, state.pulls = None, 0
+        except ImageUnavailable as error:
+            pause = min(PULL_FIRST_S * 2**state.pulls, PULL_LONGEST_S)
+            state.pulls += 1
+            reason = "ErrImagePull" if state.pulls == 1 else "ImagePullBackOff"
+            text = str(error) if state.pulls == 1 else f'Back-off pulling image "{one.image}": ErrImagePull: {error}'
+            state.problem = d.Problem(reason, text, now + timedelta(seconds=pause))
+        finally:
+            state.fetching = False
+
+    async def _start(self, one: Container, attempt: int, now: datetime) -> None:
+        state = self._state(one.name)
+        try:
+            launch = await self._compose(one, now)
+            if attempt == 0 and not self.folder.about():
+                raise ShimError("the pod's folder is gone")
+            shim = await self._connect()
+            await shim.start(one.name, attempt, self.folder.log(one.name, attempt), launch.argv, launch.env, launch.cwd)
+        except ConfigProblem as problem:
+            state.problem = d.Problem(problem.reason, problem.message, now + CONFIG_RETRY)
+            return
+        except StartRefused as refusal:
+            self.folder.record_end(one.name, Attempt(attempt, 0, "0", now, now, 128, 0, "StartError", str(refusal)))
+        except (ShimError, TimeoutError, OSError) as error:
+            state.problem = d.Problem("RunContainerError", f"the pod's shim failed: {error}", now + CONFIG_RETRY)
+            return
+        previous = self._attempts.get(one.name, [])
+        if previous:
+            state.crashes = d.next_crashes(state.crashes, previous[0])
+        state.problem, state.launch, state.pre_stop = None, launch, "none"
+        self.folder.forget_old_attempts(one.name, attempt)
+        self._attempts = self.folder.attempts()
+        if self._run_of(one.name).running:
+            self._probe(one, adopted=False)
+
+    def _stop(self, container: str, grace_s: float, why: str) -> None:
+        state, attempts = self._state(container), self._attempts.get(container, [])
+        if not attempts or self._shim is None:
+            return
+        state.stopped = (attempts[0].number, why)
+        with contextlib.suppress(ShimError):
+            self._shim.stop(container, grace_s)
+
+    def _hook(self, one: Container, limit_s: float) -> None:
+        self._state(one.name).pre_stop = "running"
+        self._spawn(self._pre_stop(one, limit_s))
+
+    async def _pre_stop(self, one: Container, limit_s: float) -> None:
+        if one.pre_stop is not None:
+            ok, message = await handle(one.pre_stop, one, self.address, self._exec(one), limit_s)
+            if not ok:
+                log.warning("%s: preStop hook of %s failed: %s", self.key, one.name, message)
+        self._state(one.name).pre_stop = "done"
+
+    async def end(self, grace_s: float = 0.0) -> None:
+        """Stop the shim and whatever it still holds."""
+        for name in list(self._states):
+            self._drop_prober(name)
+        if self._shim is None and self.folder.shim() is None:
+            return
+        with contextlib.suppress(ShimError):
+            shim = await self._connect()
+            shim.quit(grace_s)
+        await wait_gone(self.folder, grace_s + QUIT_LIMIT_S)
+        self._attempts = self.folder.attempts()
+
+    async def close(self) -> None:
+        """Let go of the pod; it runs on."""
+        for task in list(self._tasks):
+            task.cancel()
+        probers = [state.prober for state in self._states.values() if state.prober is not None]
+        await asyncio.gather(*self._tasks, *(one.close() for one in probers), return_exceptions=True)
+        if self._shim is not None:
+            await self._shim.close()
+            self._shim = None
+
+    # --- probes and commands ------------------------------------------------------------------------------------
+
+    def _probe(self, one: Container, *, adopted: bool) -> None:
+        state = self._state(one.name)
+        self._drop_prober(one.name)
+        state.prober = Prober(one, self.address, self._exec(one), lambda: self._look(self.key), hook_done=adopted)
+        if adopted and self._was_ready(one.name):
+            state.prober.assume_ready()
+
+    def _was_ready(self, name: str) -> bool:
+        statuses = status_of(self.pod).get("containerStatuses") or ()
+        return any(one.get("name") == name and one.get("ready") for one in statuses) and (
+            condition(self.pod, "ContainersReady") is not None)
+
+    def _drop_prober(self, name: str) -> None:
+        state = self._state(name)
+        if state.prober is not None:
+            self._spawn(state.prober.close(), look=False)
+            state.prober = None
+
+    def _exec(self, one: Container) -> Callable[[tuple[str, ...], float], Coroutine[Any, Any, tuple[int | None, str]]]:
+        async def run(command: tuple[str, ...], timeout_s: float) -> tuple[int | None, str]:
+            try:
+                state = self._state(one.name)
+                if state.launch is None:
+                    if state.image is None:
+                        state.image = HostImage() if is_host(one.image) else await self._images.ensure(one.image)
+                    state.launch = await self._compose(one, None)
+                shim = await self._connect()
+                paths = await self._paths(one)
+                argv = [paths.rewrite(word) for word in command]
+                return await shim.exec(one.name, argv, state.launch.env, state.launch.cwd, timeout_s)
+            except (ShimError, ConfigProblem, ImageUnavailable, TimeoutError) as error:
+                return 1, f"the command could not be run: {error}"
+
+        return run
+
+    # --- composing ----------------------------------------------------------------------------------------------
+
+    async def _compose(self, one: Container, now: datetime | None) -> Launch:
+        image = self._state(one.name).image
+        assert image is not None
+        facts, names = await self._facts(now)
+        projected = {}
+        for volume in spec_of(self.pod).get("volumes") or ():
+            files = projected_files(volume, facts)
+            if files is not None:
+                projected[volume["name"]] = files
+        await self._lookups.bind_claims(self.pod)
+        wanted = mounts(one.raw)
+        working_dir = one.raw.get("workingDir") or image.working_dir or ""
+        root = self._root_of(one)
+        await asyncio.to_thread(self._lay_out, root, image, working_dir, wanted, projected)
+        around = Surroundings(
+            facts=facts,
+            paths=self._path_map(root, image, wanted),
+            names=names,
+            root=str(root),
+            home=str(self.folder.home),
+            temporary=str(self.folder.root / "tmp"),
+            working_dir=str(root),
+            host_path=self._settings.host_path,
+            links=str(self._settings.links),
+            site_packages=[str(root) + part for part in site_packages(image.root)],
+            host_env={"LANG": "C.UTF-8"},
+        )
+        return compose(one.raw, image, around)
+
+    async def _facts(self, now: datetime | None) -> tuple[Facts, ServiceNames]:
+        created = self.pod["metadata"].get("creationTimestamp")
+        patient = now is not None and bool(created) and now - _time(created) < SERVICE_WAIT
+        return await self._lookups.facts(self.pod, self.address, patient=patient)
+
+    def _root_of(self, one: Container) -> Path:
+        """Containers of one pod have the same image most of the time, but each may mount other volumes."""
+        return self.folder.root / one.name
+
+    def _lay_out(self, root: Path, image: UnpackedImage, working_dir: str, wanted: list[Mount],
+                 projected: dict[str, Any]) -> None:
+        placed = place_volumes(self.pod, self.folder, self._settings.claims, projected)
+        targets = {}
+        for mount in wanted:
+            if mount.volume not in placed:
+                raise ConfigProblem(f'volumeMount names volume "{mount.volume}", which the pod does not have')
+            target = placed[mount.volume] / mount.sub_path if mount.sub_path else placed[mount.volume]
+            if mount.sub_path and not target.exists():
+                target.mkdir(parents=True)
+            targets[mount.path] = target
+        build(root, image.root, working_dir if image.root is not None else "", targets)
+
+    async def _paths(self, one: Container) -> PathMap:
+        image = self._state(one.name).image
+        return self._path_map(self._root_of(one), image if image is not None else HostImage(), mounts(one.raw))
+
+    def _path_map(self, root: Path, image: UnpackedImage, wanted: list[Mount]) -> PathMap:
+        inside, work = image.root, image.working_dir.rstrip("/")
+
+        def in_image(path: str) -> bool:
+            if inside is None or path.count("/") < 1 or path == "":
+                return False
+            if work and (path == work or path.startswith(work + "/")):
+                return True
+            place = inside / path.lstrip("/")
+            return place.exists() or place.is_symlink() or (path.count("/") > 1 and place.parent.is_dir() and not (
+                Path(path).exists()))
+
+        return PathMap(str(root), [mount.path for mount in wanted], in_image)
+
+    # --- tasks --------------------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, None], *, look: bool = True) -> None:
+        async def run() -> None:
+            await work
+            if look:
+                self._look(self.key)
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s: %s", self.key, error, exc_info=error)
+            self._look(self.key)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+async def wait_gone(folder: PodFolder, limit_s: float) -> bool:
+    """Until the shim of the folder is gone, or the time is up; then it and its containers are killed."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            while folder.shim() is not None:  # noqa: ASYNC110 (another process ends)
+                await asyncio.sleep(0.01)
+            return True
+    shim = folder.shim()
+    for attempts in folder.attempts().values():
+        if attempts and attempts[0].running:
+            kill_group(attempts[0].pid, attempts[0].start)
+    if shim is not None:
+        kill_group(*shim)
+    return False

@@ -1,0 +1,527 @@
+"""The small process that a pod hangs on. Run as `python -I -S shim.py FOLDER`; never imported by the daemon.
+
+It outlives the control plane: it starts the pod's containers when told to, keeps their output in log files and their
+ends in state files, and reaps whatever they leave behind. It decides nothing: when to restart, and how long to wait,
+is the daemon's business. Only modules that are compiled into the interpreter, and two small ones, are imported: there
+is one shim per pod, and its memory counts.
+
+Life: the first process forks and leaves (so that a shim is nobody's child), the second becomes leader of its own
+session and subreaper, and executes itself once more, because the subreaper mark survives `execve` and the memory of
+`ctypes`, which sets it, does not.
+
+Protocol (unix socket `shim.sock` in FOLDER; any number of clients): a message is a 4-byte big-endian length and that
+many bytes, fields joined by NUL. Requests and their answers:
+
+    start  NAME ATTEMPT LOG CWD NOFILE ARGC ARG… ENV…   -> started NAME ATTEMPT PID STARTTIME
+                                                           | failed NAME ATTEMPT ERRNO TEXT
+    exec   ID NAME TIMEOUT_MS CWD ARGC ARG… ENV…        -> done ID EXIT_CODE|timeout OUTPUT
+    stop   NAME GRACE_MS                                -> (exited follows)
+    quit   GRACE_MS                                     -> (the socket closes when nothing is left)
+    status                                              -> running NAME ATTEMPT PID STARTTIME, for each, then end
+
+Every client also hears `exited NAME ATTEMPT CODE`. CODE is the exit status, or 128 + signal.
+
+State file `state/NAME.ATTEMPT`, replaced atomically: lines `pid`, `start`, `started`, and after the end `code`,
+`signal`, `finished`; times in nanoseconds since 1970.
+"""
+
+# ruff: noqa: SIM105
+# contextlib would be one import too many here.
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import _socket
+import errno
+import posix
+import select
+import sys
+import time
+
+OUTPUT_LIMIT = 10 * 1024  # of a probe or hook: upstream's limit for probe output
+LINE_LIMIT = 16 * 1024  # longer lines are written in parts, as CRI does
+LOG_LIMIT = 10 * 1024 * 1024  # then the file is rotated; one rotated file is kept
+TICK_S = 0.05  # while something is being stopped
+ENDING_S = 0.5  # how long an ended container's pipes may stay open in a process that escaped
+
+
+class Container:
+    def __init__(self, name: str, attempt: str, pid: int, log: Log) -> None:
+        self.name, self.attempt, self.pid, self.log = name, attempt, pid, log
+        self.start = start_time(pid)
+        self.started = time.time_ns()
+        self.pipes = 2
+        self.code: int | None = None
+        self.signal = self.finished = 0
+        self.ended_at: float | None = None
+        self.kill_at: float | None = None
+
+
+class Client:
+    def __init__(self, sock: _socket.socket) -> None:
+        self.sock, self.received, self.unsent = sock, b"", b""
+
+
+class Exec:
+    def __init__(self, ident: str, client: int, deadline: float, pipes: set[int]) -> None:
+        self.ident, self.client, self.deadline, self.pipes = ident, client, deadline, pipes
+        self.output = b""
+        self.timed_out = False
+
+
+class Log:
+    """CRI log lines: `<time> <stream> <F or P> <text>`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.open()
+        self.rest = {"stdout": b"", "stderr": b""}
+
+    def open(self) -> None:
+        self.fd = posix.open(self.path, posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC, 0o600)
+        self.size = posix.fstat(self.fd).st_size
+
+    def feed(self, stream: str, data: bytes) -> None:
+        lines = (self.rest[stream] + data).split(b"\n")
+        rest = lines.pop()
+        mark = b"%s %s " % (now_text(), stream.encode())
+        out: list[bytes] = []
+        for line in lines:
+            while len(line) > LINE_LIMIT:
+                out.append(b"%sP %s\n" % (mark, line[:LINE_LIMIT]))
+                line = line[LINE_LIMIT:]
+            out.append(b"%sF %s\n" % (mark, line))
+        while len(rest) > LINE_LIMIT:
+            out.append(b"%sP %s\n" % (mark, rest[:LINE_LIMIT]))
+            rest = rest[LINE_LIMIT:]
+        self.rest[stream] = rest
+        self.write(b"".join(out))
+
+    def end(self, stream: str) -> None:
+        if self.rest[stream]:
+            self.write(b"%s %s F %s\n" % (now_text(), stream.encode(), self.rest[stream]))
+            self.rest[stream] = b""
+
+    def write(self, data: bytes) -> None:
+        if not data:
+            return
+        try:
+            if self.size and self.size + len(data) > LOG_LIMIT:
+                posix.close(self.fd)
+                posix.rename(self.path, self.path + ".1")
+                self.open()
+            posix.write(self.fd, data)
+            self.size += len(data)
+        except OSError:
+            pass  # a full disk loses log lines, never the container
+
+    def close(self) -> None:
+        posix.close(self.fd)
+
+
+def now_text() -> bytes:
+    ns = time.time_ns()
+    return b"%s.%09dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ns // 10**9)).encode(), ns % 10**9)
+
+
+def start_time(pid: int) -> str:
+    """Field 22 of /proc/PID/stat: with the pid it names a process for ever. "0" where there is no /proc."""
+    try:
+        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY)
+    except OSError:
+        return "0"
+    try:
+        return posix.read(fd, 4096).rpartition(b") ")[2].split()[19].decode()
+    finally:
+        posix.close(fd)
+
+
+def write_atomic(path: str, text: str) -> None:
+    fd = posix.open(path + ".new", posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, 0o600)
+    posix.write(fd, text.encode())
+    posix.close(fd)
+    posix.rename(path + ".new", path)
+
+
+def spawn(argv: list[str], env: dict[str, str], cwd: str, nofile: int) -> tuple[int, int, int]:
+    """Start argv in a session of its own. Returns (pid, stdout, stderr); raises OSError with the child's own error."""
+    out_r, out_w = posix.pipe2(posix.O_CLOEXEC)
+    err_r, err_w = posix.pipe2(posix.O_CLOEXEC)
+    oops_r, oops_w = posix.pipe2(posix.O_CLOEXEC)
+    pid = posix.fork()
+    if pid == 0:
+        try:
+            become(argv, env, cwd, nofile, out_w, err_w)
+        except OSError as error:
+            posix.write(oops_w, f"{error.errno} {error.strerror}: {error.filename or argv[0]}".encode())
+        finally:
+            posix._exit(127)
+    for fd in (out_w, err_w, oops_w):
+        posix.close(fd)
+    oops = posix.read(oops_r, 4096)
+    posix.close(oops_r)
+    if oops:
+        posix.waitpid(pid, 0)
+        posix.close(out_r)
+        posix.close(err_r)
+        number, _, text = oops.decode(errors="replace").partition(" ")
+        raise OSError(int(number), text)
+    posix.set_blocking(out_r, False)
+    posix.set_blocking(err_r, False)
+    return pid, out_r, err_r
+
+
+def become(argv: list[str], env: dict[str, str], cwd: str, nofile: int, out: int, err: int) -> None:
+    """In the child: from shim to container. Returns only by raising."""
+    posix.setsid()
+    for number in range(1, _signal.NSIG):
+        if number not in (_signal.SIGKILL, _signal.SIGSTOP):
+            try:
+                _signal.signal(number, _signal.SIG_DFL)
+            except (OSError, ValueError):
+                pass  # numbers that the C library keeps for itself
+    posix.dup2(posix.open("/dev/null", posix.O_RDONLY), 0)
+    posix.dup2(out, 1)
+    posix.dup2(err, 2)
+    if nofile:
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(nofile, hard), hard))
+    posix.chdir(cwd)
+    execute(argv, env)
+
+
+def execute(argv: list[str], env: dict[str, str]) -> None:
+    """execvpe over the PATH of `env`. Returns only by raising."""
+    if "/" in argv[0]:
+        posix.execve(argv[0], argv, env)
+    denied: OSError | None = None
+    for folder in env.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":"):
+        try:
+            posix.execve((folder or ".") + "/" + argv[0], argv, env)
+        except OSError as error:
+            if error.errno == errno.EACCES:
+                denied = error
+            elif error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                raise
+    raise denied or OSError(errno.ENOENT, "executable file not found in $PATH", argv[0])
+
+
+class Shim:
+    def __init__(self, listener: _socket.socket) -> None:
+        self.listener = listener
+        self.poll = select.poll()
+        self.poll.register(listener.fileno(), select.POLLIN)
+        self.clients: dict[int, Client] = {}
+        self.pipes: dict[int, tuple[Container, str]] = {}
+        self.containers: dict[str, Container] = {}
+        self.execs: dict[int, Exec] = {}
+        self.quitting = False
+
+    # --- the loop -----------------------------------------------------------------------------------------------
+
+    def run(self, wake: int) -> None:
+        self.poll.register(wake, select.POLLIN)
+        while not (self.quitting and not self.containers and not self.execs):
+            busy = self.execs or any(c.kill_at or c.ended_at for c in self.containers.values())
+            for fd, mask in self.poll.poll(TICK_S * 1000 if busy or self.quitting else None):
+                if fd == wake:
+                    try:
+                        posix.read(wake, 512)
+                    except BlockingIOError:
+                        pass
+                elif fd == self.listener.fileno():
+                    self.accept()
+                elif fd in self.clients:
+                    self.serve(fd, mask)
+                elif fd in self.pipes:
+                    self.pump(fd)
+                else:
+                    self.gather(fd)
+            self.reap()
+            self.press()
+
+    def accept(self) -> None:
+        try:
+            fd, _ = self.listener._accept()  # type: ignore[attr-defined]
+        except OSError:
+            return
+        sock = _socket.socket(fileno=fd)
+        sock.setblocking(False)
+        self.clients[fd] = Client(sock)
+        self.poll.register(fd, select.POLLIN)
+
+    def serve(self, fd: int, mask: int) -> None:
+        client = self.clients[fd]
+        if mask & select.POLLOUT:
+            self.flush(fd)
+        if not mask & (select.POLLIN | select.POLLHUP | select.POLLERR) or fd not in self.clients:
+            return
+        try:
+            data = client.sock.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.forget(fd)
+            return
+        client.received += data
+        while len(client.received) >= 4:
+            end = 4 + int.from_bytes(client.received[:4], "big")
+            if len(client.received) < end:
+                break
+            message, client.received = client.received[4:end], client.received[end:]
+            self.obey(fd, message.decode("utf-8", "surrogateescape").split("\0"))
+
+    def forget(self, fd: int) -> None:
+        self.poll.unregister(fd)
+        self.clients.pop(fd).sock.close()
+
+    def send(self, fd: int, *fields: object) -> None:
+        if fd in self.clients:
+            body = "\0".join(str(field) for field in fields).encode("utf-8", "surrogateescape")
+            self.clients[fd].unsent += len(body).to_bytes(4, "big") + body
+            self.flush(fd)
+
+    def flush(self, fd: int) -> None:
+        client = self.clients[fd]
+        try:
+            while client.unsent:
+                client.unsent = client.unsent[client.sock.send(client.unsent):]
+            self.poll.modify(fd, select.POLLIN)
+        except BlockingIOError:
+            self.poll.modify(fd, select.POLLIN | select.POLLOUT)
+        except OSError:
+            self.forget(fd)
+
+    # --- requests -----------------------------------------------------------------------------------------------
+
+    def obey(self, fd: int, fields: list[str]) -> None:
+        verb = fields[0]
+        if verb == "start":
+            name, attempt, log, cwd, nofile = fields[1:6]
+            self.start(fd, name, attempt, log, cwd, int(nofile), fields[6:])
+        elif verb == "exec":
+            ident, _, timeout_ms, cwd = fields[1:5]
+            self.exec(fd, ident, int(timeout_ms), cwd, fields[5:])
+        elif verb == "stop":
+            if fields[1] in self.containers:
+                self.stop(self.containers[fields[1]], int(fields[2]))
+        elif verb == "quit":
+            self.quitting = True
+            for one in self.containers.values():
+                self.stop(one, int(fields[1]))
+        elif verb == "status":
+            for one in self.containers.values():
+                self.send(fd, "running", one.name, one.attempt, one.pid, one.start)
+            self.send(fd, "end")
+
+    def start(self, fd: int, name: str, attempt: str, log: str, cwd: str, nofile: int, rest: list[str]) -> None:
+        if name in self.containers or self.quitting:
+            known = self.containers.get(name)
+            if known is not None and known.attempt == attempt:
+                self.send(fd, "started", name, attempt, known.pid, known.start)
+            else:
+                self.send(fd, "failed", name, attempt, errno.EBUSY, "the container still runs")
+            return
+        argv, env = arguments(rest)
+        try:
+            pid, out, err = spawn(argv, env, cwd, nofile)
+        except OSError as error:
+            self.send(fd, "failed", name, attempt, error.errno, error.strerror)
+            return
+        one = self.containers[name] = Container(name, attempt, pid, Log(log))
+        self.save(one)
+        for pipe, stream in ((out, "stdout"), (err, "stderr")):
+            self.pipes[pipe] = (one, stream)
+            self.poll.register(pipe, select.POLLIN)
+        self.send(fd, "started", name, attempt, pid, one.start)
+
+    def exec(self, fd: int, ident: str, timeout_ms: int, cwd: str, rest: list[str]) -> None:
+        argv, env = arguments(rest)
+        try:
+            pid, out, err = spawn(argv, env, cwd, 0)
+        except OSError as error:
+            self.send(fd, "done", ident, 127 if error.errno == errno.ENOENT else 126, error.strerror)
+            return
+        self.execs[pid] = Exec(ident, fd, time.monotonic() + timeout_ms / 1000, {out, err})
+        for pipe in (out, err):
+            self.poll.register(pipe, select.POLLIN)
+
+    def stop(self, one: Container, grace_ms: int) -> None:
+        kill_at = time.monotonic() + grace_ms / 1000
+        if one.kill_at is None:
+            signal_group(one.pid, _signal.SIGTERM)
+        one.kill_at = kill_at if one.kill_at is None else min(one.kill_at, kill_at)
+
+    # --- output and ends ----------------------------------------------------------------------------------------
+
+    def pump(self, fd: int) -> None:
+        one, _ = self.pipes[fd]
+        try:
+            data = posix.read(fd, 65536)
+        except BlockingIOError:
+            return
+        if data:
+            one.log.feed(self.pipes[fd][1], data)
+        else:
+            self.close_pipe(fd)
+
+    def close_pipe(self, fd: int) -> None:
+        one, stream = self.pipes.pop(fd)
+        one.log.end(stream)
+        one.pipes -= 1
+        self.poll.unregister(fd)
+        posix.close(fd)
+
+    def gather(self, fd: int) -> None:
+        for one in self.execs.values():
+            if fd in one.pipes:
+                try:
+                    data = posix.read(fd, 65536)
+                except BlockingIOError:
+                    return
+                one.output = (one.output + data)[:OUTPUT_LIMIT]
+                if not data:
+                    self.close_output(one, fd)
+                return
+
+    def close_output(self, one: Exec, fd: int) -> None:
+        one.pipes.discard(fd)
+        self.poll.unregister(fd)
+        posix.close(fd)
+
+    def reap(self) -> None:
+        while True:
+            try:
+                pid, status = posix.waitpid(-1, posix.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            signal = posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else 0
+            code = 128 + signal if signal else posix.WEXITSTATUS(status)
+            if pid in self.execs:
+                self.finish_exec(pid, code)
+                continue
+            for one in self.containers.values():
+                if one.pid == pid:
+                    one.code, one.signal, one.finished = code, signal, time.time_ns()
+                    one.ended_at = time.monotonic()
+                    if one.kill_at is None:
+                        signal_group(pid, _signal.SIGKILL)
+
+    def finish_exec(self, pid: int, code: int) -> None:
+        one = self.execs[pid]
+        for fd in list(one.pipes):
+            self.gather(fd)
+        del self.execs[pid]
+        signal_group(pid, _signal.SIGKILL)
+        for fd in list(one.pipes):
+            self.close_output(one, fd)
+        self.send(one.client, "done", one.ident, "timeout" if one.timed_out else code,
+                  one.output.decode("utf-8", "replace"))
+
+    def press(self) -> None:
+        """What time demands: kill after the grace period, give up on pipes that an escaped process keeps open."""
+        now = time.monotonic()
+        for pid, running in list(self.execs.items()):
+            if now >= running.deadline and not running.timed_out:
+                running.timed_out = True
+                signal_group(pid, _signal.SIGKILL)
+        for one in list(self.containers.values()):
+            if one.kill_at is not None and now >= one.kill_at:
+                signal_group(one.pid, _signal.SIGKILL)
+            if one.ended_at is None:
+                continue
+            if one.kill_at is not None and now < one.kill_at and group_lives(one.pid):
+                continue
+            if one.pipes and now < one.ended_at + ENDING_S:
+                continue
+            self.end(one)
+
+    def end(self, one: Container) -> None:
+        signal_group(one.pid, _signal.SIGKILL)
+        for fd in [fd for fd, (owner, _) in self.pipes.items() if owner is one]:
+            self.pump(fd)
+            if fd in self.pipes:
+                self.close_pipe(fd)
+        one.log.close()
+        self.save(one)
+        del self.containers[one.name]
+        for fd in list(self.clients):
+            self.send(fd, "exited", one.name, one.attempt, one.code)
+
+    def save(self, one: Container) -> None:
+        lines = [f"pid {one.pid}", f"start {one.start}", f"started {one.started}"]
+        if one.code is not None:
+            lines += [f"code {one.code}", f"signal {one.signal}", f"finished {one.finished}"]
+        write_atomic(f"state/{one.name}.{one.attempt}", "\n".join(lines) + "\n")
+
+
+def arguments(rest: list[str]) -> tuple[list[str], dict[str, str]]:
+    """`ARGC ARG… NAME=VALUE…` taken apart."""
+    end = 1 + int(rest[0])
+    env: dict[str, str] = {}
+    for pair in rest[end:]:
+        name, _, value = pair.partition("=")
+        env[name] = value
+    return rest[1:end], env
+
+
+def signal_group(pid: int, number: int) -> None:
+    try:
+        posix.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def group_lives(pid: int) -> bool:
+    try:
+        posix.killpg(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def leave_parent(folder: str) -> None:
+    """The first stage: become nobody's child, a session of its own and a subreaper, then start anew without ctypes."""
+    if posix.fork():
+        posix._exit(0)
+    posix.setsid()
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    except (ImportError, OSError, AttributeError):
+        pass  # not Linux: orphans go to init, and a container's process group is all that is stopped
+    posix.execv(sys.executable, [sys.executable, "-I", "-S", __file__, folder, "serve"])
+
+
+def main() -> None:
+    folder = sys.argv[1]
+    if len(sys.argv) == 2:
+        leave_parent(folder)
+    posix.chdir(folder)
+    wake_r, wake_w = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
+    _signal.signal(_signal.SIGCHLD, lambda *_: None)
+    _signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGPIPE):
+        _signal.signal(number, _signal.SIG_IGN)
+    try:
+        posix.unlink("shim.sock")
+    except FileNotFoundError:
+        pass
+    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    listener.bind("shim.sock")
+    listener.listen(16)
+    listener.setblocking(False)
+    pid = posix.getpid()
+    write_atomic("shim.pid", f"pid {pid}\nstart {start_time(pid)}\n")
+    Shim(listener).run(wake_r)
+    posix.unlink("shim.sock")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""The decision about an Application's releases: which deployments are on record, and how far each has come.
+
+A digest that reaches the workload of an Application begins a Release, unless it is the one that was promoted last (a revert, a
+change of configuration). A Release ends once:
+
+| outcome    | when                                                                                       |
+|------------|--------------------------------------------------------------------------------------------|
+| Promoted   | the workload runs the digest everywhere and the sync that brought it has ended well        |
+| RolledBack | its update was aborted, and the workload asks for another digest again and is healthy      |
+| Failed     | the sync that brought it failed, or another digest took its place before it was promoted   |
+
+Times are those of the first look at which something was so; a Release that ended is never changed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from fairway.kube.api import MergePatch
+from fairway.kube.decision import Action, Change, Create, Decision, Reason, differs
+from fairway.kube.objects import Obj, annotations_of, dig, labels_of, meta_of, parse_time, spec_of, status_of
+from fairway.kube.resources import RELEASES
+from fairway.releases.join import HOOK, Source, digests_of, source_of
+from fairway.releases.record import Release, read_release, release_name, write_spec, write_status
+
+ENVIRONMENT = "fairway.dev/environment"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """`workloads`: Rollouts and Deployments of the Application. `releases`: of this Application. `jobs`: its hooks."""
+
+    application: Obj
+    namespace: Obj | None
+    workloads: tuple[Obj, ...]
+    runs: tuple[Obj, ...]
+    releases: tuple[Obj, ...]
+    jobs: tuple[Obj, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """How one workload stands to the digest that it asks for."""
+
+    digest: str
+    healthy: bool = False
+    exposed: bool = False
+    aborted: bool = False
+    message: str = ""
+
+
+def decide(seen: Seen, now: datetime) -> Decision:
+    known = {_key(release): release for release in map(read_release, seen.releases)}
+    stands = [_stand(workload, seen.runs) for workload in seen.workloads]
+    stand = next((s for s in stands if s.digest), None)
+    if stand is None:
+        return Decision(reasons=(Reason("NoDigest", "no workload of this Application names an image by digest"),))
+    current = _current(seen, known, stand)
+    fresh: Release | None = None
+    if current is None and stand.digest != _last_promoted(known):
+        fresh = current = _begin(seen, stand, now)
+    actions: list[Action] = [Create(write_spec(fresh))] if fresh else []
+    reasons: list[Reason] = []
+    for release in [*(r for r in known.values() if not r.ended), *([fresh] if fresh else [])]:
+        mine = current is not None and release.name == current.name
+        after = _advanced(seen, release, stand, now) if mine else _superseded(release, stand, now)
+        after = replace(after, phases=_phases(after, seen.jobs))
+        stored = next((status_of(o) for o in seen.releases if meta_of(o)["name"] == release.name), {})
+        if differs(stored, write_status(after)):
+            actions.append(Change(RELEASES, after.namespace, after.name, MergePatch({"status": write_status(after)}), "status"))
+        said = after.evidence or f"digest {after.digest.removeprefix('sha256:')[:12]}"
+        reasons.append(Reason(f"Release{after.outcome}", f"{after.name}: {said}"))
+    return Decision(tuple(actions), reasons=tuple(reasons))
+
+
+def _key(release: Release) -> str:
+    return release.name
+
+
+# --- which release ------------------------------------------------------------------------------------------------
+
+
+def _current(seen: Seen, known: dict[str, Release], stand: _Stand) -> Release | None:
+    """The Release in progress for the digest that is asked for now."""
+    return next((r for r in known.values() if r.digest == stand.digest and not r.ended), None)
+
+
+def _last_promoted(known: dict[str, Release]) -> str:
+    done = [release for release in known.values() if release.outcome == "Promoted" and release.finished_at]
+    return max(done, key=lambda release: str(release.finished_at)).digest if done else ""
+
+
+def _begin(seen: Seen, stand: _Stand, now: datetime) -> Release:
+    app, source = seen.application, source_of(stand.digest, seen.runs)
+    revision = _revision(app)
+    name, namespace = str(meta_of(app)["name"]), str(dig(app, "spec", "destination", "namespace", default=""))
+    return Release(
+        name=release_name(name, stand.digest, revision), namespace=namespace or str(meta_of(app).get("namespace", "")),
+        application=name, environment=_environment(seen, namespace), digest=stand.digest, revision=revision,
+        repository=source.repository, sha=source.sha, committed_at=source.committed_at, pushed_at=source.pushed_at,
+        image_at=source.image_at, synced_at=_applied_at(seen, now),
+    )  # fmt: skip
+
+
+def _revision(app: Obj) -> str:
+    """Of the sync that runs now or ran last."""
+    return str(dig(app, "status", "operationState", "syncResult", "revision", default="")
+               or dig(app, "status", "sync", "revision", default=""))
+
+
+def _environment(seen: Seen, namespace: str) -> str:
+    own = labels_of(seen.application).get(ENVIRONMENT) or annotations_of(seen.application).get(ENVIRONMENT)
+    room = labels_of(seen.namespace).get(ENVIRONMENT) if seen.namespace else None
+    return own or room or namespace
+
+
+def _applied_at(seen: Seen, now: datetime) -> datetime:
+    """Now, because this is the first look; after a restart the sync's own end, if that was earlier."""
+    ended = dig(seen.application, "status", "operationState", "finishedAt")
+    running = dig(seen.application, "status", "operationState", "phase") == "Running"
+    return min(now, parse_time(ended)) if ended and not running else now
+
+
+# --- how far ------------------------------------------------------------------------------------------------------
+
+
+def _stand(workload: Obj, runs: Sequence[Obj]) -> _Stand:
+    """Of the digests in the pod template, one that our own pipeline made counts first."""
+    digests = digests_of(workload)
+    if not digests:
+        return _Stand("")
+    digest = next((d for d in digests if source_of(d, runs) != Source()), digests[0])
+    status, generation = status_of(workload), str(meta_of(workload).get("generation", ""))
+    if workload.get("kind") != "Rollout":
+        done = status.get("updatedReplicas", 0) == status.get("replicas", 0) == status.get("availableReplicas", 0) > 0
+        observed = str(status.get("observedGeneration", "")) == generation
+        return _Stand(digest, done and observed, observed and status.get("updatedReplicas", 0) > 0)
+    observed = str(status.get("observedGeneration", "")) == generation
+    new, stable = status.get("currentPodHash"), status.get("stableRS")
+    weight = dig(status, "canary", "weights", "canary", default={})
+    reached = weight.get("weight", 0) > 0 and weight.get("podTemplateHash") == new
+    exposed = observed and (reached if new != stable else status.get("availableReplicas", 0) > 0)
+    healthy = observed and status.get("phase") == "Healthy" and new == stable
+    return _Stand(digest, healthy, exposed, observed and bool(status.get("abort")), str(status.get("message") or ""))
+
+
+def _advanced(seen: Seen, release: Release, stand: _Stand, now: datetime) -> Release:
+    release = _joined(release, source_of(release.digest, seen.runs))
+    if stand.exposed and release.exposed_at is None:
+        release = replace(release, exposed_at=now)
+    if stand.aborted:
+        return replace(release, aborted_at=release.aborted_at or now, evidence=_evidence(seen, stand) or release.evidence)
+    if stand.healthy and release.promoted_at is None:
+        release = replace(release, promoted_at=now, exposed_at=release.exposed_at or now, aborted_at=None, evidence="")
+    operation = dig(seen.application, "status", "operationState", default={})
+    if operation.get("phase") in ("Failed", "Error") and _revision(seen.application) == release.revision:
+        return replace(release, outcome="Failed", finished_at=now, evidence=str(operation.get("message") or "the sync failed"))
+    if release.promoted_at is not None and stand.healthy and operation.get("phase", "Succeeded") == "Succeeded":
+        return replace(release, outcome="Promoted", finished_at=now)
+    return release
+
+
+def _joined(release: Release, source: Source) -> Release:
+    """A pipeline that ends after the digest was deployed may still name its times."""
+    return replace(
+        release,
+        committed_at=release.committed_at or source.committed_at,
+        pushed_at=release.pushed_at or source.pushed_at,
+        image_at=release.image_at or source.image_at,
+    )
+
+
+def _superseded(release: Release, stand: _Stand, now: datetime) -> Release:
+    """Another digest is asked for now."""
+    if release.aborted_at is not None:
+        return replace(release, outcome="RolledBack", finished_at=now) if stand.healthy else release
+    if release.promoted_at is not None:
+        return replace(release, outcome="Promoted", finished_at=now)
+    taken = f"superseded by {stand.digest.removeprefix('sha256:')[:12]} before it was promoted"
+    return replace(release, outcome="Failed", finished_at=now, evidence=release.evidence or taken)
+
+
+def _evidence(seen: Seen, stand: _Stand) -> str:
+    """What the analysis said, with the name of the run; else the Rollout's own message."""
+    for workload in seen.workloads:
+        canary = dig(workload, "status", "canary", default={})
+        for name in ("currentBackgroundAnalysisRunStatus", "currentStepAnalysisRunStatus"):
+            run = canary.get(name) or {}
+            if run.get("status") in ("Failed", "Error") and run.get("message"):
+                return f"AnalysisRun {meta_of(workload).get('namespace', '')}/{run.get('name')}: {run['message']}"
+    return stand.message
+
+
+# --- the parts of the way -------------------------------------------------------------------------------------------
+
+
+def _phases(release: Release, jobs: Sequence[Obj]) -> dict[str, float]:
+    """Seconds of each part whose two ends are known."""
+    spans = {
+        "ci": (release.pushed_at or release.committed_at, release.image_at),
+        "sync": (release.image_at, release.synced_at),
+        "rollout": (release.synced_at, release.promoted_at or release.aborted_at),
+        "verify": (release.promoted_at, release.finished_at) if release.promoted_at else (release.aborted_at, release.finished_at),
+    }
+    found = {name: (end - start).total_seconds() for name, (start, end) in spans.items() if start and end and end >= start}
+    migration = release.phases.get("migration") or _migration(release, jobs)
+    return {**found, **({"migration": migration} if migration else {})}
+
+
+def _migration(release: Release, jobs: Sequence[Obj]) -> float | None:
+    """How long the PreSync Jobs of this sync ran; they belong to it when they ended before the digest was applied."""
+    if release.synced_at is None:
+        return None
+    total = 0.0
+    for job in jobs:
+        ended, begun = dig(job, "status", "completionTime"), dig(job, "status", "startTime")
+        if "PreSync" not in annotations_of(job).get(HOOK, "") or not ended or not begun:
+            continue
+        since = release.image_at or release.pushed_at
+        if parse_time(ended) <= release.synced_at and (since is None or parse_time(begun) >= since.replace(microsecond=0)):
+            total += (parse_time(ended) - parse_time(begun)).total_seconds()
+    return total or None
+
+
+def application_namespace(application: Obj) -> str:
+    return str(dig(spec_of(application), "destination", "namespace", default=""))

@@ -1,0 +1,42 @@
+"""expr-lang, the language of success and failure conditions, as version 1.17 defines it.
+
+`compile_expression(text)` parses; `Program.run(env)` evaluates. Every error is
+an `ExprError` with the line and column of the part that is wrong. No I/O, no clock: `now()` is not offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fairway.rollouts.expr.errors import ExprError
+from fairway.rollouts.expr.evaluate import Evaluator
+from fairway.rollouts.expr.parse import parse
+from fairway.rollouts.expr.syntax import Node
+
+__all__ = ["ExprError", "Program", "compile_expression"]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    text: str
+    tree: Node
+
+    def run(self, env: Mapping[str, Any]) -> Any:
+        """Python values in and out: int and float are told apart, lists, dicts, None."""
+        try:
+            return Evaluator(env).value(self.tree)
+        except ExprError as error:
+            raise error.within(self.text) from None
+        except RecursionError:
+            raise ExprError("the expression is nested too deeply") from None
+
+
+def compile_expression(text: str) -> Program:
+    try:
+        return Program(text, parse(text))
+    except ExprError as error:
+        raise error.within(text) from None
+    except RecursionError:
+        raise ExprError("the expression is nested too deeply") from None

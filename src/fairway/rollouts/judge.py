@@ -1,0 +1,110 @@
+"""A measured value judged by a metric's success and failure conditions.
+
+| success condition | failure condition | outcome                                                        |
+|-------------------|-------------------|----------------------------------------------------------------|
+| none              | none              | Successful                                                     |
+| true / false      | none              | Successful / Failed                                            |
+| none              | true / false      | Failed / Successful                                            |
+| any               | true              | Failed                                                         |
+| true / false      | false             | Successful / Inconclusive                                      |
+
+Anything that cannot be evaluated is an Error. Source: argo-rollouts `utils/evaluate/evaluate.go`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from fairway.rollouts.analysis_spec import Metric
+from fairway.rollouts.expr import ExprError, Program, compile_expression
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    phase: str
+    message: str = ""
+
+
+def judge(metric: Metric, value: Any) -> Judged:
+    try:
+        success = condition_holds(metric.success_condition, value) if metric.success_condition else None
+        failure = condition_holds(metric.failure_condition, value) if metric.failure_condition else None
+    except ExprError as error:
+        return Judged("Error", error.message)
+    match success, failure:
+        case None, None:
+            return Judged("Successful")
+        case bool(), None:
+            return Judged("Successful" if success else "Failed")
+        case None, bool():
+            return Judged("Failed" if failure else "Successful")
+    if failure:
+        return Judged("Failed")
+    return Judged("Successful" if success else "Inconclusive")
+
+
+def condition_holds(condition: str, value: Any) -> bool:
+    """`ExprError` where the condition does not fit the value, or is not a boolean."""
+    answer = _compiled(condition).run(environment(value))
+    if not isinstance(answer, bool):
+        raise ExprError(f"expected bool, but got {go_type(answer)}")
+    return answer
+
+
+@lru_cache(maxsize=512)
+def _compiled(condition: str) -> Program:
+    return compile_expression(condition)
+
+
+def environment(value: Any) -> dict[str, Any]:
+    """What a condition may use besides expr's own functions. `isNil` and `default` look at the result, whatever they are given."""
+    nothing = value is None
+    found: dict[str, Callable[..., Any]] = {
+        "asInt": as_int, "asFloat": as_float, "isNaN": _is_nan, "isInf": _is_inf,
+        "isNil": lambda _: nothing,
+        "default": lambda _, instead: instead if nothing else value,
+    }  # fmt: skip
+    return {"result": value, **found}
+
+
+def as_int(value: Any) -> int:
+    if isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            raise ExprError(f'strconv.ParseInt: parsing "{value}": invalid syntax') from None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return int(value) if math.isfinite(value) else -(2**63)
+    raise ExprError(f"asInt() not supported on {go_type(value)} {value}")
+
+
+def as_float(value: Any) -> float:
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            raise ExprError(f'strconv.ParseFloat: parsing "{value}": invalid syntax') from None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    raise ExprError(f"asFloat() not supported on {go_type(value)} {value}")
+
+
+def _is_nan(value: Any) -> bool:
+    if not isinstance(value, float):
+        raise ExprError(f"cannot use {go_type(value)} as argument (type float64) to call isNaN")
+    return math.isnan(value)
+
+
+def _is_inf(value: Any) -> bool:
+    if not isinstance(value, float):
+        raise ExprError(f"cannot use {go_type(value)} as argument (type float64) to call isInf")
+    return math.isinf(value)
+
+
+def go_type(value: Any) -> str:
+    names = {bool: "bool", int: "int", float: "float64", str: "string", list: "[]interface {}", dict: "map[string]interface {}"}
+    return "nil" if value is None else names.get(type(value), type(value).__name__)

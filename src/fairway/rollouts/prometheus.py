@@ -1,0 +1,124 @@
+"""The Prometheus provider: PromQL asked of a `Querier`, the answer judged by the metric's conditions.
+
+A scalar is a float to the conditions, a vector or a matrix a list of floats (labels are dropped, an empty vector is an empty list,
+not nil). Source: argo-rollouts `metricproviders/prometheus/prometheus.go`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from fairway.kube.clock import Clock
+from fairway.rollouts.analysis_spec import Metric
+from fairway.rollouts.expr.values import number_text
+from fairway.rollouts.measurements import Measurement
+from fairway.rollouts.providers import Ask, Instant, failed_to_measure, measured
+
+DEFAULT_TIMEOUT = timedelta(seconds=30)
+
+
+class QueryFailed(Exception):
+    """The query could not be answered; the message is for the user."""
+
+
+class Querier(Protocol):
+    """PromQL at one moment. A float for a scalar, a sequence of floats for a vector (one per series, in any order).
+
+    Raises `QueryFailed`, or any other exception whose text explains it.
+    """
+
+    async def query(self, text: str, at: datetime) -> float | Sequence[float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a metric's Prometheus is, as the metric says it."""
+
+    address: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    insecure: bool = False
+    timeout: timedelta = DEFAULT_TIMEOUT
+
+
+class PrometheusProvider(Instant):
+    """`own` answers where a metric names no address, a host called prometheus…, or one of `own_addresses`.
+
+    Every other address is asked over HTTP, through `connect`.
+    """
+
+    def __init__(self, own: Querier, clock: Clock, *, own_addresses: Collection[str] = (),
+                 connect: Callable[[Server], Querier] | None = None) -> None:
+        self._own, self._clock = own, clock
+        self._own_addresses = {address.rstrip("/") for address in own_addresses}
+        self._connect = connect or HttpQuerier
+
+    async def measure(self, ask: Ask, now: datetime) -> Measurement:
+        try:
+            server = _server(ask)
+            querier = self._own if self._is_own(server.address) else self._connect(server)
+            text = str(ask.settings.get("query") or "")
+            answer = await asyncio.wait_for(querier.query(text, now), server.timeout.total_seconds())
+        except TimeoutError:
+            return failed_to_measure(now, self._clock.now(), "the query was not answered in time")
+        except Exception as error:  # whatever a querier raises is this measurement's error, never the run's end
+            return failed_to_measure(now, self._clock.now(), str(error) or type(error).__name__)
+        if isinstance(answer, (int, float)):
+            return measured(ask.metric, float(answer), number_text(float(answer)), now, self._clock.now())
+        values = [float(value) for value in answer]
+        text = "[" + ",".join(number_text(value) for value in values) + "]"
+        return measured(ask.metric, values, text, now, self._clock.now())
+
+    def about(self, metric: Metric) -> Mapping[str, str]:
+        query = (metric.provider.get("prometheus") or {}).get("query")
+        return {"ResolvedPrometheusQuery": str(query)} if query else {}
+
+    def _is_own(self, address: str) -> bool:
+        host = urlsplit(address).hostname or ""
+        return not address or host.split(".")[0].startswith("prometheus") or address.rstrip("/") in self._own_addresses
+
+
+def _server(ask: Ask) -> Server:
+    at = ask.settings
+    headers = {str(header.get("key")): str(header.get("value")) for header in at.get("headers") or ()}
+    seconds = at.get("timeout")
+    timeout = timedelta(seconds=int(seconds)) if seconds else DEFAULT_TIMEOUT
+    return Server(str(at.get("address") or ""), headers, bool(at.get("insecure")), timeout)
+
+
+class HttpQuerier:
+    """A Prometheus server's own HTTP API."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def query(self, text: str, at: datetime) -> float | Sequence[float]:
+        url = f"{self._server.address.rstrip('/')}/api/v1/query"
+        timeout = aiohttp.ClientTimeout(total=self._server.timeout.total_seconds())
+        async with aiohttp.ClientSession(timeout=timeout, headers=dict(self._server.headers)) as session:
+            try:
+                asked = {"query": text, "time": repr(at.timestamp())}
+                async with session.post(url, data=asked, ssl=not self._server.insecure) as response:
+                    body = await response.json(content_type=None)
+            except (aiohttp.ClientError, ValueError) as error:
+                raise QueryFailed(f"{url}: {error}") from error
+        if not isinstance(body, dict) or body.get("status") != "success":
+            raise QueryFailed(str(body.get("error") or f"{url} answered {response.status}") if isinstance(body, dict) else url)
+        return _values(body["data"])
+
+
+def _values(data: Mapping[str, object]) -> float | Sequence[float]:
+    kind, result = data.get("resultType"), data.get("result")
+    if kind == "scalar" and isinstance(result, list):
+        return float(result[1])
+    if kind == "vector" and isinstance(result, list):
+        return [float(series["value"][1]) for series in result]
+    if kind == "matrix" and isinstance(result, list):
+        return [float(point[1]) for series in result for point in series["values"]]
+    raise QueryFailed(f"Prometheus metric type not supported: {kind}")

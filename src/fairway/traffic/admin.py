@@ -1,0 +1,87 @@
+"""Envoy's admin interface over its unix socket: one short request per question, one connection each."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from fairway.traffic.port import TrafficError
+
+_ANSWER_S = 5.0  # the largest answer seen (500 apps, statistics in full) takes 0.2 s
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """How far Envoy has followed one file."""
+
+    version: str = ""
+    updates: int = 0
+    refusals: int = 0
+
+
+class Admin:
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def ready(self) -> bool:
+        try:
+            return (await self.get("/ready")).startswith("LIVE")
+        except TrafficError:
+            return False
+
+    async def subscriptions(self) -> dict[str, Subscription]:
+        """By file: "lds", "cds", and "rds.<table>"."""
+        names = "version_text|update_success|update_rejected|update_failure"
+        pattern = rf"^(listener_manager\.lds|cluster_manager\.cds|http\.\w+\.rds\.\w+)\.({names})$"
+        found: dict[str, dict[str, str]] = {}
+        for line in (await self.get(f"/stats?filter={quote(pattern)}")).splitlines():
+            name, _, value = line.partition(": ")
+            path, _, leaf = name.rpartition(".")
+            found.setdefault(_file_of(path), {})[leaf] = value.strip('"')
+        return {
+            name: Subscription(
+                values.get("version_text", ""),
+                int(values.get("update_success", 0)),
+                int(values.get("update_rejected", 0)) + int(values.get("update_failure", 0)),
+            )
+            for name, values in found.items()
+        }
+
+    async def get(self, path: str, method: str = "GET") -> str:
+        """The body of the answer; `TrafficError` where Envoy does not answer, or not with 200."""
+        try:
+            status, body = await asyncio.wait_for(self._exchange(f"{method} {path}"), _ANSWER_S)
+        except (OSError, EOFError, ValueError, TimeoutError) as error:
+            raise TrafficError(f"Envoy does not answer on {self._socket}: {error or type(error).__name__}") from error
+        if status not in (200, 503):
+            raise TrafficError(f"Envoy answered {status} to {path.partition('?')[0]}: {body[:200]}")
+        return body
+
+    async def _exchange(self, request: str) -> tuple[int, str]:
+        reader, writer = await asyncio.open_unix_connection(str(self._socket), limit=1 << 20)
+        try:
+            writer.write(f"{request} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n".encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+            status = int(head.split(" ", 2)[1])
+            body = await _chunks(reader) if "transfer-encoding: chunked" in head else await reader.read()
+            return status, body.decode()
+        finally:
+            writer.close()
+
+
+def _file_of(stat_path: str) -> str:
+    if stat_path == "listener_manager.lds":
+        return "lds"
+    if stat_path == "cluster_manager.cds":
+        return "cds"
+    return "rds." + stat_path.rpartition(".")[2]
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    parts: list[bytes] = []
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        parts.append(await reader.readexactly(size))
+        await reader.readexactly(2)
+    return b"".join(parts)

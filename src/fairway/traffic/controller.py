@@ -1,0 +1,214 @@
+"""The hands of this room: whenever anything that routing depends on changes, decide the whole model anew, have it put in
+force, and write back what is true now.
+
+The annotation `fairway.dev/serving` of an EndpointSlice is what the node waits for before it stops a process, so it may
+name an address too many, never one too few: new addresses are written before the data plane hears of them, and
+addresses leave only after it has confirmed that it sends them nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Iterable
+from pathlib import Path
+
+from fairway.kube.api import MergePatch
+from fairway.kube.cache import Informers
+from fairway.kube.clock import Clock
+from fairway.kube.decision import Action, Apply, Change, Reason, carry_out, differs
+from fairway.kube.errors import ApiError
+from fairway.kube.objects import Key, Obj, annotations_of, key_of, labels_of, status_of
+from fairway.kube.resources import ENDPOINT_SLICES, INGRESSES, PODS, SERVICES, Resource
+from fairway.traffic import addresses, read
+from fairway.traffic.decide import Routing, Seen, route
+from fairway.traffic.model import Model
+from fairway.traffic.port import DataPlane, PortTaken, TrafficError
+
+log = logging.getLogger("fairway.traffic")
+
+MANAGER = "fairway-traffic"
+SERVING = "fairway.dev/serving"
+APPLIED_WEIGHT = "fairway.dev/applied-weight"
+PORTS = "fairway.dev/ports"
+"""On a Service whose port a normal user may not open: `80=20080,...`, where it answers instead."""
+
+DEBOUNCE_S = 0.005  # changes of one transaction arrive within a millisecond of each other
+SETTLE_S = 0.01
+"""From Envoy's word that it has a version until its workers use it: they are told in the same moment and act within a
+millisecond; ten leave room for a busy machine."""
+RETRY_S = 1.0
+
+
+class TrafficController:
+    """`start`, then `run` until cancelled. `reasons` holds what the last pass has to say."""
+
+    name = "traffic"
+
+    def __init__(self, informers: Informers, clock: Clock, data_plane: DataPlane, *, ingress_address: str,
+                 ingress_port: int, address_seed: str = "", unprivileged_from: int | None = None) -> None:
+        self.reasons: tuple[Reason, ...] = ()
+        self.routing: Routing | None = None
+        self.applied = asyncio.Event()
+        self._informers = informers
+        self._clock = clock
+        self._data_plane = data_plane
+        self._ingress = (ingress_address, ingress_port)
+        self._seed = address_seed
+        self._unprivileged_from = first_unprivileged_port() if unprivileged_from is None else unprivileged_from
+        self._dirty = asyncio.Event()
+        self._in_force: Model | None = None
+
+    async def start(self) -> None:
+        """Raises `PortTaken` where the ingress port belongs to somebody else."""
+        adopted = await self._data_plane.start()
+        if not adopted and not _is_free(*self._ingress):
+            await self._data_plane.stop()
+            raise PortTaken(*self._ingress)
+        log.info("%s %s", "adopted" if adopted else "started", self._data_plane.description)
+
+    async def stop(self, *, workloads: bool) -> None:
+        """End traffic with `workloads`; else leave it running for the next daemon, where it can."""
+        await (self._data_plane.stop() if workloads else self._data_plane.detach())
+
+    async def run(self) -> None:
+        for resource in (SERVICES, ENDPOINT_SLICES, INGRESSES):
+            self._informers.of(resource).on_change(lambda _old, _new: self._dirty.set())
+        self._informers.of(PODS).on_change(self._pod_changed)
+        await self._informers.synced()
+        self._dirty.set()
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(DEBOUNCE_S)
+            self._dirty.clear()
+            try:
+                await self._pass()
+                self.applied.set()
+            except (TrafficError, ApiError) as error:
+                self._say((*(self.routing.reasons if self.routing else ()), Reason(error.reason, str(error))))
+                asyncio.get_running_loop().call_later(RETRY_S, self._dirty.set)
+
+    def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
+        """Of a pod only its hash matters here; its readiness comes with the EndpointSlice."""
+        if old is None or new is None or labels_of(old) != labels_of(new):
+            self._dirty.set()
+
+    # --- one pass ---------------------------------------------------------------------------------------------------
+
+    async def _pass(self) -> None:
+        await self._do(self._give_addresses())
+        routing = self.routing = self._decide()
+        await self._do(self._serving(routing, keep=True))
+        if routing.model != self._in_force:
+            await self._data_plane.apply(routing.model)
+            self._in_force = routing.model
+            await asyncio.sleep(SETTLE_S)
+        await self._do([*self._serving(routing, keep=False), *self._weights(routing), *self._addresses()])
+        self._say(routing.reasons)
+
+    def _decide(self) -> Routing:
+        ingresses: list[read.Ingress] = []
+        reasons: list[Reason] = []
+        for obj in self._objects(INGRESSES):
+            found, why = read.read_ingress(obj)
+            reasons.extend(why)
+            if found is not None:
+                ingresses.append(found)
+        routing = route(Seen(
+            services=tuple(read.read_service(obj) for obj in self._objects(SERVICES)),
+            slices=tuple(read.read_slice(obj) for obj in self._objects(ENDPOINT_SLICES)),
+            ingresses=tuple(ingresses),
+            pod_hashes=read.hashes_of_pods(self._objects(PODS)),
+            ingress_address=self._ingress[0],
+            ingress_port=self._ingress[1],
+            unprivileged_from=self._unprivileged_from,
+        ))
+        return Routing(routing.model, routing.serving, routing.weights, (*reasons, *routing.reasons))
+
+    def _objects(self, resource: Resource) -> list[Obj]:
+        return self._informers.of(resource).list()
+
+    async def _do(self, actions: Iterable[Action]) -> None:
+        """All at once: they concern different objects."""
+        writes: list[Awaitable[None]] = [
+            carry_out(self._informers.api, (action,), manager=MANAGER) for action in actions
+        ]
+        await asyncio.gather(*writes)
+
+    def _say(self, reasons: tuple[Reason, ...]) -> None:
+        for reason in reasons:
+            if reason not in self.reasons:
+                log.warning("%s", reason)
+        self.reasons = reasons
+
+    # --- what is written back ---------------------------------------------------------------------------------------
+
+    def _give_addresses(self) -> Iterable[Action]:
+        services = [(obj, read.read_service(obj)) for obj in self._objects(SERVICES)]
+        taken = {service.address for _, service in services}
+        for obj, service in services:
+            if not service.listens:
+                continue
+            body: Obj = {"apiVersion": "v1", "kind": "Service",
+                         "metadata": {"name": service.key.name, "namespace": service.key.namespace}}
+            moved = ",".join(f"{port.port}={number}" for port in service.ports
+                             if (number := addresses.listening_port(port.port, unprivileged_from=self._unprivileged_from))
+                             != port.port)
+            if moved and annotations_of(obj).get(PORTS) != moved:
+                yield _annotate(SERVICES, service.key, PORTS, moved)
+            if not service.address:
+                address = addresses.allocate(*service.key, taken, seed=self._seed)
+                taken.add(address)
+                yield Apply({**body, "spec": {"clusterIP": address}}, MANAGER)
+
+    def _serving(self, routing: Routing, *, keep: bool) -> Iterable[Action]:
+        """With `keep`, only add to what the annotations say."""
+        for obj in self._objects(ENDPOINT_SLICES):
+            key = key_of(obj)
+            wanted = set(routing.serving.get(key, ()))
+            said = annotations_of(obj).get(SERVING)
+            present = set(said.split(",")) - {""} if said else set()
+            new = wanted | present if keep else wanted
+            if new != present:
+                yield _annotate(ENDPOINT_SLICES, key, SERVING, ",".join(sorted(new)))
+
+    def _weights(self, routing: Routing) -> Iterable[Action]:
+        for obj in self._objects(INGRESSES):
+            key = key_of(obj)
+            weight = routing.weights.get(key)
+            if weight != annotations_of(obj).get(APPLIED_WEIGHT):
+                yield _annotate(INGRESSES, key, APPLIED_WEIGHT, weight)
+
+    def _addresses(self) -> Iterable[Action]:
+        address, port = self._ingress
+        status = {"loadBalancer": {"ingress": [{"ip": address, "ports": [{"port": port, "protocol": "TCP"}]}]}}
+        for obj in self._objects(INGRESSES):
+            if read.ingress_class(obj) in ("", "nginx") and differs(status_of(obj), status):
+                key = key_of(obj)
+                yield Change(INGRESSES, key.namespace, key.name, MergePatch({"status": status}), "status")
+
+
+def _annotate(resource: Resource, key: Key, name: str, value: str | None) -> Change:
+    return Change(resource, key.namespace, key.name, MergePatch({"metadata": {"annotations": {name: value}}}))
+
+
+def _is_free(address: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def first_unprivileged_port() -> int:
+    """The lowest port that this user may listen on."""
+    if os.geteuid() == 0:
+        return 0
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    except (OSError, ValueError):
+        return 1024

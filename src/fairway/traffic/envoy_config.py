@@ -1,0 +1,342 @@
+"""The routing model in Envoy's words: a bootstrap, and four files that Envoy follows.
+
+Listeners (LDS), clusters with their endpoints inline (CDS), and two route tables (RDS): `ingress`, chosen by host name, and
+`services`, chosen by the listener that a request came in on. Each file lies in a directory of its own, because Envoy
+re-reads a file on any rename beside it, and is replaced by rename, because Envoy does not notice a file written in
+place. Endpoints are inline because every watched file costs one of the user's 128 inotify instances.
+
+Each file carries the hash of its content as `version_info`: that is how a change is confirmed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fairway.traffic.model import (
+    Backend,
+    Cluster,
+    CookieMatch,
+    HeaderMatch,
+    Model,
+    Route,
+    ServiceListener,
+    VirtualHost,
+)
+
+Json = dict[str, Any]
+
+INGRESS_TABLE = "ingress"
+SERVICES_TABLE = "services"
+LISTENER_HEADER = "x-fairway-listener"
+"""Set on every request that comes in on a Service listener, whatever the client sent, and removed again before the
+request leaves: it names the virtual host, so that one route table serves all Service listeners."""
+
+MAX_RETRIES = 1024
+"""Concurrent retries per cluster. Envoy's default of 3 makes retries useless in an outage."""
+MANY = 100_000  # connections, pending and active requests per cluster: not a limit on one machine
+UPSTREAM_IDLE = "1.5s"
+"""Idle upstream connections are closed before servers do it (gunicorn 2 s, uvicorn and Node 5 s), so that no request
+meets a connection that is being closed."""
+HISTOGRAM_MS = (0.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 2000, 5000, 10000,
+                30000, 60000)
+"""Bounds of request times: a p99 of a local service lies between 1 and 50 ms, where Envoy's own have six bounds."""
+
+_TYPE = "type.googleapis.com/envoy."
+_CONNECTION_MANAGER = _TYPE + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_ROUTER = _TYPE + "extensions.filters.http.router.v3.Router"
+_TCP_PROXY = _TYPE + "extensions.filters.network.tcp_proxy.v3.TcpProxy"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_EARLY_MUTATION = _TYPE + "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+_SAFE_METHODS = "GET|HEAD|OPTIONS"
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where Envoy finds its files, as absolute paths."""
+
+    listeners: str
+    clusters: str
+    ingress_routes: str
+    service_routes: str
+
+    @staticmethod
+    def below(root: str) -> Folders:
+        return Folders(*(f"{root}/{name}" for name in ("lds", "cds", "rds-ingress", "rds-services")))
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One discovery response. `text` is what the file holds."""
+
+    version: str
+    text: str
+
+
+def file_of(resources: list[Json]) -> File:
+    version = hashlib.sha256(_encode(resources).encode()).hexdigest()[:16]
+    return File(version, _encode({"version_info": version, "resources": resources}))
+
+
+def _encode(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+# --- bootstrap ----------------------------------------------------------------------------------------------------
+
+
+def bootstrap(folders: Folders, *, admin_socket: str, node: str) -> str:
+    excluded = [{"contains": word} for word in (".external.", ".internal.", ".canary.")]
+    return json.dumps({
+        "node": {"id": node, "cluster": "fairway"},
+        "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
+        "dynamic_resources": {
+            "lds_config": _from_file(folders.listeners, "lds.json"),
+            "cds_config": _from_file(folders.clusters, "cds.json"),
+        },
+        "stats_flush_interval": "1s",
+        "stats_config": {
+            "stats_matcher": {"exclusion_list": {"patterns": excluded}},
+            "histogram_bucket_settings": [
+                {"match": {"suffix": "upstream_rq_time"}, "buckets": list(HISTOGRAM_MS)},
+            ],
+        },
+        "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
+    }, indent=1, sort_keys=True)
+
+
+def _from_file(folder: str, name: str) -> Json:
+    return {
+        "path_config_source": {"path": f"{folder}/{name}", "watched_directory": {"path": folder}},
+        "resource_api_version": "V3",
+    }
+
+
+# --- clusters -----------------------------------------------------------------------------------------------------
+
+
+def clusters(found: Iterable[Cluster]) -> list[Json]:
+    """The resources of the CDS file, in the order of their names."""
+    return [_cluster(cluster) for cluster in sorted(found, key=lambda cluster: cluster.name)]
+
+
+def _cluster(cluster: Cluster) -> Json:
+    limits = {"max_connections": MANY, "max_pending_requests": MANY, "max_requests": MANY, "max_retries": MAX_RETRIES}
+    body: Json = {
+        "@type": _TYPE + "config.cluster.v3.Cluster",
+        "name": cluster.name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        "circuit_breakers": {"thresholds": [limits]},
+        "load_assignment": {
+            "cluster_name": cluster.name,
+            "endpoints": [{"lb_endpoints": [
+                {"endpoint": {"address": _socket(endpoint.address, endpoint.port)}} for endpoint in cluster.endpoints
+            ]}] if cluster.endpoints else [],
+        },
+    }
+    if cluster.protocol != "tcp":
+        upstream: Json = {"http2_protocol_options": {}} if cluster.protocol == "http2" else {"http_protocol_options": {}}
+        body["outlier_detection"] = _OUTLIERS
+        body["typed_extension_protocol_options"] = {_HTTP_OPTIONS: {
+            "@type": "type.googleapis.com/" + _HTTP_OPTIONS,
+            "common_http_protocol_options": {"idle_timeout": UPSTREAM_IDLE},
+            "explicit_http_config": upstream,
+        }}
+    return body
+
+
+_OUTLIERS: Json = {
+    # Only what Envoy saw itself (refused, reset, timed out) ejects an endpoint. Answers of 5xx never do: they are the
+    # evidence by which a version is judged.
+    "split_external_local_origin_errors": True,
+    "consecutive_local_origin_failure": 2,
+    "enforcing_consecutive_local_origin_failure": 100,
+    "enforcing_consecutive_5xx": 0,
+    "enforcing_consecutive_gateway_failure": 0,
+    "enforcing_success_rate": 0,
+    "enforcing_local_origin_success_rate": 0,
+    "interval": "1s",
+    "base_ejection_time": "5s",
+    "max_ejection_percent": 100,
+}
+
+
+def _socket(address: str, port: int) -> Json:
+    return {"socket_address": {"address": address, "port_value": port}}
+
+
+# --- listeners ----------------------------------------------------------------------------------------------------
+
+
+def listeners_file(model: Model, folders: Folders) -> File:
+    ingress = _listener("ingress", model.ingress.address, model.ingress.port, _http(
+        "ingress", INGRESS_TABLE, folders.ingress_routes, {"use_remote_address": True, "normalize_path": True}))
+    return file_of([ingress, *(_service_listener(found, folders) for found in model.services)])
+
+
+def serves_http(model: Model) -> bool:
+    """Whether some listener follows the route table of Services."""
+    return any(listener.protocol != "tcp" for listener in model.services)
+
+
+def _service_listener(listener: ServiceListener, folders: Folders) -> Json:
+    if listener.protocol == "tcp":
+        proxy = {"@type": _TCP_PROXY, "stat_prefix": "services", "cluster": listener.backends[0].cluster}
+        chain = {"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}
+    else:
+        chosen = {"append": {
+            "header": {"key": LISTENER_HEADER, "value": listener.name},
+            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        }}
+        chain = _http("services", SERVICES_TABLE, folders.service_routes, {"early_header_mutation_extensions": [{
+            "name": "envoy.http.early_header_mutation.header_mutation",
+            "typed_config": {"@type": _EARLY_MUTATION, "mutations": [chosen]},
+        }]})
+    return _listener(listener.name, listener.address, listener.port, chain)
+
+
+def _listener(name: str, address: str, port: int, network_filter: Json) -> Json:
+    return {
+        "@type": _TYPE + "config.listener.v3.Listener",
+        "name": name,
+        "address": _socket(address, port),
+        # With it on, a second Envoy on the same port would quietly take half of the connections.
+        "enable_reuse_port": False,
+        "filter_chains": [{"filters": [network_filter]}],
+    }
+
+
+def _http(prefix: str, table: str, folder: str, more: Json) -> Json:
+    return {"name": "envoy.filters.network.http_connection_manager", "typed_config": {
+        "@type": _CONNECTION_MANAGER,
+        "stat_prefix": prefix,
+        "rds": {"route_config_name": table, "config_source": _from_file(folder, "rds.json")},
+        "http_protocol_options": {"accept_http_10": True},
+        "server_header_transformation": "PASS_THROUGH",
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "http_filters": [{
+            "name": "envoy.filters.http.router",
+            "typed_config": {"@type": _ROUTER, "suppress_envoy_headers": True},
+        }],
+        **more,
+    }}
+
+
+# --- routes -------------------------------------------------------------------------------------------------------
+
+
+def ingress_routes_file(model: Model) -> File:
+    port = model.ingress.port
+    hosts = [_virtual_host(host, _with_port(host, port)) for host in model.ingress.hosts]
+    return file_of([_table(INGRESS_TABLE, hosts)])
+
+
+def _with_port(host: VirtualHost, port: int) -> list[str]:
+    """A client that names a port in the Host header means the same host."""
+    found: list[str] = []
+    for domain in host.domains:
+        found.append(domain)
+        if domain != "*":
+            found.append(f"{domain}:{port}" if domain.startswith("*") else f"{domain}:*")
+    return found
+
+
+def service_routes_file(model: Model) -> File:
+    hosts = [
+        _virtual_host(VirtualHost(found.name, (found.name,), (Route("/", "prefix", found.backends),)), [found.name])
+        for found in model.services
+        if found.protocol != "tcp"
+    ]
+    table = _table(SERVICES_TABLE, hosts)
+    return file_of([{**table, "vhost_header": LISTENER_HEADER, "request_headers_to_remove": [LISTENER_HEADER]}])
+
+
+def _table(name: str, hosts: list[Json]) -> Json:
+    return {
+        "@type": _TYPE + "config.route.v3.RouteConfiguration",
+        "name": name,
+        "validate_clusters": True,  # a route to a cluster that is not there is refused, instead of answering 503
+        "virtual_hosts": hosts,
+    }
+
+
+def _virtual_host(host: VirtualHost, domains: list[str]) -> Json:
+    return {"name": host.name, "domains": domains, "routes": [entry for found in host.routes for entry in _routes(found)]}
+
+
+def _routes(route: Route) -> Iterable[Json]:
+    """Two entries: requests that may be sent twice are retried after a reset, others only while nothing was sent."""
+    match = _path(route)
+    headers = [*map(_header, route.headers), *map(_cookie, route.cookies)]
+    safe = {"name": ":method", "string_match": {"safe_regex": {"regex": _SAFE_METHODS}}}
+    yield {"match": {**match, "headers": [safe, *headers]}, "route": _action(route, "reset")}
+    yield {"match": {**match, **({"headers": headers} if headers else {})}, "route": _action(route, "reset-before-request")}
+
+
+def _path(route: Route) -> Json:
+    match route.path_kind:
+        case "exact":
+            return {"path": route.path}
+        case "regex":
+            return {"safe_regex": {"regex": f"{route.path}.*"}}
+        case "prefix":
+            path = route.path.rstrip("/")
+            return {"path_separated_prefix": path} if path else {"prefix": "/"}
+
+
+def _header(header: HeaderMatch) -> Json:
+    match header.kind:
+        case "exact":
+            return {"name": header.name, "string_match": {"exact": header.value}}
+        case "regex":
+            return {"name": header.name, "string_match": {"safe_regex": {"regex": header.value}}}
+        case "present":
+            return {"name": header.name, "present_match": True}
+
+
+def _cookie(cookie: CookieMatch) -> Json:
+    pattern = rf"(?:.*;\s*)?{re.escape(cookie.name)}={re.escape(cookie.value)}(?:\s*;.*)?"
+    return {"name": "cookie", "string_match": {"safe_regex": {"regex": pattern}}}
+
+
+def _action(route: Route, retry_after: str) -> Json:
+    action: Json = {
+        "timeout": "0s",  # no limit on the whole answer, only on silence: streams live as long as they speak
+        "idle_timeout": f"{route.idle_timeout_s}s",
+        "retry_policy": {
+            "retry_on": f"connect-failure,refused-stream,{retry_after}",
+            "num_retries": 2,
+            "retry_host_predicate": [{
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": {"@type": _TYPE + "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
+            }],
+            "host_selection_retry_max_attempts": 3,
+            "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.050s"},
+        },
+        **_split(route.backends),
+    }
+    if route.rewrite:
+        if route.path_kind == "regex":
+            action["regex_rewrite"] = {"pattern": {"regex": f"{route.path}.*"}, "substitution": route.rewrite}
+        else:
+            # ingress-nginx without a regex replaces the whole path.
+            action["regex_rewrite"] = {"pattern": {"regex": "^/.*"}, "substitution": route.rewrite}
+    if route.mirrors:
+        action["request_mirror_policies"] = [{
+            "cluster": mirror.cluster,
+            "runtime_fraction": {"default_value": {"numerator": round(mirror.percent * 10_000), "denominator": "MILLION"}},
+        } for mirror in route.mirrors]
+    return action
+
+
+def _split(backends: tuple[Backend, ...]) -> Json:
+    used = [backend for backend in backends if backend.weight > 0]
+    if len(used) == 1:
+        return {"cluster": used[0].cluster}
+    return {"weighted_clusters": {"clusters": [{"name": found.cluster, "weight": found.weight} for found in used]}}

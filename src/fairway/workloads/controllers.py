@@ -1,0 +1,223 @@
+"""The hands: each controller gathers from the caches, asks its decision, and carries it out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from fairway.kube.api import patch_status
+from fairway.kube.cache import Informers
+from fairway.kube.clock import Clock
+from fairway.kube.decision import Outcome, carry_out, carry_out_decision
+from fairway.kube.errors import ApiError, Conflict, NotFound
+from fairway.kube.objects import (
+    Key,
+    Obj,
+    controller_of,
+    is_controlled_by,
+    key_of,
+    labels_of,
+    rfc3339,
+    spec_of,
+    status_of,
+    uid_of,
+    with_condition,
+)
+from fairway.kube.reconcile import Controller, Watch, owner_keys
+from fairway.kube.resources import DEPLOYMENTS, ENDPOINT_SLICES, JOBS, PODS, REPLICA_SETS, SERVICES
+from fairway.kube.selectors import from_label_selector, from_map
+from fairway.workloads import decide_deployment, decide_endpoints, decide_job, decide_replicaset
+from fairway.workloads.garbage import GarbageCollector
+from fairway.workloads.namespace import NamespaceController
+from fairway.workloads.pods import is_finished
+
+
+def workload_controllers(informers: Informers, clock: Clock) -> list[Controller]:
+    """Every controller of this room, ready for a `ControllerLoop` each."""
+    return [
+        NamespaceController(informers),
+        GarbageCollector(informers),
+        ReplicaSetController(informers, clock),
+        DeploymentController(informers, clock),
+        JobController(informers, clock),
+        EndpointSliceController(informers, clock),
+    ]
+
+
+class ReplicaSetController:
+    """Implements `Controller`."""
+
+    name = "replicaset-controller"
+    resource = REPLICA_SETS
+    workers = 4
+
+    def __init__(self, informers: Informers, clock: Clock) -> None:
+        self._informers, self._clock = informers, clock
+        self._sets, self._pods = informers.of(REPLICA_SETS), informers.of(PODS)
+
+    def watches(self) -> Sequence[Watch]:
+        return [Watch(PODS, _owner_or_adopter("ReplicaSet", self._adopters))]
+
+    def _adopters(self, pod: Obj) -> Iterable[Key]:
+        for replica_set in self._sets.list(key_of(pod).namespace):
+            if from_label_selector(spec_of(replica_set).get("selector")).matches(labels_of(pod)):
+                yield key_of(replica_set)
+
+    async def reconcile(self, key: Key, now: datetime) -> Outcome:
+        replica_set = self._sets.get(key)
+        if replica_set is None:
+            return Outcome()
+        pods = [pod for pod in self._pods.list(key.namespace)
+                if is_controlled_by(pod, replica_set) or controller_of(pod) is None]
+        decision = decide_replicaset.decide(decide_replicaset.Seen(replica_set, pods), now)
+        try:
+            return await carry_out_decision(self._informers.api, decision, REPLICA_SETS, replica_set, manager=self.name)
+        except Conflict:
+            raise
+        except ApiError as refusal:
+            await self._record_failure(replica_set, refusal, now)
+            raise
+
+    async def _record_failure(self, replica_set: Obj, refusal: ApiError, now: datetime) -> None:
+        """A pod that the API refuses shows as a condition, which the Deployment repeats."""
+        entry = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": refusal.message,
+                 "lastTransitionTime": rfc3339(now)}
+        conditions = with_condition(status_of(replica_set).get("conditions") or (), entry)
+        status = {"conditions": conditions}
+        await patch_status(self._informers.api, REPLICA_SETS, replica_set, status, manager=self.name)
+
+
+class DeploymentController:
+    """Implements `Controller`."""
+
+    name = "deployment-controller"
+    resource = DEPLOYMENTS
+    workers = 4
+
+    def __init__(self, informers: Informers, clock: Clock) -> None:
+        self._informers, self._clock = informers, clock
+        self._deployments, self._sets = informers.of(DEPLOYMENTS), informers.of(REPLICA_SETS)
+        self._pods = informers.of(PODS)
+
+    def watches(self) -> Sequence[Watch]:
+        return [Watch(REPLICA_SETS, owner_keys("Deployment")), Watch(PODS, self._of_pod)]
+
+    def _of_pod(self, pod: Obj) -> Iterable[Key]:
+        """Only Recreate looks at pods: it waits until the last old one has ended."""
+        ref = controller_of(pod)
+        if ref is None or ref["kind"] != "ReplicaSet":
+            return
+        owner = self._sets.get(Key(key_of(pod).namespace, ref["name"]))
+        ref = controller_of(owner) if owner is not None else None
+        if ref is None or ref["kind"] != "Deployment":
+            return
+        key = Key(key_of(pod).namespace, ref["name"])
+        deployment = self._deployments.get(key)
+        if deployment is not None and (spec_of(deployment).get("strategy") or {}).get("type") == "Recreate":
+            yield key
+
+    async def reconcile(self, key: Key, now: datetime) -> Outcome:
+        deployment = self._deployments.get(key)
+        if deployment is None:
+            return Outcome()
+        sets = self._sets.list(key.namespace)
+        running: Counter[str] = Counter()
+        for replica_set in sets:
+            if is_controlled_by(replica_set, deployment):
+                owned = self._pods.owned_by(uid_of(replica_set))
+                running[uid_of(replica_set)] = sum(not is_finished(pod) for pod in owned)
+        decision = decide_deployment.decide(decide_deployment.Seen(deployment, sets, running), now)
+        return await carry_out_decision(self._informers.api, decision, DEPLOYMENTS, deployment, manager=self.name)
+
+
+class JobController:
+    """Implements `Controller`."""
+
+    name = "job-controller"
+    resource = JOBS
+    workers = 4
+
+    def __init__(self, informers: Informers, clock: Clock) -> None:
+        self._informers, self._clock = informers, clock
+        self._jobs, self._pods = informers.of(JOBS), informers.of(PODS)
+
+    def watches(self) -> Sequence[Watch]:
+        return [Watch(PODS, owner_keys("Job"))]
+
+    async def reconcile(self, key: Key, now: datetime) -> Outcome:
+        job = self._jobs.get(key)
+        api = self._informers.api
+        if job is None:
+            await self._let_go(key)
+            return Outcome()
+        pods = self._pods.owned_by(uid_of(job))
+        decision = decide_job.decide(decide_job.Seen(job, pods), now)
+        return await carry_out_decision(api, decision, JOBS, job, manager=self.name)
+
+    async def _let_go(self, key: Key) -> None:
+        """Pods whose Job is gone are counted by nobody: take the finalizer off. The API has the last word on "gone"."""
+        left = [pod for pod in self._pods.list(key.namespace)
+                if decide_job.TRACKING in (pod["metadata"].get("finalizers") or ())
+                and (ref := controller_of(pod)) is not None and (ref["kind"], ref["name"]) == ("Job", key.name)]
+        if not left:
+            return
+        try:
+            alive = uid_of(await self._informers.api.get(JOBS, key.name, key.namespace))
+        except NotFound:
+            alive = ""
+        gone = [pod for pod in left if not _controlled_by_uid(pod, alive)]
+        await carry_out(self._informers.api, [decide_job.untrack(pod) for pod in gone], manager=self.name)
+
+
+def _controlled_by_uid(pod: Obj, uid: str) -> bool:
+    ref = controller_of(pod)
+    return ref is not None and ref["uid"] == uid
+
+
+class EndpointSliceController:
+    """Implements `Controller`. Its objects are Services; slices are what it writes."""
+
+    name = "endpointslice-controller"
+    resource = SERVICES
+    workers = 2
+
+    def __init__(self, informers: Informers, clock: Clock) -> None:
+        self._informers, self._clock = informers, clock
+        self._services, self._pods = informers.of(SERVICES), informers.of(PODS)
+        self._slices = informers.of(ENDPOINT_SLICES)
+
+    def watches(self) -> Sequence[Watch]:
+        return [Watch(PODS, self._of_pod), Watch(ENDPOINT_SLICES, _service_of_slice)]
+
+    def _of_pod(self, pod: Obj) -> Iterable[Key]:
+        for service in self._services.list(key_of(pod).namespace):
+            selector = spec_of(service).get("selector")
+            if selector and from_map(selector).matches(labels_of(pod)):
+                yield key_of(service)
+
+    async def reconcile(self, key: Key, now: datetime) -> Outcome:
+        service = self._services.get(key)
+        if service is None:
+            return Outcome()
+        selector = spec_of(service).get("selector")
+        pods = self._pods.list(key.namespace, from_map(selector)) if selector else []
+        slices = [one for one in self._slices.owned_by(uid_of(service))
+                  if labels_of(one).get(decide_endpoints.MANAGED_BY) == decide_endpoints.MANAGER]
+        decision = decide_endpoints.decide(decide_endpoints.Seen(service, pods, slices), now)
+        return await carry_out_decision(self._informers.api, decision, SERVICES, service, manager=self.name)
+
+
+def _service_of_slice(one: Obj) -> Iterable[Key]:
+    name = labels_of(one).get(decide_endpoints.SERVICE_NAME)
+    if name and labels_of(one).get(decide_endpoints.MANAGED_BY) == decide_endpoints.MANAGER:
+        yield Key(key_of(one).namespace, name)
+
+
+def _owner_or_adopter(kind: str, adopters: Callable[[Obj], Iterable[Key]]) -> Callable[[Obj], Iterable[Key]]:
+    owners = owner_keys(kind)
+
+    def keys(obj: Obj) -> Iterable[Key]:
+        return owners(obj) if controller_of(obj) is not None else adopters(obj)
+
+    return keys

@@ -1,0 +1,238 @@
+"""Pushes to finished runs, with real repositories and real processes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from fairway.kube.resources import PIPELINE_RUNS
+from tests.ci.world import World, job, jobs, said
+
+CI = ".github/workflows/ci.yml"
+
+
+def test_a_push_runs_jobs_in_the_order_of_their_needs(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    sha = world.push("shop/app", {"hello.txt": "hi", CI: """
+on: {push: {branches: [main]}}
+jobs:
+  first:
+    runs-on: ubuntu-latest
+    outputs: {word: "${{ steps.say.outputs.word }}"}
+    steps:
+      - uses: actions/checkout@v4
+      - id: say
+        run: echo "word=$(cat hello.txt)" >> "$GITHUB_OUTPUT"
+  legs:
+    needs: first
+    runs-on: ubuntu-latest
+    strategy: {matrix: {n: [1, 2]}}
+    steps: [{run: 'echo "${{ needs.first.outputs.word }} ${{ matrix.n }}"'}]
+  last:
+    needs: legs
+    if: needs.legs.result == 'success'
+    runs-on: ubuntu-latest
+    steps: [{run: echo done}]
+  never:
+    needs: legs
+    if: failure()
+    runs-on: ubuntu-latest
+    steps: [{run: exit 1}]
+"""}, "first\n\nbody")
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            [run] = await daemon.finished()
+        assert run["metadata"]["name"] == f"shop-app-ci-{sha[:7]}"
+        assert run["metadata"]["labels"]["fairway.dev/sha"] == sha
+        assert run["status"]["phase"] == "Succeeded"
+        assert jobs(run) == {"first": "Succeeded", "legs-1-1": "Succeeded", "legs-2-2": "Succeeded",
+                             "last": "Succeeded", "never": "Skipped"}
+        assert job(run, "first")["outputs"] == {"word": "hi"}
+        assert job(run, "legs-2-2")["name"] == "legs (2)"
+        assert "hi 2" in said(world, run, "legs-2-2")
+        assert [step["phase"] for step in job(run, "first")["steps"]] == ["Succeeded", "Succeeded"]
+        assert run["status"]["commit"]["message"] == "first"
+        assert run["status"]["commit"]["author"] == "Ada"
+        repository = await world.api.get(world.api.resources.of_kind("fairway.dev/v1alpha1", "Repository"), "shop-app",
+                                         "fairway")
+        assert repository["status"]["refs"] == {"refs/heads/main": sha}
+
+    asyncio.run(main())
+
+
+def test_a_push_whose_event_got_lost_runs_at_the_next_look(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    workflow = "on: push\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'true'}]}}\n"
+    world.push("shop/app", {CI: workflow})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            await daemon.finished(1)
+        world.push("shop/app", {"a": "1"}, "while nobody looked")
+        world.push("shop/app", {"a": "2"}, "not this one [skip ci]", branch="other")
+        async with world.running() as daemon:
+            runs = await daemon.finished(2)
+            assert [run["status"]["phase"] for run in runs] == ["Succeeded", "Succeeded"]
+            # The same head again asks for nothing.
+            daemon.pushed("shop/app")
+            await asyncio.sleep(0)
+            assert len((await world.api.list(PIPELINE_RUNS)).items) == 2
+
+    asyncio.run(main())
+
+
+def test_a_workflow_that_does_not_parse_gives_a_failed_run_with_the_place(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.push("shop/app", {CI: "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    stepz: []\n"})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            [run] = await daemon.finished()
+        assert run["status"]["phase"] == "Failed"
+        assert run["status"]["message"] == f"{CI}:5:5: Unexpected value 'stepz'"
+
+    asyncio.run(main())
+
+
+def test_a_killed_daemon_runs_again_what_ran_and_not_what_was_done(tmp_path: Path) -> None:
+    world = World(tmp_path, job_env={"MARKS": str(tmp_path)})
+    world.push("shop/app", {CI: """
+on: push
+jobs:
+  done:
+    runs-on: ubuntu-latest
+    outputs: {x: "${{ steps.s.outputs.x }}"}
+    steps: [{id: s, run: 'echo once >> $MARKS/done; echo x=7 >> $GITHUB_OUTPUT'}]
+  long:
+    needs: done
+    runs-on: ubuntu-latest
+    steps:
+      - run: |
+          echo $$ >> $MARKS/long
+          if [ "$(wc -l < $MARKS/long)" = 1 ]; then sleep 600; fi
+          echo "x is ${{ needs.done.outputs.x }}"
+"""})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            await daemon.until(lambda runs: runs and jobs_or_none(runs[0]).get("long") == "Running")
+            async with asyncio.timeout(20):
+                while not (tmp_path / "long").exists():  # noqa: ASYNC110 (another process writes it)
+                    await asyncio.sleep(0.01)
+        async with world.running() as daemon:
+            [run] = await daemon.finished()
+        assert jobs(run) == {"done": "Succeeded", "long": "Succeeded"}
+        assert job(run, "long")["attempt"] == 2
+        assert job(run, "done")["attempt"] == 1
+        assert (tmp_path / "done").read_text() == "once\n"
+        assert "x is 7" in said(world, run, "long")
+        first = (tmp_path / "long").read_text().split()[0]
+        assert not Path(f"/proc/{first}").exists()
+
+    asyncio.run(main())
+
+
+def jobs_or_none(run: dict[str, object]) -> dict[str, str]:
+    return jobs(run) if run.get("status", {}).get("jobs") else {}  # type: ignore[attr-defined]
+
+
+def test_cancelling_stops_the_processes_and_still_runs_what_is_always_to_be_done(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.push("shop/app", {CI: """
+on: push
+jobs:
+  long:
+    runs-on: ubuntu-latest
+    steps:
+      - run: exec python3 -c "import time; print('started', flush=True); time.sleep(600)"
+      - run: echo not this
+      - if: always()
+        run: echo tidy up
+  after:
+    needs: long
+    runs-on: ubuntu-latest
+    steps: [{run: echo no}]
+"""})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            run = await daemon.until(lambda runs: next((r for r in runs if jobs_or_none(r).get("long") == "Running"), None))
+            from fairway.kube.api import MergePatch
+
+            await world.api.patch(PIPELINE_RUNS, run["metadata"]["name"], "fairway", MergePatch({"spec": {"cancel": True}}))
+            [run] = await daemon.finished()
+        assert run["status"]["phase"] == "Cancelled"
+        assert jobs(run) == {"long": "Cancelled", "after": "Cancelled"}
+        assert "tidy up" in said(world, run, "long")
+        assert "not this" not in said(world, run, "long")
+
+    asyncio.run(main())
+
+
+def test_fail_fast_cancels_siblings_and_max_parallel_holds_them_back(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.push("shop/app", {CI: """
+on: push
+jobs:
+  fast:
+    runs-on: ubuntu-latest
+    strategy: {matrix: {n: [bad, slow]}}
+    steps:
+      - run: if [ ${{ matrix.n }} = bad ]; then exit 1; else exec sleep 600; fi
+  single:
+    runs-on: ubuntu-latest
+    strategy: {fail-fast: false, max-parallel: 1, matrix: {n: [1, 2, 3]}}
+    steps: [{run: 'exit ${{ matrix.n == 2 && 1 || 0 }}'}]
+"""})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        most = 0
+
+        async with world.running() as daemon:
+            def count(runs: list[dict[str, object]]) -> bool:
+                nonlocal most
+                for run in runs:
+                    running = [name for name, phase in jobs_or_none(run).items() if name.startswith("single") and
+                               phase == "Running"]
+                    most = max(most, len(running))
+                return bool(runs and runs[0].get("status", {}).get("finishedAt"))  # type: ignore[attr-defined]
+
+            await daemon.until(count)
+            [run] = await daemon.finished()
+        assert most == 1
+        assert jobs(run) == {"fast-1-bad": "Failed", "fast-2-slow": "Cancelled", "single-1-1": "Succeeded",
+                             "single-2-2": "Failed", "single-3-3": "Succeeded"}
+        assert run["status"]["phase"] == "Failed"
+
+    asyncio.run(main())
+
+
+def test_a_newer_run_of_a_concurrency_group_cancels_the_older_one(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.push("shop/app", {CI: """
+on: push
+concurrency: {group: "ci-${{ github.ref }}", cancel-in-progress: true}
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    steps: [{uses: actions/checkout@v4}, {run: 'if [ ! -e quick ]; then exec sleep 600; fi'}]
+"""})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            await daemon.until(lambda runs: runs and jobs_or_none(runs[0]).get("a") == "Running")
+            world.push("shop/app", {"quick": ""})
+            daemon.pushed("shop/app")
+            runs = await daemon.finished(2)
+        phases = {run["spec"]["sha"][:3]: run["status"]["phase"] for run in runs}
+        assert sorted(phases.values()) == ["Cancelled", "Succeeded"]
+
+    asyncio.run(main())
