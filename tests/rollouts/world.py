@@ -1,12 +1,13 @@
 """A small world for Rollouts in virtual time: the real API, the real ReplicaSet controller, and fakes for what is outside.
 
-The fake node makes a pod ready some seconds after it appears. The fake proxy confirms weights on canary Ingresses. Metrics are a
-function of the pod-template hash and the time.
+The fake node makes a pod ready some seconds after it appears. The fake proxy confirms weights on canary Ingresses. Metrics
+are a function of the pod-template hash and the time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -173,11 +174,9 @@ async def fake_node(world: World) -> None:
         await asyncio.sleep(world.ready_after)
         at = rfc3339(world.clock.now())
         conditions = [{"type": kind, "status": "True", "lastTransitionTime": at} for kind in ("ContainersReady", "Ready")]
-        try:
-            await world.api.patch(PODS, name, NS, MergePatch({"status": {"phase": "Running", "conditions": conditions}}),
-                                  subresource="status")
-        except NotFound:
-            pass
+        patch = MergePatch({"status": {"phase": "Running", "conditions": conditions}})
+        with contextlib.suppress(NotFound):
+            await world.api.patch(PODS, name, NS, patch, subresource="status")
 
     tasks = set()
     async for event in world.api.watch(PODS, NS):
@@ -185,10 +184,8 @@ async def fake_node(world: World) -> None:
         if event.type == "ADDED":
             tasks.add(asyncio.create_task(ready(pod["metadata"]["name"])))
         elif event.type == "MODIFIED" and "deletionTimestamp" in pod["metadata"]:
-            try:
+            with contextlib.suppress(NotFound):
                 await world.api.delete(PODS, pod["metadata"]["name"], NS, DeleteOptions(grace_period_s=0))
-            except NotFound:
-                pass
 
 
 async def fake_proxy(world: World) -> None:

@@ -88,9 +88,8 @@ async def ask(address: str, port: int, host: str, path: str = "/", headers: str 
     method = "POST" if body else "GET"
     length = f"content-length: {len(body)}\r\n" if body else ""
     writer.write(f"{method} {path} HTTP/1.1\r\nhost: {host}\r\n{headers}{length}connection: close\r\n\r\n".encode() + body)
-    answer = (await asyncio.wait_for(reader.read(), 10)).decode("latin-1")
+    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).decode("latin-1")
     writer.close()
-    head = answer.partition("\r\n\r\n")[0]
     version = next((line.partition(":")[2].strip() for line in head.split("\r\n")
                     if line.lower().startswith("x-shop-version:")), "")
     return int(head.split(" ")[1]), version

@@ -15,7 +15,7 @@ from fairway.kube.api import MergePatch
 from fairway.kube.cache import Informers
 from fairway.kube.clock import WallClock
 from fairway.kube.embedded import EmbeddedApi
-from fairway.kube.objects import Key, Obj, annotations_of
+from fairway.kube.objects import Key, Obj, annotations_of, status_of
 from fairway.kube.resources import ENDPOINT_SLICES, INGRESSES, SERVICES, Resource
 from fairway.traffic.controller import APPLIED_WEIGHT, SERVING, TrafficController
 from fairway.traffic.envoy import EnvoyDataPlane, find_binary
@@ -112,6 +112,11 @@ class World:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), min(left, 0.05))
         return time.perf_counter() - began
+
+    async def served(self) -> None:
+        """Until the ingress `shop` is in force."""
+        await self.until(lambda: bool(status_of(self.informers.of(INGRESSES).get(Key("default", "shop")) or {})
+                                      .get("loadBalancer")))
 
     @contextlib.asynccontextmanager
     async def load(self, rate: float) -> AsyncIterator[list[Answer]]:

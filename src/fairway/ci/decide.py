@@ -101,16 +101,19 @@ def needs_context(workflow: Workflow, job: Job, rows: tuple[JobRow, ...]) -> dic
 
 
 def status_functions(workflow: Workflow, job: Job, rows: tuple[JobRow, ...], cancelled: bool) -> dict[str, Function]:
-    """success() and its kin in a job's `if`: they look at everything that the job needs, near and far."""
+    """success() and its kin in a job's `if`: they look at everything that the job needs, near and far.
+
+    So a job whose own needs all succeeded is still skipped where something before them failed or was skipped, unless
+    its `if` says otherwise.
+    """
     edges = {name: {_job_named(workflow, need).id for need in other.needs} for name, other in workflow.jobs.items()}
     ancestors = [name for name in workflow.jobs if name != job.id and reaches(edges, job.id, name)]
     results = {name: result_of(row for row in rows if row.job == name) for name in ancestors}
-    direct = [results[_job_named(workflow, need).id] for need in job.needs]
 
     def success(args: Any) -> Value:
         if args:
             return all(results.get(to_text(name), "") == "success" for name in args)
-        return not cancelled and all(result == "success" for result in direct)
+        return not cancelled and all(result == "success" for result in results.values())
 
     def failure(args: Any) -> Value:
         if args:
@@ -215,6 +218,8 @@ def _why_skipped(this: _Pass, job: Job) -> str:
     bad = [f"{name} ({need['result']})" for name, need in needs.items() if need["result"] != "success"]
     if bad:
         return f"needs {', '.join(bad)}"
+    if needs and not job.condition:
+        return "something that its needs need did not succeed"
     return f"if: {job.condition}" if job.condition else "the run was cancelled"
 
 
@@ -339,7 +344,8 @@ def _phase(rows: list[JobRow], cancel: bool) -> tuple[Phase, str]:
     failed = [row for row in rows if row.phase == "Failed" and not row.allowed]
     if failed:
         first = failed[0]
-        return "Failed", f"job {first.name!r} failed: {first.message}" if first.message else f"job {first.name!r} failed"
+        why = f": {first.message}" if first.message else ""
+        return "Failed", f"job {first.name!r} failed{why}"
     if cancel or any(row.phase == "Cancelled" for row in rows):
         return "Cancelled", "the run was cancelled"
     return "Succeeded", ""

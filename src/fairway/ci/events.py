@@ -16,7 +16,8 @@ _PATHS = ("paths", "paths-ignore")
 _PLAIN = (
     "branch_protection_rule", "check_run", "check_suite", "create", "delete", "deployment", "deployment_status",
     "discussion", "discussion_comment", "fork", "gollum", "image_version", "issue_comment", "issues", "label",
-    "merge_group", "milestone", "page_build", "project", "project_card", "project_column", "public",
+    "merge_group", "milestone", "page_build", "project", "project_card", "project_column",
+    "public", "pull_request_comment",
     "pull_request_review", "pull_request_review_comment", "registry_package", "release", "repository_dispatch",
     "schedule", "status", "watch", "workflow_call", "workflow_dispatch",
 )

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from fairway.ci.contexts import Availability
 from fairway.ci.expressions import ExpressionError, Value, condition_text, parse, split, to_text
+from fairway.ci.expressions.interpolation import INSERT
 from fairway.ci.spec import Mistake
 from fairway.ci.yaml_tree import Map, Node, Scalar, Seq
-
-INSERT = "insert"
 
 
 @dataclass(slots=True)
@@ -116,7 +115,11 @@ class Reader:
 
     def typed(self, node: Node | None, where: Availability, kind: type) -> Value:
         """A boolean or a number, or an expression that gives one."""
+        before = len(self.mistakes)
         value = self.scalar(node, where)
+        if len(self.mistakes) > before and isinstance(value, str) and node is not None:
+            self.refuse(node, f"Unexpected value '{value}'")
+            return None
         if value is None or isinstance(value, kind) or (isinstance(value, str) and self._is_expression(node, value)):
             if node is not None and value is None and isinstance(node, Scalar):
                 self.refuse(node, f"Unexpected value '{node.text}'")

@@ -17,7 +17,7 @@ InputType = Literal["string", "boolean", "number", "choice", "environment"]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """`branches` or `branches-ignore` (and so on): at most one of the two is given."""
+    """`branches` and `branches-ignore` (and so on). Both must let an event pass."""
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()

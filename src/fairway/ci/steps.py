@@ -11,12 +11,13 @@ from fairway.ci.spec import Step
 from fairway.ci.yaml_tree import Map, Node, Scalar, Seq
 
 MAX_SCRIPT = 21_000
+_LONGEST_ID = 100
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 _BOTH = ("id", "name", "if", "env", "continue-on-error", "timeout-minutes")
 _RUN = (*_BOTH, "run", "shell", "working-directory")
 _USES = (*_BOTH, "uses", "with")
 _PARALLEL = ("background", "wait", "wait-all", "cancel", "parallel")
-_USES_FORM = re.compile(r"\./.*|\.\\.*|docker://.+|[^/@\s]+/[^/@\s]+(?:/[^@\s]*)?@\S+")
+_USES_FORM = re.compile(r"\./.*|\.\\.*|docker://.+|[^/@]+/[^/@]+(?:/[^@]*)?@\S+")
 
 
 def decode_steps(read: Reader, node: Node | None, where: Availability,
@@ -60,10 +61,10 @@ class _Ids:
             stem = "__" + re.sub(r"[^A-Za-z0-9_-]", "_", "_".join(uses.partition("@")[0].split("/")[:2]))
         else:
             stem = "__run"
-        number, name = 1, stem
+        number, name = 1, stem[:_LONGEST_ID]
         while name.upper() in self.taken:
             number += 1
-            name = f"{stem}_{number}"
+            name = f"{stem[: _LONGEST_ID - len(str(number)) - 1]}_{number}"
         self.taken.add(name.upper())
         return name
 
@@ -77,7 +78,7 @@ def _step(read: Reader, node: Node, where: Availability, if_where: Availability,
         if key.text in _PARALLEL:
             read.refuse(key, f"'{key.text}': parallel steps cannot run here; write the steps one after the other")
             return Step(id="__run", line=node.line)
-    runs = raw.get("run") is not None or raw.get("uses") is None
+    runs = raw.get("run") is not None or (raw.get("uses") is None and raw.get("with") is None)
     fields = read.mapping(node, _RUN if runs else _USES, required=("run",) if runs else ("uses",))
     uses = _uses(read, fields.get("uses"))
     run = read.string(fields.get("run"), where)

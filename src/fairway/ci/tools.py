@@ -1,4 +1,4 @@
-"""The commands that jobs find besides the machine's own: links in a folder for the front of their PATH.
+"""What jobs get of this machine: commands as links in a folder for the front of their PATH, and how packages are reached.
 
 Not the whole folder of our interpreter: `pip install` of a job would change Fairway itself.
 """
@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from fairway.ci.environment import SYSTEM_PATH
 
 COMMANDS = ("fairway", "uv", "uvx")
+_PASSED_ON = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_", "NODE_EXTRA_CA_")
+_PASSED_ON_WHOLE = frozenset({"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
 
 
 def link_tools(folder: Path) -> Path:
@@ -32,3 +35,8 @@ def link_tools(folder: Path) -> Path:
             new.symlink_to(target)
             new.rename(link)
     return folder
+
+
+def package_access(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables by which this machine reaches package indexes: indexes, certificates, proxies."""
+    return {name: value for name, value in environ.items() if name.startswith(_PASSED_ON) or name in _PASSED_ON_WHOLE}

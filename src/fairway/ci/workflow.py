@@ -41,10 +41,10 @@ _SCOPES = frozenset({
 _INPUT_TYPES: tuple[InputType, ...] = ("string", "boolean", "number", "choice", "environment")
 
 
-def decode_workflow(text: str, path: str) -> Workflow:
+def decode_workflow(text: str, path: str, *, max_characters: int = MAX_CHARACTERS) -> Workflow:
     """The workflow of this text. Raises `WorkflowError` with every mistake that was found."""
-    if len(text) > MAX_CHARACTERS:
-        raise WorkflowError(path, (Mistake(f"The maximum file size of {MAX_CHARACTERS} characters has been exceeded"),))
+    if len(text) > max_characters:
+        raise WorkflowError(path, (Mistake(f"The maximum file size of {max_characters} characters has been exceeded"),))
     try:
         root = parse_yaml(text)
     except YamlError as error:
@@ -114,10 +114,6 @@ class _Decoder:
         return trigger
 
     def filter(self, fields: dict[str, Node], name: str, kind: str) -> Filter:
-        both = name in fields and f"{name}-ignore" in fields
-        if both:
-            self.read.refuse(fields[f"{name}-ignore"], f"'{name}' and '{name}-ignore' cannot be used for one event; use "
-                             f"'!' patterns in '{name}'")
         select = self.patterns(fields.get(name), kind)
         if select and all(pattern.startswith("!") for pattern in select):
             self.read.refuse(fields[name], f"'{name}' needs a pattern without '!' before those with it")
@@ -250,7 +246,7 @@ class _Decoder:
             permissions=self.permissions(fields.get("permissions")),
             concurrency=self.concurrency(fields.get("concurrency"), contexts.JOB),
             environment=self.environment(fields.get("environment")),
-            services={name.text: self.container(value) for name, value in self.read.entries(fields.get("services"))},
+            services={name.text: self.container(value, required=()) for name, value in self.read.entries(fields.get("services"))},
             container=self.container(fields["container"]) if "container" in fields else None,
             steps=decode_steps(self.read, fields.get("steps"), contexts.STEP, contexts.STEP_IF),
             uses=self.read.filled(fields.get("uses")),
@@ -320,11 +316,14 @@ class _Decoder:
         name = self.read.string(node, contexts.JOB)
         return {"name": name, "url": None} if name else None
 
-    def container(self, node: Node) -> Container:
+    def container(self, node: Node, required: tuple[str, ...] = ("image",)) -> Container:
         if isinstance(node, Scalar):
             return Container(self.read.string(node, contexts.JOB))
+        image = node.get("image") if isinstance(node, Map) else None
+        if image is not None and is_null(image):
+            self.read.refuse(image, "Unexpected value ''")
         fields = self.read.mapping(node, ("image", "env", "ports", "volumes", "options", "credentials", "command",
-                                          "entrypoint"), required=("image",))
+                                          "entrypoint"), required=required)
         if "credentials" in fields:
             for name, value in self.read.mapping(fields["credentials"], ("username", "password")).items():
                 del name

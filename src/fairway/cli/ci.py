@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,8 +155,6 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _secrets(texts: tuple[str, ...]) -> dict[str, str]:
-    import os
-
     found = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -203,7 +202,7 @@ def _prepared(root: Path, snapshot: Snapshot, file: WorkflowFile, name: str, *, 
     from fairway.ci.local import LocalRun, SnapshotRepositories
     from fairway.ci.plan import InputError, checked_inputs, plan
     from fairway.ci.runner import LocalRunner, RunnerConfig
-    from fairway.ci.tools import link_tools
+    from fairway.ci.tools import link_tools, package_access
     from fairway.kube.clock import WallClock
 
     workflow = file.workflow
@@ -223,9 +222,11 @@ def _prepared(root: Path, snapshot: Snapshot, file: WorkflowFile, name: str, *, 
     except InputError as error:
         raise Misused(str(error)) from None
     heard = _printer(list(workflow.jobs)) if live else None
+    job_env = {"UV_CACHE_DIR": str(root / "cache" / "uv"), "PIP_CACHE_DIR": str(root / "cache" / "pip"),
+               **package_access(os.environ)}
     runner = LocalRunner(RunnerConfig(
-        root, SnapshotRepositories(snapshot), path_prepend=(str(link_tools(root / "bin")),), keep_work=keep, listen=heard,
-        fairway=(str(root / "bin" / "fairway"),)))
+        root, SnapshotRepositories(snapshot), job_env=job_env, path_prepend=(str(link_tools(root / "bin")),),
+        keep_work=keep, listen=heard, fairway=(str(root / "bin" / "fairway"),)))
     return LocalRun(workflow, happened, runner, WallClock(), facts, planned.rows, inputs=given, variables=variables,
                     secrets=secrets)
 

@@ -142,10 +142,11 @@ class Client:
         path = path_of(resource, namespace, name, subresource)
         return self._object("PATCH", path, {"fieldManager": manager}, body, content_type=kind)
 
-    def apply(self, resource: Resource, obj: Obj, *, manager: str = "fairway-cli", force: bool = True) -> Obj:
-        """Server-side apply: creates the object where it is absent."""
+    def apply(self, resource: Resource, obj: Obj, *, manager: str = "fairway-cli", force: bool = True,
+              dry_run: bool = False) -> Obj:
+        """Server-side apply: creates the object where it is absent. With `dry_run` only says what it would become."""
         meta = obj["metadata"]
-        query = {"fieldManager": manager, "force": "true" if force else "false"}
+        query = {"fieldManager": manager, "force": "true" if force else "false", **({"dryRun": "All"} if dry_run else {})}
         return self._object("PATCH", path_of(resource, meta.get("namespace", ""), meta["name"]), query, obj,
                             content_type=APPLY)
 

@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     # name: (module with a click command called `command`, help in one line)
     "app": ("fairway.cli.app", "Applications: list, get, diff, sync, history, rollback, wait."),
     "build": ("fairway.cli.build", "Render Kustomize or plain manifests to YAML."),
+    "ci": ("fairway.cli.ci", "Run workflows here, from the working tree: run, list, graph."),
     "demo": ("fairway.cli.demo", "Three commits of an example service to production."),
     "dora": ("fairway.cli.dora", "Deployment frequency, lead time, failure rate, time to restore."),
     "down": ("fairway.cli.down", "Stop the platform and all that it runs."),

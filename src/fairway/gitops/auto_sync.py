@@ -45,8 +45,8 @@ def decide(app: Application, compared: Sequence[Compared], revision: str, last: 
     if not policy.prune and all(entry.requires_pruning for entry in changed):
         names = ", ".join(str(entry.key) for entry in changed[:3])
         return Hold(Reason("PruneOff", f"only extra objects are left ({names}); spec.syncPolicy.automated.prune is off"))
-    attempts = 0
-    if last is not None and last.revision == revision and Source(**_source(last.source)) == app.source:
+    attempts, healing = 0, last is not None and last.revision == revision and _source(last.source) == app.source
+    if last is not None and healing:
         if last.phase in ("Failed", "Error"):
             return Hold(Reason("SyncError", f"Failed last sync attempt to [{revision}]: {last.message} (retried "
                                f"{last.retry_count} times); push a fix, or sync by hand"), error=True)
@@ -60,15 +60,14 @@ def decide(app: Application, compared: Sequence[Compared], revision: str, last: 
     if policy.prune and not policy.allow_empty and all(entry.requires_pruning for entry in compared):
         return Hold(Reason("SyncError", "auto-sync will wipe out all resources; set allowEmpty: true if that is meant"),
                     error=True)
-    healing = last is not None and last.revision == revision
     operation = _operation(app, compared, revision, attempts + 1 if healing else 0, healing)
     why = "healing drift in " if healing else f"git moved to {short(revision)}: "
     return Start(operation, Reason("SyncStarted", why + ", ".join(str(entry.key) for entry in changed[:5])))
 
 
-def _source(source: Obj) -> dict[str, str]:
-    return {"repo_url": str(source.get("repoURL") or ""), "path": str(source.get("path") or ""),
-            "target_revision": str(source.get("targetRevision") or "HEAD")}
+def _source(source: Obj) -> Source:
+    return Source(str(source.get("repoURL") or ""), str(source.get("path") or ""),
+                  str(source.get("targetRevision") or "HEAD"))
 
 
 def _operation(app: Application, compared: Sequence[Compared], revision: str, attempts: int, healing: bool) -> Obj:

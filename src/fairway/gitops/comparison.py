@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fairway.gitops import hooks
 from fairway.gitops.compare import Compared, ObjectKey, compared, object_key, with_live_ignored
+from fairway.gitops.delegated import with_delegated
 from fairway.gitops.live import WATCHED
 from fairway.gitops.spec import Application
 from fairway.gitops.targets import Targets
@@ -99,6 +100,7 @@ class Comparison:
         resource = api.resources.of(target)
         if live is not None and app.has("RespectIgnoreDifferences=true"):
             target = with_live_ignored(target, live, app.ignore)
+        target = with_delegated(target, live)
         options = WriteOptions(manager=MANAGER, dry_run=True, validation=validation(app, target))
         return await api.patch(resource, key.name, key.namespace, ApplyPatch(target, force=True), options)
 

@@ -7,6 +7,7 @@ killed at any instant is continued by the next one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -32,7 +33,7 @@ from fairway.kube.errors import NotFound
 from fairway.kube.events import EventRecorder
 from fairway.kube.objects import Key, Obj, annotations_of, dig, is_deleting, key_of, rfc3339, status_of
 from fairway.kube.reconcile import Watch
-from fairway.kube.resources import ANALYSIS_RUNS, APPLICATIONS, REPLICA_SETS, REPOSITORIES, Resource
+from fairway.kube.resources import ANALYSIS_RUNS, APPLICATIONS, REPLICA_SETS, REPOSITORIES
 from fairway.manifests import ManifestError
 
 REFRESH = "argocd.argoproj.io/refresh"
@@ -55,7 +56,6 @@ class _Pass:
     conditions: list[Reason] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
     wake: list[datetime | None] = field(default_factory=list)
-    clear_operation: bool = False
     clear_annotations: list[str] = field(default_factory=list)
     request: Obj | None = None
 
@@ -130,7 +130,9 @@ class ApplicationController:
             return await self._unusable(obj, Reason("ComparisonError", str(error)), now,
                                         wake=now + _UNREACHABLE_AGAIN if isinstance(error, Unreachable) else None)
         await self._correct_git(this)
-        if this.state is None or this.state.completed:
+        if self._just_ended(this):
+            this.wake.append(now)
+        elif this.state is None or this.state.completed:
             await self._begin(this)
         return await self._write(this)
 
@@ -206,7 +208,7 @@ class ApplicationController:
     async def _begin(self, this: _Pass) -> None:
         """Start what was asked for, or what the automation wants."""
         asked = this.obj.get("operation")
-        if asked and not self._just_ended(this):
+        if asked:
             await self._begin_asked(this, asked)
             return
         if ROLLBACK in annotations_of(this.obj):
@@ -240,7 +242,6 @@ class ApplicationController:
                 revision = await self._sources.call(port, lambda: port.resolve(operation.revision))
             except GitError as error:
                 this.state = started(asked, operation.revision, this.app.source, this.now).ended("Error", str(error), this.now)
-                this.clear_operation = True
                 return
         this.state = started(asked, revision, this.app.source, this.now)
         this.reasons.append(Reason("SyncStarted", f"asked for by {operation.username or 'a user'}"))
@@ -335,7 +336,7 @@ class ApplicationController:
             if this.state.completed:
                 operation = decode_operation(this.state.operation, this.app)
                 found["history"] = status.with_history(this.app, status.history_of(this.obj), this.state, operation)
-                if this.obj.get("operation") and (self._just_ended(this) or this.clear_operation):
+                if this.obj.get("operation") == this.state.operation:
                     body["operation"] = None
         if this.request is not None:
             body["operation"] = this.request
@@ -379,12 +380,9 @@ class ApplicationController:
 
     async def _patch(self, obj: Obj, body: Obj) -> None:
         key = key_of(obj)
-        resource: Resource = APPLICATIONS
-        try:
-            await self._informers.api.patch(resource, key.name, key.namespace, MergePatch(body),
+        with suppress(NotFound):
+            await self._informers.api.patch(APPLICATIONS, key.name, key.namespace, MergePatch(body),
                                             WriteOptions(manager=MANAGER))
-        except NotFound:
-            pass
 
 
 def _owners_key(obj: Obj) -> Iterable[Key]:

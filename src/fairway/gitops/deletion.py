@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from fairway.gitops import hooks
 from fairway.gitops.compare import ObjectKey
@@ -40,21 +41,17 @@ class Deletion:
 
     async def _delete(self, live: Obj, propagation: Propagation) -> None:
         api, key = self._informers.api, key_of(live)
-        try:
+        with suppress(NotFound):
             await api.delete(api.resources.of(live), key.name, key.namespace,
                              DeleteOptions(propagation=propagation, uid=uid_of(live)), WriteOptions(manager=MANAGER))
-        except NotFound:
-            pass
 
     async def _release(self, obj: Obj) -> None:
         key = key_of(obj)
         kept = [f for f in meta_of(obj).get("finalizers") or () if not f.startswith(FINALIZER)]
-        try:
+        with suppress(NotFound):
             await self._informers.api.patch(APPLICATIONS, key.name, key.namespace,
                                             MergePatch({"metadata": {"finalizers": kept or None}}),
                                             WriteOptions(manager=MANAGER))
-        except NotFound:
-            pass
 
 
 def _is_kept(live: Obj) -> bool:

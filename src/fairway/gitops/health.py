@@ -60,18 +60,22 @@ def _deployment(obj: Obj) -> Health:
     if spec.get("paused"):
         return Health("Suspended", "Deployment is paused")
     if _behind(obj):
-        return Health("Progressing", "Waiting for rollout to finish: observed deployment generation less than desired generation")
+        return Health("Progressing", "Waiting for rollout to finish: observed deployment generation "
+                      "less than desired generation")
     if _condition(obj, "Progressing").get("reason") == "ProgressDeadlineExceeded":
         return Health("Degraded", f'Deployment "{meta_of(obj).get("name")}" exceeded its progress deadline')
     updated, total = _number(status.get("updatedReplicas")), _number(status.get("replicas"))
     available = _number(status.get("availableReplicas"))
     wanted = spec.get("replicas")
     if wanted is not None and updated < wanted:
-        return Health("Progressing", f"Waiting for rollout to finish: {updated} out of {wanted} new replicas have been updated...")
+        return Health("Progressing", f"Waiting for rollout to finish: {updated} out of {wanted} new "
+                      "replicas have been updated...")
     if total > updated:
-        return Health("Progressing", f"Waiting for rollout to finish: {total - updated} old replicas are pending termination...")
+        return Health("Progressing", f"Waiting for rollout to finish: {total - updated} old replicas "
+                      "are pending termination...")
     if available < updated:
-        return Health("Progressing", f"Waiting for rollout to finish: {available} of {updated} updated replicas are available...")
+        return Health("Progressing", f"Waiting for rollout to finish: {available} of {updated} "
+                      "updated replicas are available...")
     return Health("Healthy")
 
 
@@ -90,7 +94,8 @@ def _stateful_set(obj: Obj) -> Health:
             if updated < wanted - partition:
                 return Health("Progressing", "Waiting for partitioned roll out to finish: "
                               f"{updated} out of {wanted - partition} new pods have been updated...")
-        return Health("Healthy", f"partitioned roll out complete: {_number(status.get('updatedReplicas'))} new pods have been updated...")
+        return Health("Healthy", "partitioned roll out complete: "
+                      f"{_number(status.get('updatedReplicas'))} new pods have been updated...")
     if strategy.get("type") == "OnDelete":
         return Health("Healthy", f"statefulset has {ready} ready pods")
     if status.get("updateRevision") != status.get("currentRevision"):
@@ -103,27 +108,32 @@ def _stateful_set(obj: Obj) -> Health:
 def _daemon_set(obj: Obj) -> Health:
     status, name = status_of(obj), meta_of(obj).get("name")
     if _behind(obj):
-        return Health("Progressing", "Waiting for rollout to finish: observed daemon set generation less than desired generation")
+        return Health("Progressing", "Waiting for rollout to finish: observed daemon set generation "
+                      "less than desired generation")
     updated, wanted = _number(status.get("updatedNumberScheduled")), _number(status.get("desiredNumberScheduled"))
     if dig(spec_of(obj), "updateStrategy", "type") == "OnDelete":
         return Health("Healthy", f"daemon set {updated} out of {wanted} new pods have been updated")
     if updated < wanted:
-        return Health("Progressing", f'Waiting for daemon set "{name}" rollout to finish: {updated} out of {wanted} new pods have been updated...')
+        return Health("Progressing", f'Waiting for daemon set "{name}" rollout to finish: {updated} '
+                      f'out of {wanted} new pods have been updated...')
     available = _number(status.get("numberAvailable"))
     if available < wanted:
-        return Health("Progressing", f'Waiting for daemon set "{name}" rollout to finish: {available} of {wanted} updated pods are available...')
+        return Health("Progressing", f'Waiting for daemon set "{name}" rollout to finish: '
+                      f'{available} of {wanted} updated pods are available...')
     return Health("Healthy")
 
 
 def _replica_set(obj: Obj) -> Health:
     if _behind(obj):
-        return Health("Progressing", "Waiting for rollout to finish: observed replica set generation less than desired generation")
+        return Health("Progressing", "Waiting for rollout to finish: observed replica set "
+                      "generation less than desired generation")
     failure = _condition(obj, "ReplicaFailure")
     if failure.get("status") == "True":
         return Health("Degraded", str(failure.get("message") or ""))
     wanted, available = spec_of(obj).get("replicas"), _number(status_of(obj).get("availableReplicas"))
     if wanted is not None and available < wanted:
-        return Health("Progressing", f"Waiting for rollout to finish: {available} out of {wanted} new replicas are available...")
+        return Health("Progressing", f"Waiting for rollout to finish: {available} out of {wanted} "
+                      "new replicas are available...")
     return Health("Healthy")
 
 
@@ -277,7 +287,7 @@ def _workflow(obj: Obj) -> Health:
 
 def _rollout(obj: Obj) -> Health:
     spec, status = spec_of(obj), status_of(obj)
-    if not status or not _rollout_observed(obj):
+    if not status or not rollout_observed(obj):
         return Health("Progressing", "Waiting for rollout spec update to be observed")
     by_phase: dict[str, HealthStatus] = {
         "Paused": "Suspended", "Degraded": "Degraded", "Progressing": "Progressing", "Healthy": "Healthy",
@@ -308,7 +318,7 @@ def _rollout(obj: Obj) -> Health:
     return Health("Healthy")
 
 
-def _rollout_observed(obj: Obj) -> bool:
+def rollout_observed(obj: Obj) -> bool:
     """observedGeneration is a number as text since 1.0; before it was a hash, which says nothing here."""
     seen = str(status_of(obj).get("observedGeneration") or "")
     generation = meta_of(obj).get("generation")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
 from fairway.gitops import hooks
 from fairway.gitops.compare import Compared, with_live_ignored
 from fairway.gitops.comparison import MANAGER, Comparison, validation
+from fairway.gitops.delegated import with_delegated
 from fairway.gitops.operation_state import OperationState, short
 from fairway.gitops.revert import is_aborted
 from fairway.gitops.settings import Settings
@@ -136,6 +138,7 @@ class Operator:
         name, namespace = str(meta["name"]), str(meta.get("namespace") or "")
         if live is not None and app.has("RespectIgnoreDifferences=true"):
             target = with_live_ignored(target, live, app.ignore)
+        target = with_delegated(target, live)
         options = WriteOptions(manager=MANAGER, validation=validation(app, target))
         own, of_live = hooks.options_of(target), hooks.options_of(live)
         if hooks.has_option("Force=true", own) and live is not None:
@@ -154,11 +157,9 @@ class Operator:
 
     async def _delete(self, obj: Obj, propagation: Propagation) -> None:
         api, meta = self._informers.api, meta_of(obj)
-        try:
+        with suppress(NotFound):
             await api.delete(api.resources.of(obj), str(meta["name"]), str(meta.get("namespace") or ""),
                              DeleteOptions(propagation=propagation, uid=uid_of(obj)), WriteOptions(manager=MANAGER))
-        except NotFound:
-            pass
 
 
 def propagation_of(operation: Operation) -> Propagation:

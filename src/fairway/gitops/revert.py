@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from fairway.gitops.health import rollout_observed
 from fairway.gitops.operation_state import short
 from fairway.gitops.tracking import app_of
 from fairway.kube.decision import Reason
@@ -56,8 +57,11 @@ def containers(obj: Obj) -> Images:
 
 
 def is_aborted(rollout: Obj) -> bool:
-    """Aborted by an analysis, by its deadline with abort, or by hand; and its spec was observed since."""
-    return bool(status_of(rollout).get("abort"))
+    """Aborted by an analysis, by its deadline with abort, or by hand.
+
+    Only where the status speaks of the present spec: right after a new version was applied it is still about the last one.
+    """
+    return bool(status_of(rollout).get("abort")) and rollout_observed(rollout)
 
 
 def find_revert(app: str, rollout: Obj, synced: Obj | None, stable: Obj | None, revision: str,

@@ -7,6 +7,8 @@ from datetime import timedelta
 
 from fairway.git import Person
 
+FAIRWAY = Person("Fairway", "fairway@localhost")
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -16,6 +18,6 @@ class Settings:
     jitter: timedelta = timedelta(minutes=1)
     hook_limit: timedelta = timedelta(minutes=30)
     """A hook without a deadline of its own; upstream waits for ever."""
-    author: Person = Person("Fairway", "fairway@localhost")
+    author: Person = FAIRWAY
     seed: int = 0
     """Of the jitter."""

@@ -106,7 +106,7 @@ def with_history(app: Application, history: Sequence[Obj], state: OperationState
         "source": state.source, "deployStartedAt": rfc3339(state.started_at),
         "deployedAt": rfc3339(state.finished_at or state.started_at), "initiatedBy": by,
     }
-    if history and history[-1].get("deployStartedAt") == entry["deployStartedAt"]:
+    if history and all(history[-1].get(key) == entry[key] for key in ("deployStartedAt", "revision")):
         return list(history)  # written before the process was killed
     return [*history, entry][-app.history_limit :]
 

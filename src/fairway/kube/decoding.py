@@ -21,7 +21,11 @@ _GO_TYPES = {"string": "string", "boolean": "bool", "number": "float64"}
 
 
 class DecodeError(ValueError):
-    """A value that its type cannot hold."""
+    """A value that its type cannot hold. `wanted` is that type in Go's words."""
+
+    def __init__(self, message: str, wanted: str = "") -> None:
+        super().__init__(message)
+        self.wanted = wanted
 
 
 @dataclass(slots=True)
@@ -176,7 +180,7 @@ def _check_base64(value: str) -> None:
 def _mismatch(value: Any, schema: Schema, walk: _Walk) -> DecodeError:
     path = ".".join(step.partition("[")[0] for step in walk.path)
     return DecodeError(f"json: cannot unmarshal {_json_type(value)} into Go struct field {walk.struct}.{path} "
-                       f"of type {_go_type(schema)}")
+                       f"of type {_go_type(schema)}", _go_type(schema))
 
 
 def _json_type(value: Any) -> str:

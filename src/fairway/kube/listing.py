@@ -62,11 +62,14 @@ class Continue:
 
     @staticmethod
     def parse(token: str, *, oldest: int) -> Continue:
+        raw = b""
         try:
-            data = msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+            raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+            data = msgspec.json.decode(raw)
             found = Continue(int(data["rv"]), Key(*data["start"]))
         except (binascii.Error, msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            raise BadRequest(f"continue key is not valid: {token}") from error
+            why = f"invalid character '{chr(raw[0])}' looking for beginning of value" if raw else "illegal base64 data"
+            raise BadRequest(f"invalid continue token: continue key is not valid: {why}") from error
         if found.revision < oldest:
             raise Expired("The provided continue parameter is too old to display a consistent list result. You can "
                           "start a new list without the continue parameter.")

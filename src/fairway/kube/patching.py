@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fairway.kube import decoding
 from fairway.kube.api import ApplyPatch, JsonPatch, MergePatch, Patch, StrategicPatch
 from fairway.kube.errors import BadRequest, Invalid, UnsupportedMediaType
 from fairway.kube.objects import Key, Obj
 from fairway.kube.patches import json_patch, merge_patch, strategic
+from fairway.kube.refusals import invalid_value
 from fairway.kube.resources import Resource
 from fairway.kube.schema import Schema
 
@@ -28,13 +30,23 @@ def patched(resource: Resource, obj: Obj, patch: Patch, schema: Schema | None) -
                                            f"include: {_ACCEPTED}")
             try:
                 result = strategic.merge(obj, body, schema)
+                decoding.decode(result, schema)
             except strategic.PatchRefused as error:
                 raise BadRequest(str(error)) from error
+            except decoding.DecodeError as error:
+                raise _unfit(body, error) from error
         case ApplyPatch():
             raise BadRequest("an apply patch is not understood here")
     if not isinstance(result, dict) or not isinstance(result.get("metadata"), dict):
         raise Invalid(f"{resource.kind}: the patched object is not an object any more")
     return result
+
+
+def _unfit(body: Obj, error: decoding.DecodeError) -> Invalid:
+    if not error.wanted:
+        return Invalid(str(error))
+    cause = invalid_value("patch", strategic.go_text(body), f"unrecognized type: {error.wanted}")
+    return Invalid(f' "" is invalid: {cause}', details={"causes": [cause.cause()]})
 
 
 def said(resource: Resource, body: Obj, key: Key) -> Obj:

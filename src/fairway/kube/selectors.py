@@ -78,6 +78,9 @@ def parse_labels(text: str) -> Selector:
             found.append(Requirement(m[1], "NotIn" if m[2] == "!=" else "In", (m[3],)))
         elif m := _EXISTS.match(part):
             found.append(Requirement(m[2], "DoesNotExist" if m[1] else "Exists"))
+        elif re.match(r"^\S+\s+(in|notin)\b", part):
+            found_text = part.split(None, 2)[2:]
+            raise BadRequest(f"unable to parse requirement: found '{''.join(found_text)}' expected: '('")
         else:
             raise BadRequest(f"unable to parse requirement: {part!r} in label selector {text!r}")
     return Selector(tuple(found))

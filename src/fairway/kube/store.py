@@ -204,7 +204,7 @@ class Store:
     def check_reached(self, revision: int) -> None:
         """`Timeout` for a version that does not exist yet."""
         if revision > self.revision:
-            raise Timeout(f"Too large resource version: {revision}, current: {self.revision}",
+            raise Timeout(f"Timeout: Too large resource version: {revision}, current: {self.revision}",
                           details={"causes": [{"reason": "ResourceVersionTooLarge",
                                                "message": "Too large resource version"}], "retryAfterSeconds": 1})
 

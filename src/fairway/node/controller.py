@@ -17,15 +17,16 @@ from fairway.kube.decision import Outcome, differs
 from fairway.kube.errors import AlreadyExists, NotFound
 from fairway.kube.objects import Key, Obj, annotations_of, is_deleting, key_of, rfc3339, spec_of, status_of, uid_of
 from fairway.kube.reconcile import ControllerLoop, Watch
-from fairway.kube.resources import ENDPOINT_SLICES, NODES, PODS
+from fairway.kube.resources import CONFIG_MAPS, ENDPOINT_SLICES, NODES, PODS, SECRETS, SERVICES
 from fairway.node import decide as d
 from fairway.node.addresses import Addresses
 from fairway.node.folder import PodFolder
+from fairway.node.halting import halt_all, pod_folders, stop_folder
 from fairway.node.images import ImageSource
 from fairway.node.lookups import HOST_IP, Lookups
-from fairway.node.pod import NodePod, wait_gone
+from fairway.node.pod import NodePod
 from fairway.node.settings import NodeSettings
-from fairway.node.shims import Shim, ShimError, compiled
+from fairway.node.shims import ShimError, compiled
 from fairway.node.status import pod_status
 
 log = logging.getLogger("fairway.node")
@@ -52,6 +53,7 @@ class NodeController:
         self._pods: dict[Key, NodePod] = {}
         self._loop = ControllerLoop(self, informers, clock)
         self._program = Path()
+        self._halting = False
 
     @property
     def loop(self) -> ControllerLoop:
@@ -59,11 +61,20 @@ class NodeController:
         return self._loop
 
     def watches(self) -> Sequence[Watch]:
-        return [Watch(ENDPOINT_SLICES, self._draining)]
+        configuration = [Watch(row, self._configured) for row in (CONFIG_MAPS, SECRETS, SERVICES)]
+        return [Watch(ENDPOINT_SLICES, self._draining), *configuration]
 
     def _draining(self, slice_: Obj) -> Iterable[Key]:
         namespace = key_of(slice_).namespace
         return [key for key, one in self._pods.items() if key.namespace == namespace and one.stopping_since is not None]
+
+    def _configured(self, source: Obj) -> Iterable[Key]:
+        """Pods that show this object in a volume, or that could not start for want of something."""
+        namespace, name = key_of(source)
+        for key, one in self._pods.items():
+            if key.namespace == namespace and one.concerns(source["kind"], name):
+                one.stale = True
+                yield key
 
     async def run(self) -> None:
         self._prepare()
@@ -99,25 +110,23 @@ class NodeController:
     async def _stop_strangers(self) -> None:
         """Shims whose pod is gone from the API."""
         uids = {uid_of(pod) for pod in self._cache.list()}
-        strangers = [folder for folder in self._folders() if folder.path.name not in uids]
-        await asyncio.gather(*(_stop_folder(folder, 0.0) for folder in strangers))
+        strangers = [folder for folder in pod_folders(self._settings.pods) if folder.path.name not in uids]
+        await asyncio.gather(*(stop_folder(folder, 0.0) for folder in strangers))
         for folder in strangers:
             folder.remove()
 
-    def _folders(self) -> list[PodFolder]:
-        if not self._settings.pods.is_dir():
-            return []
-        return [PodFolder(path) for path in sorted(self._settings.pods.iterdir()) if path.is_dir()]
-
     async def stop_all(self, grace_s: float = 5.0) -> None:
-        """Stop every pod's processes, for `fairway down`. They start again with the next `run`."""
+        """Stop every pod's processes, for `fairway down`. They start again with the next `run` of a new controller."""
+        self._halting = True
         for one in self._pods.values():
             await one.close()
-        await asyncio.gather(*(_halt(folder, grace_s) for folder in self._folders()))
+        await halt_all(self._settings.pods, grace_s)
 
     # --- a pass -------------------------------------------------------------------------------------------------
 
     async def reconcile(self, key: Key, now: datetime) -> Outcome:
+        if self._halting:
+            return Outcome()
         pod, known = self._cache.get(key), self._pods.get(key)
         if known is not None and (pod is None or uid_of(pod) != known.uid):
             await self._forget(known)
@@ -133,7 +142,7 @@ class NodeController:
         known.pod = pod
         if is_deleting(pod) and known.stopping_since is None:
             known.stopping_since = now
-        known.refresh(now)
+        await known.refresh(now)
         decision = d.decide(self._seen(known), now)
         removing = False
         for action in decision.actions:
@@ -203,25 +212,6 @@ class NodeController:
         await one.end()
         await one.close()
         await asyncio.to_thread(one.folder.remove)
-
-
-async def _stop_folder(folder: PodFolder, grace_s: float) -> None:
-    shim = Shim(folder, lambda fields: None, lambda: None)
-    with contextlib.suppress(ShimError, OSError):
-        if await shim.adopt():
-            shim.quit(grace_s)
-    await wait_gone(folder, grace_s + 2.0)
-    await shim.close()
-
-
-async def _halt(folder: PodFolder, grace_s: float) -> None:
-    """Stop a pod so that it starts anew later: what ran is noted first."""
-    if folder.shim() is None:
-        return
-    running = [f"{name}.{attempts[0].number}" for name, attempts in folder.attempts().items()
-               if attempts and attempts[0].running]
-    folder.halted.write_text("\n".join(running))
-    await _stop_folder(folder, grace_s)
 
 
 def _node_status(name: str, now: datetime) -> Obj:

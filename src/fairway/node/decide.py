@@ -16,7 +16,7 @@ from typing import Literal
 
 from fairway.kube.decision import Reason, earliest
 from fairway.kube.objects import Obj, dig, is_deleting, meta_of, parse_time, spec_of, status_of
-from fairway.node.folder import Attempt
+from fairway.node.attempt import Attempt
 from fairway.node.probes import Health
 from fairway.node.spec import Container, PodSpec, decode
 

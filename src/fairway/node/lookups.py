@@ -13,6 +13,7 @@ from fairway.kube.objects import Key, Obj, dig, is_deleting, key_of, spec_of, st
 from fairway.kube.resources import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, SECRETS, SERVICES, Resource
 from fairway.node.environment import ConfigProblem, Facts, service_variables
 from fairway.node.paths import ServiceNames
+from fairway.node.volumes import volume_sources
 
 HOST_IP = "127.0.0.1"
 _Found = dict[str, Obj | None]
@@ -92,7 +93,4 @@ def _references(pod: Obj, kind: str) -> Iterable[str]:
             ref = dig(entry, "valueFrom", f"{kind}KeyRef")
             if ref:
                 yield ref["name"]
-    for volume in spec.get("volumes") or ():
-        for source in [volume, *(dig(volume, "projected", "sources", default=[]))]:
-            if kind in source:
-                yield source[kind].get("name") or source[kind].get("secretName")
+    yield from volume_sources(pod, {"configMap": "ConfigMap", "secret": "Secret"}[kind])

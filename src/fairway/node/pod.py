@@ -13,8 +13,10 @@ from typing import Any, Literal
 
 from fairway.kube.objects import Key, Obj, condition, key_of, spec_of, status_of, uid_of
 from fairway.node import decide as d
+from fairway.node.attempt import Attempt
 from fairway.node.environment import ConfigProblem, Facts
-from fairway.node.folder import Attempt, PodFolder, kill_group
+from fairway.node.folder import PodFolder, kill_group
+from fairway.node.halting import wait_gone
 from fairway.node.images import HostImage, ImageSource, ImageUnavailable, UnpackedImage, is_host
 from fairway.node.launch import Launch, Surroundings, compose
 from fairway.node.lookups import Lookups
@@ -24,7 +26,7 @@ from fairway.node.roots import build, site_packages
 from fairway.node.settings import NodeSettings
 from fairway.node.shims import Shim, ShimError, StartRefused
 from fairway.node.spec import Container, PodSpec, decode
-from fairway.node.volumes import Mount, mounts, place_volumes, projected_files
+from fairway.node.volumes import Files, Mount, mounts, place_volumes, projected_files, volume_sources
 
 log = logging.getLogger("fairway.node")
 
@@ -33,6 +35,7 @@ PULL_FIRST_S, PULL_LONGEST_S = 10, 300
 SERVICE_WAIT = timedelta(seconds=5)
 """How long a young pod waits for the address of a Service that it names; then it starts without."""
 QUIT_LIMIT_S = 5.0
+RECONNECT_S = 0.2
 
 
 @dataclass(slots=True)
@@ -60,6 +63,8 @@ class NodePod:
         self.pod = pod
         self.folder = PodFolder(settings.pods / self.uid)
         self.stopping_since: datetime | None = None
+        self.stale = False
+        """Something that the pod's configuration refers to has changed since the last pass."""
         self._settings, self._images, self._lookups, self._program = settings, images, lookups, program
         self._look = look
         self._shim: Shim | None = None
@@ -136,12 +141,44 @@ class NodePod:
         self._shim = None
         self._look(self.key)
 
-    def refresh(self, now: datetime) -> None:
-        """After a pass begins: containers whose shim died have ended, too."""
-        if self._shim is None and any(a and a[0].running for a in self._attempts.values()) and (
-                self.folder.shim() is None):
+    async def _reconnect(self) -> None:
+        """The shim lives but the connection is lost: most likely it is just ending."""
+        try:
+            await self._connect()
+        except (ShimError, OSError, TimeoutError):
+            asyncio.get_running_loop().call_later(RECONNECT_S, self._look, self.key)
+
+    def concerns(self, kind: str, name: str) -> bool:
+        """Whether a change of this object may matter: the pod waits for something, or shows it in a volume."""
+        if any(state.problem is not None for state in self._states.values()):
+            return True
+        return kind in ("ConfigMap", "Secret") and name in volume_sources(self.pod, kind)
+
+    async def refresh(self, now: datetime) -> None:
+        """Before a pass decides: files follow their sources, and containers whose shim died have ended, too."""
+        if self.stale:
+            self.stale = False
+            await self._follow_sources()
+        if self._shim is None and any(a and a[0].running for a in self._attempts.values()):
             self._attempts = self.folder.attempts()
-            self._write_lost(now)
+            if self.folder.shim() is None:
+                self._write_lost(now)
+            else:
+                await self._reconnect()
+
+    async def _follow_sources(self) -> None:
+        for state in self._states.values():
+            if state.problem is not None and state.image is not None:
+                state.problem = None
+        if any(attempts for attempts in self._attempts.values()):
+            facts, _ = await self._facts(None)
+            with contextlib.suppress(ConfigProblem):
+                projected = self._projected(facts)
+                await asyncio.to_thread(place_volumes, self.pod, self.folder, self._settings.claims, projected)
+
+    def _projected(self, facts: Facts) -> dict[str, Files]:
+        files = {volume["name"]: projected_files(volume, facts) for volume in spec_of(self.pod).get("volumes") or ()}
+        return {name: found for name, found in files.items() if found is not None}
 
     def _write_lost(self, now: datetime) -> None:
         for name, attempts in self._attempts.items():
@@ -174,7 +211,7 @@ class NodePod:
             case d.Hook(container, limit_s):
                 self._hook(self.spec.named(container), limit_s)
             case d.Stop(container, grace_s, why):
-                self._stop(container, grace_s, why)
+                await self._stop(container, grace_s, why)
             case d.EndShim():
                 await self.end()
             case d.Bind() | d.Remove():
@@ -227,13 +264,17 @@ class NodePod:
         if self._run_of(one.name).running:
             self._probe(one, adopted=False)
 
-    def _stop(self, container: str, grace_s: float, why: str) -> None:
-        state, attempts = self._state(container), self._attempts.get(container, [])
-        if not attempts or self._shim is None:
+    async def _stop(self, container: str, grace_s: float, why: str) -> None:
+        attempts = self._attempts.get(container, [])
+        if not attempts:
             return
-        state.stopped = (attempts[0].number, why)
-        with contextlib.suppress(ShimError):
-            self._shim.stop(container, grace_s)
+        try:
+            shim = await self._connect()
+            shim.stop(container, grace_s)
+        except (ShimError, OSError, TimeoutError):
+            await self._reconnect()
+            return
+        self._state(container).stopped = (attempts[0].number, why)
 
     def _hook(self, one: Container, limit_s: float) -> None:
         self._state(one.name).pre_stop = "running"
@@ -311,11 +352,7 @@ class NodePod:
         image = self._state(one.name).image
         assert image is not None
         facts, names = await self._facts(now)
-        projected = {}
-        for volume in spec_of(self.pod).get("volumes") or ():
-            files = projected_files(volume, facts)
-            if files is not None:
-                projected[volume["name"]] = files
+        projected = self._projected(facts)
         await self._lookups.bind_claims(self.pod)
         wanted = mounts(one.raw)
         working_dir = one.raw.get("workingDir") or image.working_dir or ""
@@ -346,7 +383,7 @@ class NodePod:
         return self.folder.root / one.name
 
     def _lay_out(self, root: Path, image: UnpackedImage, working_dir: str, wanted: list[Mount],
-                 projected: dict[str, Any]) -> None:
+                 projected: dict[str, Files]) -> None:
         placed = place_volumes(self.pod, self.folder, self._settings.claims, projected)
         targets = {}
         for mount in wanted:
@@ -392,24 +429,8 @@ class NodePod:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s: %s", self.key, error, exc_info=error)
-            self._look(self.key)
+            asyncio.get_running_loop().call_later(CONFIG_RETRY.total_seconds(), self._look, self.key)
 
 
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-async def wait_gone(folder: PodFolder, limit_s: float) -> bool:
-    """Until the shim of the folder is gone, or the time is up; then it and its containers are killed."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(limit_s):
-            while folder.shim() is not None:  # noqa: ASYNC110 (another process ends)
-                await asyncio.sleep(0.01)
-            return True
-    shim = folder.shim()
-    for attempts in folder.attempts().values():
-        if attempts and attempts[0].running:
-            kill_group(attempts[0].pid, attempts[0].start)
-    if shim is not None:
-        kill_group(*shim)
-    return False

@@ -23,7 +23,7 @@ from fairway.kube.reconcile import ControllerLoop, Watch
 from fairway.kube.resources import ENDPOINT_SLICES, NODES, PODS
 from fairway.node import decide as d
 from fairway.node.addresses import NETWORK
-from fairway.node.folder import Attempt
+from fairway.node.attempt import Attempt
 from fairway.node.probes import Health
 from fairway.node.spec import decode
 from fairway.node.status import pod_status

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from fairway.kube.objects import Obj, condition, is_deleting, meta_of, rfc3339, status_of, uid_of
+from fairway.node.attempt import Attempt
 from fairway.node.decide import Run, Seen, ended, pause_of
-from fairway.node.folder import Attempt
 from fairway.node.spec import Container, PodSpec, decode
 
 
@@ -173,7 +173,7 @@ def _conditions(seen: Seen, spec: PodSpec, init: Sequence[Obj], containers: Sequ
     entries = {
         "PodReadyToStartContainers": ("True" if seen.address and not over else "False", "", ""),
         "Initialized": ("False", "ContainersNotInitialized", incomplete)
-        if missing and not over else ("True", over if phase == "Succeeded" and over else "", ""),
+        if missing else ("True", over if phase == "Succeeded" else "", ""),
         "Ready": not_ready or (("False", "ReadinessGatesNotReady", f"corresponding condition of pod readiness gate "
                                 f'"{shut[0]}" does not exist.') if shut else ("True", "", "")),
         "ContainersReady": not_ready or ("True", "", ""),

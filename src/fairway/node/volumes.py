@@ -44,6 +44,17 @@ def mounts(container: Obj) -> list[Mount]:
             for one in container.get("volumeMounts") or ()]
 
 
+def volume_sources(pod: Obj, kind: str) -> set[str]:
+    """Names of the ConfigMaps or Secrets (`kind`) that the pod's volumes show."""
+    field = {"ConfigMap": "configMap", "Secret": "secret"}[kind]
+    found: set[str] = set()
+    for volume in spec_of(pod).get("volumes") or ():
+        for source in (volume, *((volume.get("projected") or {}).get("sources") or ())):
+            if field in source:
+                found.add(source[field].get("name") or source[field].get("secretName") or "")
+    return found
+
+
 def projected_files(volume: Obj, facts: Facts) -> Files | None:
     """The files of a volume whose content comes from the API; None for other kinds of volume."""
     if source := volume.get("configMap"):

@@ -47,7 +47,8 @@ class ReleaseController:
 
     def _gather(self, application: Obj, key: Key) -> Seen:
         namespace = application_namespace(application)
-        owned = [obj for cache in (self._rollouts, self._deployments) for obj in cache.list() if application_of(obj) == key.name]
+        owned = [obj for cache in (self._rollouts, self._deployments) for obj in cache.list()
+                 if application_of(obj) == key.name]
         return Seen(
             application=application,
             namespace=self._namespaces.get(Key("", namespace)),

@@ -52,7 +52,7 @@ class _Stand:
 
 
 def decide(seen: Seen, now: datetime) -> Decision:
-    known = {_key(release): release for release in map(read_release, seen.releases)}
+    known = {release.name: release for release in map(read_release, seen.releases)}
     stands = [_stand(workload, seen.runs) for workload in seen.workloads]
     stand = next((s for s in stands if s.digest), None)
     if stand is None:
@@ -73,10 +73,6 @@ def decide(seen: Seen, now: datetime) -> Decision:
         said = after.evidence or f"digest {after.digest.removeprefix('sha256:')[:12]}"
         reasons.append(Reason(f"Release{after.outcome}", f"{after.name}: {said}"))
     return Decision(tuple(actions), reasons=tuple(reasons))
-
-
-def _key(release: Release) -> str:
-    return release.name
 
 
 # --- which release ------------------------------------------------------------------------------------------------
@@ -198,11 +194,12 @@ def _evidence(seen: Seen, stand: _Stand) -> str:
 
 def _phases(release: Release, jobs: Sequence[Obj]) -> dict[str, float]:
     """Seconds of each part whose two ends are known."""
+    judged_at = release.promoted_at or release.aborted_at
     spans = {
         "ci": (release.pushed_at or release.committed_at, release.image_at),
         "sync": (release.image_at, release.synced_at),
-        "rollout": (release.synced_at, release.promoted_at or release.aborted_at),
-        "verify": (release.promoted_at, release.finished_at) if release.promoted_at else (release.aborted_at, release.finished_at),
+        "rollout": (release.synced_at, judged_at),
+        "verify": (judged_at, release.finished_at),
     }
     found = {name: (end - start).total_seconds() for name, (start, end) in spans.items() if start and end and end >= start}
     migration = release.phases.get("migration") or _migration(release, jobs)

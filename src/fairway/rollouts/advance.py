@@ -36,7 +36,7 @@ def restart_update(view: View, base: Status) -> Advance:
     return Advance(status, None, (reason,))
 
 
-def promotion(view: View, situation: Situation) -> str:
+def promotion(view: View, situation: Situation, weights: Weights | None) -> str:
     """Why the new version becomes the stable one now, "" where it does not."""
     if situation is Situation.INITIAL:
         return "Initial deploy"
@@ -48,7 +48,7 @@ def promotion(view: View, situation: Situation) -> str:
         return "Full promotion requested"
     if within_rollback_window(view):
         return "Rollback within window"
-    if situation is Situation.FINISHING:
+    if situation is Situation.FINISHING and not (weights is not None and weights.verified is False):
         return f"Completed all {len(view.canary.steps)} canary steps"
     return ""
 
@@ -161,4 +161,6 @@ def _finishing(view: View, situation: Situation) -> tuple[Reason, ...]:
     if situation is Situation.SETTLED:
         return ()
     have = view.new.available if view.new else 0
+    if have == view.spec.replicas:
+        return ()  # the traffic plan says what is waited for
     return (Reason("WaitingForReplicas", f"promotion waits: {have} of {view.spec.replicas} new pods are available"),)

@@ -1,8 +1,8 @@
 """The metric loop of an AnalysisRun: which metrics are due, what their tallies mean, and when to look again.
 
 A metric is measured once, so many times, or for ever at an interval, until a limit is exceeded. Failures and inconclusive
-measurements are counted over the whole run, errors in a row. The run ends early as soon as one metric (that is not a dry run) has
-failed, erred or stayed inconclusive; otherwise it is as bad as its worst metric.
+measurements are counted over the whole run, errors in a row. The run ends early as soon as one metric (that is not a dry
+run) has failed, erred or stayed inconclusive; otherwise it is as bad as its worst metric.
 
 Source: argo-rollouts `analysis/analysis.go`.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -112,11 +113,9 @@ class AnalysisRunController:
         """AnalysisRuns have no status subresource."""
         if not differs(status_of(run), status):
             return
-        try:
+        with contextlib.suppress(NotFound):
             await self._api.patch(ANALYSIS_RUNS, key.name, key.namespace, MergePatch({"status": status}),
                                   WriteOptions(manager=MANAGER))
-        except NotFound:
-            pass
 
 
 def _without(text: str, secrets: Mapping[str, str]) -> str:

@@ -106,7 +106,8 @@ def _progress(view: View, status: Status, found: tuple[Obj, ...], *, healthy: bo
         doing = f'ReplicaSet "{name}" is progressing.' if name else f'Rollout "{view.name}" is progressing.'
         return renew_condition(found, PROGRESSING, "True", "ReplicaSetUpdated", doing, view.now)
     if timed_out(view):
-        late = f'ReplicaSet "{name}" has timed out progressing.' if name else f'Rollout "{view.name}" has timed out progressing.'
+        late = f'ReplicaSet "{name}"' if name else f'Rollout "{view.name}"'
+        late += " has timed out progressing."
         return set_condition(found, PROGRESSING, "False", TIMED_OUT, late, view.now)
     return found
 

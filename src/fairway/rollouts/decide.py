@@ -10,9 +10,9 @@ A new version is let at the users little by little, and every bit of evidence ma
 - **Nothing is remembered.** Step, pauses and deadlines stand in the API, times included, so that this function gives the
   same answer after a crash.
 
-The situation (`situation.py`, one table) picks the row; each concern then says what it wants, in its own file: traffic, analysis,
-replicas, steps. Their actions are carried out in the order in which they stand here. Only one ReplicaSet is resized per pass, and a
-pass that resizes concludes nothing from the counts that it is about to change.
+The situation (`situation.py`, one table) picks the row; each concern then says what it wants, in its own file: traffic,
+analysis, replicas, steps. Their actions are carried out in the order in which they stand here. Only one ReplicaSet is
+resized per pass, and a pass that resizes concludes nothing from the counts that it is about to change.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _update(view: View, situation: Situation) -> Decision:
     scaling = plan_scaling(view, situation, traffic.weights)
     base = replace(_counted(view), weights=traffic.weights, step_run=analysis.step, background_run=analysis.background,
                    restarted_at=view.spec.restart_at if restart.done else view.status.restarted_at)
-    why = promotion(view, situation)
+    why = promotion(view, situation, traffic.weights)
     if why:
         advance = promote(view, base, why)
     elif situation is Situation.ABORTED:

@@ -1,7 +1,7 @@
 """The decision about an AnalysisRun, in two halves, because measuring lies between them.
 
-`begin` says which measurements are to be taken now (or why the run cannot be); `conclude` says what the run's status is once they
-have been.
+`begin` says which measurements are to be taken now (or why the run cannot be); `conclude` says what the run's status is once
+they have been.
 """
 
 from __future__ import annotations
@@ -108,8 +108,9 @@ def conclude(run: Obj, this: Round, taken: Sequence[tuple[Task, Measurement, Map
     for task, measurement, about in taken:
         name = task.metric.name
         fresh = Tally(name, "Running", dry_run=name in this.dry_run, metadata=about)
-        done = replace(measurement, finished_at=measurement.finished_at or now) if measurement.phase in COMPLETED else measurement
-        tallies[name] = counted(tallies.get(name, fresh), done)
+        if measurement.phase in COMPLETED and measurement.finished_at is None:
+            measurement = replace(measurement, finished_at=now)
+        tallies[name] = counted(tallies.get(name, fresh), measurement)
     verdict = assess_run(this.metrics, tuple(tallies.values()), this.dry_run, asked_to_end=this.spec.terminate)
     kept = tuple(trimmed(t, this.retention.get(t.name) or DEFAULT_RETENTION) for t in verdict.tallies)
     status: Obj = {

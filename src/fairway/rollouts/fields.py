@@ -1,4 +1,4 @@
-"""Reading the fields of a JSON object strictly: the wrong type is an error that names the path, what was found and what is needed.
+"""Reading the fields of a JSON object strictly: a wrong type is an error that names the path, what was found, what is needed.
 
 The errors read as Kubernetes' own: `spec.replicas: Invalid value: -1: must be greater than or equal to 0`.
 """

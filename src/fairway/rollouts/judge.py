@@ -61,7 +61,7 @@ def _compiled(condition: str) -> Program:
 
 
 def environment(value: Any) -> dict[str, Any]:
-    """What a condition may use besides expr's own functions. `isNil` and `default` look at the result, whatever they are given."""
+    """What a condition may use besides expr's own functions. `isNil` and `default` look at the result, whatever is given."""
     nothing = value is None
     found: dict[str, Callable[..., Any]] = {
         "asInt": as_int, "asFloat": as_float, "isNaN": _is_nan, "isInf": _is_inf,

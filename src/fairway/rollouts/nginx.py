@@ -5,8 +5,8 @@ Source: argo-rollouts `rollout/trafficrouting/nginx/nginx.go`; annotations: ingr
 
 from __future__ import annotations
 
-from fairway.kube.decision import Action, Change, Create, differs
 from fairway.kube.api import MergePatch
+from fairway.kube.decision import Action, Change, Create, differs
 from fairway.kube.objects import Obj, annotations_of, copy_of, owner_reference, spec_of
 from fairway.kube.resources import INGRESSES
 from fairway.rollouts.keys import APPLIED_WEIGHT

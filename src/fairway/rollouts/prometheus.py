@@ -1,7 +1,7 @@
 """The Prometheus provider: PromQL asked of a `Querier`, the answer judged by the metric's conditions.
 
-A scalar is a float to the conditions, a vector or a matrix a list of floats (labels are dropped, an empty vector is an empty list,
-not nil). Source: argo-rollouts `metricproviders/prometheus/prometheus.go`.
+A scalar is a float to the conditions, a vector or a matrix a list of floats (labels are dropped, an empty vector is an empty
+list, not nil). Source: argo-rollouts `metricproviders/prometheus/prometheus.go`.
 """
 
 from __future__ import annotations

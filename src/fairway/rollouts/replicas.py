@@ -210,9 +210,9 @@ def at_desired_counts(spec: RolloutSpec, canary: Canary, status: Status, new: Re
         return False
     if new.available > goal.canary:
         return False
-    if canary.traffic is None or not canary.dynamic_stable_scale:
-        if stable is None or stable.replicas != goal.stable or stable.created != goal.stable:
-            return False
+    follows_weight = canary.traffic is not None and canary.dynamic_stable_scale
+    if not follows_weight and (stable is None or stable.replicas != goal.stable or stable.created != goal.stable):
+        return False
     return canary.traffic is not None or available_in(older) == 0
 
 

@@ -1,18 +1,18 @@
 """In which situation a Rollout is. One table; the first row that holds is the answer.
 
-Everything else (weights, replicas, analysis, steps) is decided per situation, so this is the state machine: transitions happen
-because the facts in the second column change, never by being told.
+Everything else (weights, replicas, analysis, steps) is decided per situation, so this is the state machine: transitions
+happen because the facts in the second column change, never by being told.
 
-| situation | holds when                                        | canary traffic            | what ends it                         |
-|-----------|---------------------------------------------------|---------------------------|--------------------------------------|
-| CHANGED   | template or steps are not those of the status     | as it is                  | the status says step 0               |
-| SCALED    | spec.replicas changed since a ReplicaSet was sized | as it is                  | every ReplicaSet has its new size    |
-| INITIAL   | nothing was ever promoted                         | none                      | at once: there is nothing to protect |
-| SETTLED   | the wished-for template is the stable one         | none                      | a new template                       |
-| PROMOTING | promoteFull, or rolling back within the window    | as it is                  | the new ReplicaSet is available      |
-| ABORTED   | status.abort                                      | none, before anything else | retry, or a new template             |
-| STEPPING  | steps remain                                      | the current setWeight     | the last step is done                |
-| FINISHING | no steps remain                                   | everything                | the new ReplicaSet is available      |
+| situation | holds when                                         | canary traffic      | what ends it                         |
+|-----------|----------------------------------------------------|---------------------|--------------------------------------|
+| CHANGED   | template or steps are not those of the status      | as it is            | the status says step 0               |
+| SCALED    | spec.replicas changed since a ReplicaSet was sized | as it is            | every ReplicaSet has its new size    |
+| INITIAL   | nothing was ever promoted                          | none                | at once: there is nothing to protect |
+| SETTLED   | the wished-for template is the stable one          | none                | a new template                       |
+| PROMOTING | promoteFull, or going back within the window       | as it is            | the new ReplicaSet is available      |
+| ABORTED   | status.abort                                       | none, before all    | retry, or a new template             |
+| STEPPING  | steps remain                                       | the last setWeight  | the last step is done                |
+| FINISHING | no steps remain                                    | everything          | the new ReplicaSet is available      |
 """
 
 from __future__ import annotations

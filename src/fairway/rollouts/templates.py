@@ -55,7 +55,7 @@ def _bare(value: Any, key: str = "") -> Any:
             return dict(value)
         found = {}
         for name, inner in value.items():
-            if name in _DEFAULTS and inner == _DEFAULTS[name] or name == "creationTimestamp":
+            if (name in _DEFAULTS and inner == _DEFAULTS[name]) or name == "creationTimestamp":
                 continue
             if name == "imagePullPolicy" and inner == _pull_policy(str(value.get("image", ""))):
                 continue

@@ -18,6 +18,7 @@ ROUTED = "Canary service and Stable service must to be set to use Traffic Routin
 STEP_KINDS = "Step must have one of the following set: experiment, setWeight, setCanaryScale, plugin or pause"
 HEADER_ROUTE = "SetHeaderRoute requires TrafficRouting, supports Istio, ALB, Apisix and Plugins"
 MIRROR_ROUTE = "SetMirrorRoute requires TrafficRouting, supports Istio and Plugins only"
+NO_MATCH = "StringMatch value missed, match value must have one of the following: exact, regex, prefix"
 UNLISTED_ROUTE = "Steps define a route that does not exist in spec.strategy.canary.trafficRouting.managedRoutes"
 
 
@@ -142,9 +143,11 @@ def _delays(canary: Canary, at: str) -> Iterator[FieldError]:
             yield FieldError(f"{at}.scaleDownDelaySeconds",
                              "Canary scaleDownDelaySeconds can only be used with traffic routing", canary.scale_down_delay_s)
         if canary.dynamic_stable_scale:
-            yield FieldError(f"{at}.dynamicStableScale", "Canary dynamicStableScale can only be used with traffic routing", True)
+            yield FieldError(f"{at}.dynamicStableScale",
+                             "Canary dynamicStableScale can only be used with traffic routing", True)
     elif canary.scale_down_delay_s is not None and canary.dynamic_stable_scale:
-        yield FieldError(f"{at}.dynamicStableScale", "Canary dynamicStableScale cannot be used with scaleDownDelaySeconds", True)
+        yield FieldError(f"{at}.dynamicStableScale",
+                         "Canary dynamicStableScale cannot be used with scaleDownDelaySeconds", True)
 
 
 def _affinity(affinity: Obj | None, at: str) -> Iterator[FieldError]:
@@ -210,14 +213,14 @@ def _routes(canary: Canary, step: Step, at: str, path: str) -> Iterator[FieldErr
 def _string_match(match: Any, path: str, *, exact_only: bool) -> Iterator[FieldError]:
     kinds = [kind for kind in ("exact", "regex", "prefix") if match and match.get(kind)]
     if not match:
-        yield FieldError(path, "StringMatch value missed, match value must have one of the following: exact, regex, prefix", match)
+        yield FieldError(path, NO_MATCH, match)
     elif exact_only:
         if kinds != ["exact"]:
             yield FieldError(path, "SetHeaderRoute match value invalid. ALB supports 'exact' value only", match)
     elif len(kinds) > 1:
         yield FieldError(path, "StringMatch match value must have exactly one of the following: exact, regex, prefix", match)
     elif not kinds:
-        yield FieldError(path, "StringMatch value missed, match value must have one of the following: exact, regex, prefix", match)
+        yield FieldError(path, NO_MATCH, match)
 
 
 # --- what Fairway does not run yet ----------------------------------------------------------------------------------

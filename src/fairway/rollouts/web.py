@@ -51,11 +51,12 @@ class WebProvider(Instant):
         if at.get("jsonBody") is not None:
             headers.setdefault("Content-Type", "application/json")
         timeout = aiohttp.ClientTimeout(total=int(at.get("timeoutSeconds") or DEFAULT_TIMEOUT_S))
-        async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
-            async with session.request(method, str(at.get("url") or ""), data=body, ssl=not at.get("insecure")) as response:
-                text = await response.text()
-                if not 200 <= response.status < 300:
-                    raise ValueError(f"received non 2xx response code: {response.status}")
+        url, verified = str(at.get("url") or ""), not at.get("insecure")
+        async with (aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+                    session.request(method, url, data=body, ssl=verified) as response):
+            text = await response.text()
+            if not 200 <= response.status < 300:
+                raise ValueError(f"received non 2xx response code: {response.status}")
         if not at.get("jsonPath"):
             try:
                 return json.loads(text)

@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from fairway.kube.api import MergePatch
@@ -20,12 +21,14 @@ from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.decision import Action, Apply, Change, Reason, carry_out, differs
 from fairway.kube.errors import ApiError
+from fairway.kube.events import EventRecorder
 from fairway.kube.objects import Key, Obj, annotations_of, key_of, labels_of, status_of
 from fairway.kube.resources import ENDPOINT_SLICES, INGRESSES, PODS, SERVICES, Resource
 from fairway.traffic import addresses, read
 from fairway.traffic.decide import Routing, Seen, route
 from fairway.traffic.model import Model
 from fairway.traffic.port import DataPlane, PortTaken, TrafficError
+from fairway.traffic.read import Remark
 
 log = logging.getLogger("fairway.traffic")
 
@@ -43,7 +46,8 @@ RETRY_S = 1.0
 
 
 class TrafficController:
-    """`start`, then `run` until cancelled. `reasons` holds what the last pass has to say."""
+    """`start`, then `run` until cancelled. `reasons` holds what the last pass has to say, `in_force` the model that the
+    data plane has confirmed."""
 
     name = "traffic"
 
@@ -51,15 +55,17 @@ class TrafficController:
                  ingress_port: int, address_seed: str = "", unprivileged_from: int | None = None) -> None:
         self.reasons: tuple[Reason, ...] = ()
         self.routing: Routing | None = None
-        self.applied = asyncio.Event()
         self._informers = informers
         self._clock = clock
         self._data_plane = data_plane
         self._ingress = (ingress_address, ingress_port)
         self._seed = address_seed
         self._unprivileged_from = first_unprivileged_port() if unprivileged_from is None else unprivileged_from
+        self._events = EventRecorder(informers.api, clock, MANAGER)
+        self._refused: tuple[Remark, ...] = ()
+        self._said: frozenset[Remark] = frozenset()
         self._dirty = asyncio.Event()
-        self._in_force: Model | None = None
+        self.in_force: Model | None = None
 
     async def start(self) -> None:
         """Raises `PortTaken` where the ingress port belongs to somebody else."""
@@ -85,9 +91,8 @@ class TrafficController:
             self._dirty.clear()
             try:
                 await self._pass()
-                self.applied.set()
             except (TrafficError, ApiError) as error:
-                self._say((*(self.routing.reasons if self.routing else ()), Reason(error.reason, str(error))))
+                await self._say_failed(error)
                 asyncio.get_running_loop().call_later(RETRY_S, self._dirty.set)
 
     def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
@@ -101,19 +106,20 @@ class TrafficController:
         await self._do(self._give_addresses())
         routing = self.routing = self._decide()
         await self._do(self._serving(routing, keep=True))
-        if routing.model != self._in_force:
-            await self._data_plane.apply(routing.model)
-            self._in_force = routing.model
+        if routing.model != self.in_force:
+            applied = await self._data_plane.apply(routing.model)
+            self.in_force = routing.model
+            self._refused = tuple(_refused(name, why) for name, why in applied.refused)
             await asyncio.sleep(SETTLE_S)
         await self._do([*self._serving(routing, keep=False), *self._weights(routing), *self._addresses()])
-        self._say(routing.reasons)
+        await self._say((*routing.remarks, *self._refused))
 
     def _decide(self) -> Routing:
         ingresses: list[read.Ingress] = []
-        reasons: list[Reason] = []
+        remarks: list[Remark] = []
         for obj in self._objects(INGRESSES):
             found, why = read.read_ingress(obj)
-            reasons.extend(why)
+            remarks.extend(why)
             if found is not None:
                 ingresses.append(found)
         routing = route(Seen(
@@ -125,7 +131,7 @@ class TrafficController:
             ingress_port=self._ingress[1],
             unprivileged_from=self._unprivileged_from,
         ))
-        return Routing(routing.model, routing.serving, routing.weights, (*reasons, *routing.reasons))
+        return replace(routing, remarks=(*remarks, *routing.remarks))
 
     def _objects(self, resource: Resource) -> list[Obj]:
         return self._informers.of(resource).list()
@@ -137,11 +143,24 @@ class TrafficController:
         ]
         await asyncio.gather(*writes)
 
-    def _say(self, reasons: tuple[Reason, ...]) -> None:
-        for reason in reasons:
-            if reason not in self.reasons:
-                log.warning("%s", reason)
-        self.reasons = reasons
+    async def _say(self, remarks: tuple[Remark, ...]) -> None:
+        """Once each: in the log, and as an event on the object."""
+        self.reasons = tuple(remark.reason for remark in remarks)
+        new, self._said = [remark for remark in remarks if remark not in self._said], frozenset(remarks)
+        for remark in new:
+            log.warning("%s", remark.reason)
+            obj = self._informers.of(_RESOURCES[remark.kind]).get(remark.key)
+            if obj is not None:
+                await self._events.event(obj, "Warning", remark.reason.code, remark.reason.message)
+
+    async def _say_failed(self, error: TrafficError | ApiError) -> None:
+        """Nothing of this pass is in force, and every Ingress is concerned."""
+        reason = Reason(error.reason, str(error))
+        if reason not in self.reasons:
+            log.error("%s", reason)
+            for obj in self._objects(INGRESSES) if isinstance(error, TrafficError) else ():
+                await self._events.event(obj, "Warning", reason.code, reason.message)
+        self.reasons = (*(remark.reason for remark in (self.routing.remarks if self.routing else ())), reason)
 
     # --- what is written back ---------------------------------------------------------------------------------------
 
@@ -188,6 +207,14 @@ class TrafficController:
             if read.ingress_class(obj) in ("", "nginx") and differs(status_of(obj), status):
                 key = key_of(obj)
                 yield Change(INGRESSES, key.namespace, key.name, MergePatch({"status": status}), "status")
+
+
+_RESOURCES: dict[str, Resource] = {"Ingress": INGRESSES, "Service": SERVICES}
+
+
+def _refused(listener: str, why: str) -> Remark:
+    namespace, service, _ = listener.split("|")
+    return Remark.on("Service", Key(namespace, service), "ListenerRefused", why)
 
 
 def _annotate(resource: Resource, key: Key, name: str, value: str | None) -> Change:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from math import gcd
 from typing import NamedTuple
 
-from fairway.kube.decision import Reason
 from fairway.kube.objects import Key
 from fairway.traffic.addresses import is_loopback, listening_port
 from fairway.traffic.model import (
@@ -29,7 +28,7 @@ from fairway.traffic.model import (
     ServiceListener,
     VirtualHost,
 )
-from fairway.traffic.read import Canary, Ingress, IngressPath, Service, ServicePort, Slice
+from fairway.traffic.read import Canary, Ingress, IngressPath, Remark, Service, ServicePort, Slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Routing:
     model: Model
     serving: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     weights: dict[Key, str] = field(default_factory=dict)
-    reasons: tuple[Reason, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 class _PortKey(NamedTuple):
@@ -74,15 +73,15 @@ class _Group(NamedTuple):
 
 def route(seen: Seen) -> Routing:
     groups, clusters = _clusters(seen)
-    reasons: list[Reason] = []
-    services = tuple(_listeners(seen, groups, reasons))
-    hosts, weights = _ingress(seen, groups, reasons)
+    remarks: list[Remark] = []
+    services = tuple(_listeners(seen, groups, remarks))
+    hosts, weights = _ingress(seen, groups, remarks)
     model = Model(
         IngressListener(seen.ingress_address, seen.ingress_port, hosts),
         services,
         tuple(sorted(clusters, key=lambda cluster: cluster.name)),
     )
-    return Routing(model, _serving(seen, model), weights, tuple(reasons))
+    return Routing(model, _serving(seen, model), weights, tuple(remarks))
 
 
 # --- clusters -----------------------------------------------------------------------------------------------------
@@ -148,22 +147,22 @@ def _spread(parts: Iterable[tuple[int, tuple[_Group, ...]]]) -> tuple[Backend, .
 
 
 def _listeners(seen: Seen, groups: Mapping[_PortKey, tuple[_Group, ...]],
-               reasons: list[Reason]) -> Iterable[ServiceListener]:
+               remarks: list[Remark]) -> Iterable[ServiceListener]:
     owners: dict[tuple[str, int], Key] = {}
     for service in seen.services:
         if not service.listens or not service.address:
             continue
         if not is_loopback(service.address):
-            reasons.append(Reason("AddressNotLocal", f"service {service.key}: clusterIP {service.address} is not a "
-                                  "loopback address; leave spec.clusterIP out to be given one"))
+            remarks.append(Remark.on("Service", service.key, "AddressNotLocal", f"clusterIP {service.address} is not a "
+                                     "loopback address; leave spec.clusterIP out to be given one"))
             continue
         for port in service.ports:
             number = listening_port(port.port, unprivileged_from=seen.unprivileged_from)
             owner = owners.setdefault((service.address, number), service.key)
             if owner != service.key or (service.address, number) == (seen.ingress_address, seen.ingress_port):
                 taken_by = f"service {owner}" if owner != service.key else "the ingress"
-                reasons.append(Reason("AddressInUse", f"service {service.key}: {service.address}:{number} belongs to "
-                                      f"{taken_by}; remove spec.clusterIP to be given another address"))
+                remarks.append(Remark.on("Service", service.key, "AddressInUse", f"{service.address}:{number} belongs to "
+                                         f"{taken_by}; remove spec.clusterIP to be given another address"))
                 continue
             yield ServiceListener(*service.key, port.port, service.address, number, port.protocol,
                                   _spread([(1, groups[_PortKey(*service.key, port.port)])]))
@@ -179,7 +178,7 @@ class _Place(NamedTuple):
 
 
 def _ingress(seen: Seen, groups: Mapping[_PortKey, tuple[_Group, ...]],
-             reasons: list[Reason]) -> tuple[tuple[VirtualHost, ...], dict[Key, str]]:
+             remarks: list[Remark]) -> tuple[tuple[VirtualHost, ...], dict[Key, str]]:
     ports = {service.key: service.ports for service in seen.services}
     stable: dict[_Place, tuple[Ingress, IngressPath]] = {}
     canaries: dict[_Place, tuple[Ingress, IngressPath]] = {}
@@ -188,50 +187,51 @@ def _ingress(seen: Seen, groups: Mapping[_PortKey, tuple[_Group, ...]],
         for path in ingress.paths:
             first = table.setdefault(_Place(path.host, path.path, path.kind), (ingress, path))
             if first[1] is not path:
-                reasons.append(Reason("PathTaken", f"ingress {ingress.key}: {path.host}{path.path} is served by the "
-                                      f"older ingress {first[0].key}"))
+                remarks.append(Remark.on("Ingress", ingress.key, "PathTaken", f"{path.host}{path.path} is served by the "
+                                         f"older ingress {first[0].key}"))
     weights = {ingress.key: "0" for ingress in seen.ingresses if ingress.canary is not None}
     routes: dict[str, list[Route]] = defaultdict(list)
     for place, (ingress, path) in stable.items():
-        behind = _behind(ingress.key, path, ports, groups, reasons)
+        behind = _behind(ingress.key, path, ports, groups, remarks)
         base = Route(path.path, path.kind, _spread([(1, behind)]), rewrite=ingress.rewrite,
                      idle_timeout_s=ingress.idle_timeout_s) if behind else None
         if base is None:
             continue
         taken = canaries.get(place)
         if taken is not None and taken[0].canary is not None and taken[0].key.namespace == ingress.key.namespace:
-            canary = _behind(taken[0].key, taken[1], ports, groups, reasons)
+            canary = _behind(taken[0].key, taken[1], ports, groups, remarks)
             if any(group.ready for group in canary):
                 weights[taken[0].key] = str(taken[0].canary.weight)
                 routes[place.host].extend(_canary_routes(base, taken[0].canary, behind, canary))
                 continue
-            reasons.append(Reason("CanaryNotReady", f"ingress {taken[0].key}: {taken[1].service} has no ready "
-                                  f"endpoints; {path.service} takes all requests"))
+            remarks.append(Remark.on("Ingress", taken[0].key, "CanaryNotReady", f"{taken[1].service} has no ready "
+                                     f"endpoints; {path.service} takes all requests"))
         routes[place.host].append(base)
-    _say_lost(canaries, stable, reasons)
+    _say_lost(canaries, stable, remarks)
     hosts = tuple(VirtualHost(host, (host,), tuple(_ordered(found))) for host, found in sorted(routes.items()))
     return hosts, weights
 
 
 def _say_lost(canaries: Mapping[_Place, tuple[Ingress, IngressPath]], stable: Mapping[_Place, object],
-              reasons: list[Reason]) -> None:
+              remarks: list[Remark]) -> None:
     for place, (ingress, _) in canaries.items():
         if place not in stable:
-            reasons.append(Reason("CanaryWithoutMain", f"ingress {ingress.key}: no main ingress serves "
-                                  f"{place.host}{place.path}; its canary has nothing to take from"))
+            remarks.append(Remark.on("Ingress", ingress.key, "CanaryWithoutMain", "no main ingress serves "
+                                     f"{place.host}{place.path}; there is nothing to take from"))
 
 
 def _behind(ingress: Key, path: IngressPath, ports: Mapping[Key, tuple[ServicePort, ...]],
-            groups: Mapping[_PortKey, tuple[_Group, ...]], reasons: list[Reason]) -> tuple[_Group, ...]:
+            groups: Mapping[_PortKey, tuple[_Group, ...]], remarks: list[Remark]) -> tuple[_Group, ...]:
     service = Key(ingress.namespace, path.service)
     if service not in ports:
-        reasons.append(Reason("ServiceMissing", f"ingress {ingress}: service {service} does not exist"))
+        remarks.append(Remark.on("Ingress", ingress, "ServiceMissing", f"service {service} does not exist"))
         return ()
     for port in ports[service]:
         if path.port in (port.port, port.name):
             return groups[_PortKey(*service, port.port)]
     known = ", ".join(f"{port.name or '-'}={port.port}" for port in ports[service])
-    reasons.append(Reason("PortMissing", f"ingress {ingress}: service {service} has no port {path.port!r} (it has {known})"))
+    remarks.append(Remark.on("Ingress", ingress, "PortMissing",
+                             f"service {service} has no port {path.port!r} (it has {known})"))
     return ()
 
 

@@ -81,8 +81,7 @@ async def ended(identity: Identity) -> None:
         finally:
             os.close(handle)
         break
-    with contextlib.suppress(OSError):
-        os.waitpid(identity.pid, os.WNOHANG)  # where it is our child, do not leave a zombie
+    _reap(identity)
 
 
 async def _readable(handle: int) -> None:
@@ -104,5 +103,10 @@ async def terminate(identity: Identity, *, grace_s: float) -> None:
             os.kill(identity.pid, number)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended(identity), wait_s)
+    _reap(identity)
+
+
+def _reap(identity: Identity) -> None:
+    """Where it was our child, do not leave a zombie."""
     with contextlib.suppress(OSError):
         os.waitpid(identity.pid, os.WNOHANG)

@@ -17,6 +17,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from fairway.traffic import detached
@@ -170,19 +171,34 @@ class EnvoyDataPlane:
         async with self._lock:
             wanted = {found["name"]: found for found in config.clusters(model.clusters)}
             await self._put_clusters(wanted)
-            ingress, services = config.ingress_routes_file(model), config.service_routes_file(model)
-            follows = self._http_services
-            listeners = config.listeners_file(model, self._folders)
-            await self._put("rds.ingress", ingress, confirm="lds" in self._in_force)
-            await self._put("rds.services", services, confirm=follows)
-            await self._put("lds", listeners)
-            self._http_services = config.serves_http(model)
-            late = [(name, file) for name, file in (("rds.ingress", ingress), ("rds.services", services))
-                    if name == "rds.ingress" or self._http_services]
-            for name, file in late:
+            routes = {"rds.ingress": config.ingress_routes_file(model)}
+            await self._put("rds.ingress", routes["rds.ingress"], confirm="lds" in self._in_force)
+            services = config.service_routes_file(model)
+            await self._put("rds.services", services, confirm=self._http_services)
+            refused = await self._put_listeners(model)
+            if self._http_services:
+                routes["rds.services"] = services
+            for name, file in routes.items():  # a table is read only once a listener follows it
                 await self._confirm(name, file, refusals=None)
-            whole = "|".join(file.version for file in (ingress, services, listeners, config.file_of([*wanted.values()])))
-            return Applied(hashlib.sha256(whole.encode()).hexdigest()[:16])
+            parts = (config.file_of([*wanted.values()]), *routes.values(), self._in_force["lds"])
+            version = hashlib.sha256("|".join(file.version for file in parts).encode()).hexdigest()[:16]
+            return Applied(version, tuple(refused.items()))
+
+    async def _put_listeners(self, model: Model) -> dict[str, str]:
+        """One listener that cannot be opened must not hold back the others: it is left out, and the reason returned."""
+        refused: dict[str, str] = {}
+        while True:
+            chosen = replace(model, services=tuple(found for found in model.services if found.name not in refused))
+            try:
+                await self._put("lds", config.listeners_file(chosen, self._folders))
+            except Rejected as error:
+                named = [found.name for found in chosen.services if f"{found.name}:" in str(error)]
+                if not named:
+                    raise
+                refused.update(dict.fromkeys(named, str(error)))
+                continue
+            self._http_services = config.serves_http(chosen)
+            return refused
 
     async def _put_clusters(self, wanted: dict[str, Json]) -> None:
         now = asyncio.get_running_loop().time()
@@ -274,7 +290,7 @@ class EnvoyDataPlane:
                 self._in_force[name] = File(json.loads(text)["version_info"], text)
         resources = _resources(self._in_force.get("cds"))
         self._clusters = {found["name"]: found for found in resources}
-        self._http_services = any(SERVICE in json.dumps(found) for found in _resources(self._in_force.get("lds")))
+        self._http_services = any(_TABLE in json.dumps(found) for found in _resources(self._in_force.get("lds")))
 
     def _bootstrap(self) -> str:
         return config.bootstrap(self._folders, admin_socket=str(self._socket), node=f"fairway-{self.folder.name}")
@@ -319,7 +335,7 @@ class EnvoyDataPlane:
         return ""
 
 
-SERVICE = f'"{config.SERVICES_TABLE}"'
+_TABLE = f'"{config.SERVICES_TABLE}"'
 
 
 def _resources(file: File | None) -> Iterable[Json]:

@@ -10,9 +10,13 @@ from fairway.traffic.model import Model
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The model is in force: every request that arrives from now on is routed by it."""
+    """The model is in force: every request that arrives from now on is routed by it.
+
+    `refused` names Service listeners that could not be opened, each with the reason; the rest of the model serves.
+    """
 
     version: str
+    refused: tuple[tuple[str, str], ...] = ()
 
 
 class TrafficError(Exception):

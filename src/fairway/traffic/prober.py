@@ -271,7 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     with contextlib.ExitStack() as stack:
-        out = sys.stdout if options.out == "-" else stack.enter_context(open(options.out, "a"))  # noqa: PTH123, SIM115
+        out = sys.stdout if options.out == "-" else stack.enter_context(open(options.out, "a"))  # noqa: PTH123
         asyncio.run(_serve(target, options.rate, options.count, out))
     return 0
 

@@ -67,14 +67,22 @@ class ProxyDataPlane:
         if unknown := sorted(model.referenced() - known):
             raise Rejected(f"the proxy refused the routes and goes on with those before: unknown cluster {unknown[0]!r}")
         wanted = dict(_listeners(model))
-        for address in wanted.keys() - self._servers.keys():
-            await self._listen(address)
+        ingress = (model.ingress.address, model.ingress.port)
+        names = {(found.address, found.port): found.name for found in model.services}
+        refused: list[tuple[str, str]] = []
+        for address in sorted(wanted.keys() - self._servers.keys()):
+            try:
+                await self._listen(address)
+            except Rejected as error:
+                if address == ingress:
+                    raise
+                refused.append((names[address], str(error)))
         self._endpoints = {cluster.name: cluster.endpoints for cluster in model.clusters}
         self._listening = wanted
         for address in self._servers.keys() - wanted.keys():
             self._servers.pop(address).close()
         self._pool.keep_only({endpoint for cluster in model.clusters for endpoint in cluster.endpoints})
-        return Applied(hashlib.sha256(repr(model).encode()).hexdigest()[:16])
+        return Applied(hashlib.sha256(repr(model).encode()).hexdigest()[:16], tuple(refused))
 
     async def _listen(self, address: Address) -> None:
         try:

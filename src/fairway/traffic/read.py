@@ -5,8 +5,11 @@ Annotations are those of ingress-nginx. What cannot be understood becomes a `Rea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Literal
 
 from fairway.kube.decision import Reason
 from fairway.kube.objects import Key, Obj, annotations_of, key_of, labels_of, meta_of, spec_of
@@ -20,6 +23,23 @@ NGINX_READ_TIMEOUT_S = 60  # ingress-nginx's own default of proxy-read-timeout
 _HTTP_WORDS = ("http", "web", "ws")
 _HTTP2_WORDS = ("grpc", "http2", "h2c")
 _HTTP_PORTS = frozenset({80, 8000, 8080})
+
+
+_TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110: what a header or cookie may be called
+_NOT_RE2 = re.compile(r"\(\?(?:[=!]|<[=!])|\\[1-9]")  # looking around and back references
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something to say about one object."""
+
+    kind: Literal["Ingress", "Service"]
+    key: Key
+    reason: Reason
+
+    @staticmethod
+    def on(kind: Literal["Ingress", "Service"], key: Key, code: str, message: str) -> Remark:
+        return Remark(kind, key, Reason(code, f"{kind.lower()} {key}: {message}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +136,14 @@ def _protocol(port: Obj) -> Protocol:
 
 def read_slice(obj: Obj) -> Slice:
     endpoints = []
-    for endpoint in obj.get("endpoints") or ():
+    for endpoint in obj.get("endpoints") or () if obj.get("addressType") != "FQDN" else ():
         conditions = endpoint.get("conditions") or {}
         ready = conditions.get("ready") is not False and not conditions.get("terminating")
         target = endpoint.get("targetRef") or {}
         pod = str(target.get("name", "")) if target.get("kind") == "Pod" else ""
         for address in endpoint.get("addresses") or ():
-            endpoints.append(SliceEndpoint(str(address), pod, ready))
+            if _is_address(str(address)):
+                endpoints.append(SliceEndpoint(str(address), pod, ready))
     ports = tuple((str(port.get("name") or ""), int(port["port"])) for port in obj.get("ports") or () if port.get("port"))
     return Slice(key_of(obj), labels_of(obj).get(SERVICE_LABEL, ""), ports, tuple(endpoints))
 
@@ -136,26 +157,42 @@ def ingress_class(obj: Obj) -> str:
     return str(spec_of(obj).get("ingressClassName") or annotations_of(obj).get("kubernetes.io/ingress.class") or "")
 
 
-def read_ingress(obj: Obj) -> tuple[Ingress | None, tuple[Reason, ...]]:
-    """None for an Ingress that is not ours, or that cannot be followed; the reasons say which and why."""
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def read_ingress(obj: Obj) -> tuple[Ingress | None, tuple[Remark, ...]]:
+    """None for an Ingress that is not ours, or that cannot be followed; the remarks say why."""
     key = key_of(obj)
     chosen = ingress_class(obj)
     if chosen not in ("", "nginx"):
-        return None, (Reason("OtherIngressClass", f"ingress {key} is of class {chosen!r}; this platform serves nginx"),)
+        return None, (Remark.on("Ingress", key, "OtherIngressClass", f"its class is {chosen!r}; served here is nginx"),)
+    try:
+        return _read(obj, key), ()
+    except _Unusable as error:
+        return None, (Remark.on("Ingress", key, error.code, error.message),)
+
+
+class _Unusable(Exception):
+    """This Ingress cannot be followed; the rest of the platform goes on without it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+def _read(obj: Obj, key: Key) -> Ingress:
     notes = annotations_of(obj)
-    reasons: list[Reason] = []
-    canary = None
-    if notes.get(NGINX + "canary") == "true":
-        canary = _read_canary(key, notes, reasons)
-        if canary is None:
-            return None, tuple(reasons)
+    canary = _read_canary(notes) if notes.get(NGINX + "canary") == "true" else None
     rewrite = notes.get(NGINX + "rewrite-target", "")
     use_regex = notes.get(NGINX + "use-regex") == "true" or "$" in rewrite
-    timeout = _whole(key, notes, "proxy-read-timeout", NGINX_READ_TIMEOUT_S, reasons)
-    paths = tuple(_paths(obj, use_regex))
-    found = Ingress(key, str(meta_of(obj).get("creationTimestamp", "")), paths, canary, _envoy_groups(rewrite),
-                    max(timeout or 0, 1))
-    return found, tuple(reasons)
+    timeout = _whole(notes, "proxy-read-timeout", NGINX_READ_TIMEOUT_S)
+    return Ingress(key, str(meta_of(obj).get("creationTimestamp", "")), tuple(_paths(obj, use_regex)), canary,
+                   _numbered_groups(rewrite), max(timeout, 1))
 
 
 def _paths(obj: Obj, use_regex: bool) -> Iterable[IngressPath]:
@@ -166,8 +203,12 @@ def _paths(obj: Obj, use_regex: bool) -> Iterable[IngressPath]:
             backend = (path.get("backend") or {}).get("service")
             if backend:
                 kind: PathKind = "exact" if path.get("pathType") == "Exact" else "regex" if use_regex else "prefix"
-                yield IngressPath(str(rule.get("host") or "*"), str(path.get("path") or "/"), kind, backend["name"],
-                                  _port(backend))
+                text = str(path.get("path") or "/")
+                if kind == "regex":
+                    _check_regex(text, "path")
+                elif not text.startswith("/") or "?" in text or "#" in text:
+                    raise _Unusable("PathInvalid", f"a path must start with / and have no ? or #, found {text!r}")
+                yield IngressPath(str(rule.get("host") or "*").lower(), text, kind, backend["name"], _port(backend))
     if default:
         yield IngressPath("*", "/", "prefix", default["name"], _port(default))
 
@@ -177,34 +218,48 @@ def _port(backend: Obj) -> int | str:
     return int(port["number"]) if port.get("number") else str(port.get("name", ""))
 
 
-def _envoy_groups(rewrite: str) -> str:
+def _numbered_groups(rewrite: str) -> str:
     """`/$2` as nginx writes groups is `/\\2` in RE2."""
-    return rewrite.replace("$", "\\") if rewrite else ""
+    return rewrite.replace("$", "\\")
 
 
-def _read_canary(key: Key, notes: dict[str, str], reasons: list[Reason]) -> Canary | None:
-    total = _whole(key, notes, "canary-weight-total", 100, reasons)
-    weight = _whole(key, notes, "canary-weight", 0, reasons)
-    if total is None or weight is None or total <= 0:
-        if not reasons:
-            reasons.append(Reason("CanaryIgnored", f"ingress {key}: canary-weight-total must be above 0, found {total}"))
-        return None
+def _read_canary(notes: dict[str, str]) -> Canary:
+    total, weight = _whole(notes, "canary-weight-total", 100), _whole(notes, "canary-weight", 0)
+    if total <= 0:
+        raise _Unusable("AnnotationInvalid", f"{NGINX}canary-weight-total must be above 0, found {total}")
+    pattern = notes.get(NGINX + "canary-by-header-pattern", "")
+    _check_regex(pattern, NGINX + "canary-by-header-pattern")
     return Canary(
         weight=min(weight, total),
         total=total,
-        header=notes.get(NGINX + "canary-by-header", ""),
+        header=_token(notes, "canary-by-header"),
         header_value=notes.get(NGINX + "canary-by-header-value", ""),
-        header_pattern=notes.get(NGINX + "canary-by-header-pattern", ""),
-        cookie=notes.get(NGINX + "canary-by-cookie", ""),
+        header_pattern=pattern,
+        cookie=_token(notes, "canary-by-cookie"),
     )
 
 
-def _whole(key: Key, notes: dict[str, str], name: str, default: int, reasons: list[Reason]) -> int | None:
+def _token(notes: dict[str, str], name: str) -> str:
+    text = notes.get(NGINX + name, "")
+    if text and not _TOKEN.match(text):
+        raise _Unusable("AnnotationInvalid", f"{NGINX}{name} must be the name of a header or cookie, found {text!r}")
+    return text
+
+
+def _check_regex(pattern: str, where: str) -> None:
+    """One expression that the data plane refuses would hold back every other change too."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise _Unusable("RegexInvalid", f"{where}: {pattern!r} is not a regular expression: {error}") from error
+    if _NOT_RE2.search(pattern):
+        raise _Unusable("RegexInvalid", f"{where}: {pattern!r} looks around or back, which RE2 cannot")
+
+
+def _whole(notes: dict[str, str], name: str, default: int) -> int:
     text = notes.get(NGINX + name)
     if text is None:
         return default
-    if text.strip().isascii() and text.strip().isdigit():
-        return int(text)
-    reasons.append(
-        Reason("AnnotationInvalid", f"ingress {key}: {NGINX}{name} must be a whole number of 0 or more, found {text!r}"))
-    return None
+    if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
+        raise _Unusable("AnnotationInvalid", f"{NGINX}{name} must be a whole number of 0 or more, found {text!r}")
+    return int(text)

@@ -24,18 +24,22 @@ class ClusterStats:
         self.time_sum_ms += milliseconds
 
 
+_PLAIN = (
+    ("upstream_rq_total", "counter", "total"),
+    ("upstream_rq_retry", "counter", "retries"),
+    ("upstream_cx_connect_fail", "counter", "connect_failures"),
+    ("upstream_rq_active", "gauge", "active"),
+)
+
+
 def prometheus_text(clusters: dict[str, ClusterStats]) -> str:
     """Exposition format. Clusters that never saw a request are left out, as with Envoy's `usedonly`."""
     used = [(name, stats) for name, stats in sorted(clusters.items()) if stats.total]
     lines: list[str] = []
-    for metric, kind, value in (
-        ("upstream_rq_total", "counter", lambda s: s.total),
-        ("upstream_rq_retry", "counter", lambda s: s.retries),
-        ("upstream_cx_connect_fail", "counter", lambda s: s.connect_failures),
-        ("upstream_rq_active", "gauge", lambda s: s.active),
-    ):
+    for metric, kind, field_name in _PLAIN:
         lines.append(f"# TYPE envoy_cluster_{metric} {kind}")
-        lines += [f'envoy_cluster_{metric}{{envoy_cluster_name="{name}"}} {value(stats)}' for name, stats in used]
+        lines += [f'envoy_cluster_{metric}{{envoy_cluster_name="{name}"}} {getattr(stats, field_name)}'
+                  for name, stats in used]
     lines.append("# TYPE envoy_cluster_upstream_rq counter")
     for name, stats in used:
         lines += [f'envoy_cluster_upstream_rq{{envoy_response_code="{code}",envoy_cluster_name="{name}"}} {count}'

@@ -28,6 +28,7 @@ from fairway.kube.reconcile import Controller, Watch, owner_keys
 from fairway.kube.resources import DEPLOYMENTS, ENDPOINT_SLICES, JOBS, PODS, REPLICA_SETS, SERVICES
 from fairway.kube.selectors import from_label_selector, from_map
 from fairway.workloads import decide_deployment, decide_endpoints, decide_job, decide_replicaset
+from fairway.workloads.disruption import DisruptionController
 from fairway.workloads.garbage import GarbageCollector
 from fairway.workloads.namespace import NamespaceController
 from fairway.workloads.pods import is_finished
@@ -42,6 +43,7 @@ def workload_controllers(informers: Informers, clock: Clock) -> list[Controller]
         DeploymentController(informers, clock),
         JobController(informers, clock),
         EndpointSliceController(informers, clock),
+        DisruptionController(informers),
     ]
 
 

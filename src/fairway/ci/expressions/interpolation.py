@@ -12,6 +12,7 @@ from fairway.ci.expressions.evaluator import Scope, evaluate
 from fairway.ci.expressions.values import Value, to_text
 
 OPEN, CLOSE = "${{", "}}"
+INSERT = "insert"
 
 
 @lru_cache(maxsize=4096)
@@ -58,10 +59,36 @@ def interpolate(value: Value, scope: Scope) -> Value:
             return evaluate(parts[0][1], scope)
         return "".join(to_text(evaluate(text, scope)) if is_expression else text for is_expression, text in parts)
     if isinstance(value, list):
-        return [interpolate(item, scope) for item in value]
+        return _sequence(value, scope)
     if isinstance(value, dict):
-        return {to_text(interpolate(key, scope)): interpolate(item, scope) for key, item in value.items()}
+        return _mapping(value, scope)
     return value
+
+
+def _sequence(items: list[Value], scope: Scope) -> list[Value]:
+    """An item that is an expression and gives a sequence stands for its elements."""
+    found: list[Value] = []
+    for item in items:
+        result = interpolate(item, scope)
+        if isinstance(result, list) and not isinstance(item, list):
+            found.extend(result)
+        else:
+            found.append(result)
+    return found
+
+
+def _mapping(pairs: dict[str, Value], scope: Scope) -> dict[str, Value]:
+    """The key `${{ insert }}` stands for the entries of its value."""
+    found: dict[str, Value] = {}
+    for key, item in pairs.items():
+        result = interpolate(item, scope)
+        if OPEN in key and split(key) == ((True, INSERT),):
+            if not isinstance(result, dict):
+                raise ExpressionError("evaluation", "${{ insert }} needs a mapping")
+            found.update(result)
+        else:
+            found[interpolate_text(key, scope)] = result
+    return found
 
 
 def interpolate_text(value: Value, scope: Scope) -> str:

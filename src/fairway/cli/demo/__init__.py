@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -55,8 +57,9 @@ def command(ctx: click.Context, keep: bool, rate: int, no_pauses: bool, output: 
                 shutil.rmtree(state.root, ignore_errors=True)
 
 
-def _dora(state: StateDir) -> dict[str, object]:
+def _dora(state: StateDir) -> dict[str, Any]:
     from fairway.cli.client import Client
-    from fairway.cli.dora import figures
+    from fairway.kube.resources import RELEASES
+    from fairway.releases.dora import dora
 
-    return figures(Client.of(state))
+    return dora(Client.of(state).list(RELEASES), datetime.now(UTC), timedelta(days=30)).as_json()

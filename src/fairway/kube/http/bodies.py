@@ -205,9 +205,9 @@ def _go_error(data: bytes) -> str:
         found = text[error.pos]
         if "property name" in error.msg:
             return f"invalid character '{found}' looking for beginning of object key string"
-        if "delimiter: ':'" in error.msg:
+        if "':' delimiter" in error.msg:
             return f"invalid character '{found}' after object key"
-        if "delimiter: ','" in error.msg:
+        if "',' delimiter" in error.msg:
             before = text[: error.pos].count("{") - text[: error.pos].count("}")
             return f"invalid character '{found}' after " + ("object key:value pair" if before else "array element")
         if "Extra data" in error.msg:

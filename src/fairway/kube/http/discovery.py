@@ -23,6 +23,9 @@ _SUBRESOURCES: dict[str, tuple[tuple[str, str, str], tuple[str, ...]] | None] = 
     "log": (("", "", ""), ("get",)),
 }
 
+_STORED = {("apiextensions.k8s.io", "CustomResourceDefinition"): "v1beta1"}
+"""Kinds that Kubernetes stores in another version than the one it serves first."""
+
 REVIEWS = (
     Resource("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False),
     Resource("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", namespaced=False),
@@ -48,8 +51,9 @@ def singular_of(resource: Resource) -> str:
 
 
 def storage_hash(resource: Resource) -> str:
-    """Tells clients whether two versions of a kind are stored as one: a digest of group, version and kind."""
-    digest = hashlib.sha256(f"{resource.group}/{resource.version}/{resource.kind}".encode()).digest()
+    """Tells clients whether two versions of a kind are stored as one: a digest of group, stored version and kind."""
+    version = _STORED.get(resource.group_kind, resource.version)
+    digest = hashlib.sha256(f"{resource.group}/{version}/{resource.kind}".encode()).digest()
     return b64encode(digest[:8]).decode()
 
 

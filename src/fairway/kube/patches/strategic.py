@@ -7,8 +7,7 @@ Source: apimachinery `strategicpatch`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fairway.kube.schema import ANY, Schema
 
@@ -21,22 +20,25 @@ class PatchRefused(ValueError):
     """The patch contradicts itself or lacks a merge key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
-    """Where new list elements go. The API puts them after; kustomize puts elements of a patch before others."""
-
-    prepend: bool = False
-    keep_nulls: bool = False
+Style = Literal["api", "append", "prepend"]
+"""Where list elements go, and what a deleted map leaves. `api`: as the patch orders them, an empty map. The others are
+kustomize's: elements of the patch after or before those of the target, and a deleted map is gone."""
 
 
-API = Style()
+def merge(target: Any, patch: Any, schema: Schema | None, style: Style = "api") -> Any:
+    """`target` with `patch` merged in; both untouched. Without a schema, maps merge and lists replace.
 
-
-def merge(target: Any, patch: Any, schema: Schema | None, style: Style = API) -> Any:
-    """`target` with `patch` merged in; both untouched. Without a schema, maps merge and lists replace."""
+    None where kustomize's `$patch: delete` deletes the whole.
+    """
     if not isinstance(patch, dict) or not isinstance(target, dict):
         return without_directives(patch)
+    if _gone(patch, style):
+        return None
     return _merge_maps(target, patch, schema or ANY, style)
+
+
+def _gone(patch: Any, style: Style) -> bool:
+    return style != "api" and isinstance(patch, dict) and patch.get(_PATCH) == "delete"
 
 
 def without_directives(value: Any) -> Any:
@@ -66,7 +68,7 @@ def _merge_maps(target: dict[str, Any], patch: dict[str, Any], schema: Schema, s
     for name, value in patch.items():
         if name in _DIRECTIVES or name.startswith((_ORDER, _DELETE_VALUES)):
             continue
-        if value is None:
+        if value is None or _gone(value, style):
             result.pop(name, None)
             continue
         below = schema.child(name) or ANY
@@ -99,8 +101,8 @@ def _merge_value(target: Any, patch: Any, schema: Schema, style: Style) -> Any:
 
 def _merge_lists(target: list[Any], patch: list[Any], schema: Schema, style: Style) -> list[Any]:
     if not any(isinstance(item, dict) for item in (*target, *patch)):
-        merged = list(dict.fromkeys((*patch, *target) if style.prepend else (*target, *patch)))
-        return merged if style.prepend else _placed(merged, patch, target)
+        merged = list(dict.fromkeys((*patch, *target) if style == "prepend" else (*target, *patch)))
+        return _placed(merged, patch, target) if style == "api" else merged
     key = schema.merge_key
     items = schema.items or ANY
     if any(item.get(_PATCH) == "replace" and len(item) == 1 for item in patch if isinstance(item, dict)):
@@ -111,7 +113,7 @@ def _merge_lists(target: list[Any], patch: list[Any], schema: Schema, style: Sty
         if not isinstance(item, dict) or key not in item:
             if isinstance(item, dict) and item.get(_PATCH) == "delete":
                 raise PatchRefused(f"delete patch type with no merge key {key!r} defined")
-            raise PatchRefused(f"map: {item} does not contain declared merge key: {key}")
+            raise PatchRefused(f"map: {go_text(item)} does not contain declared merge key: {key}")
         places = [i for i, old in enumerate(result) if isinstance(old, dict) and old.get(key) == item[key]]
         match item.get(_PATCH, "merge"):
             case "delete":
@@ -123,9 +125,27 @@ def _merge_lists(target: list[Any], patch: list[Any], schema: Schema, style: Sty
                 result[places[0]] = _merge_maps(result[places[0]], item, items, style)
             case _:
                 fresh.append(without_directives(item))
-    if style.prepend:
-        return [*fresh, *result]
+    match style:
+        case "append":
+            return [*result, *fresh]
+        case "prepend":
+            said = {item[key] for item in patch}
+            order = [item[key] for item in patch]
+            first = [item for item in (*result, *fresh) if _identity(item, key) in said]
+            first.sort(key=lambda item: order.index(item[key]))
+            return [*first, *(item for item in result if _identity(item, key) not in said)]
     return _placed([*result, *fresh], patch, target, key)
+
+
+def go_text(value: Any) -> str:
+    """A value as Go prints it: `map[image:x]`."""
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{name}:{go_text(inner)}' for name, inner in sorted(value.items()))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(map(go_text, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "<nil>" if value is None else str(value)
 
 
 # --- the order of merged lists ------------------------------------------------------------------------------------------

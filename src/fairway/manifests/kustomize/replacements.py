@@ -158,7 +158,8 @@ def _visit(at: Any, path: list[str], setter: Callable[[Any], Any], *, create: An
     if not isinstance(at, dict):
         return False
     if step == "*":
-        return any([_visit(at, [key, *rest], setter, create=create) for key in list(at)])
+        each = [_visit(at, [key, *rest], setter, create=create) for key in list(at)]  # all of them, not the first
+        return any(each)
     if not rest:
         if step not in at and create is None:
             return False

@@ -32,9 +32,10 @@ def _add(left: Any, right: Any) -> Any:
         return float(left) + float(right)
     if isinstance(left, str) and isinstance(right, str):
         return left + right
-    times = (datetime, timedelta)
-    if isinstance(left, times) and isinstance(right, times) and not (isinstance(left, datetime) and isinstance(right, datetime)):
-        return left + right  # type: ignore[operator]
+    if isinstance(left, timedelta) and isinstance(right, (datetime, timedelta)):
+        return right + left
+    if isinstance(left, datetime) and isinstance(right, timedelta):
+        return left + right
     raise _refuse("+", left, right)
 
 

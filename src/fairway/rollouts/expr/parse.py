@@ -43,12 +43,13 @@ PREDICATES: dict[str, str] = {
 }  # fmt: skip
 """What each takes: e an expression, p a predicate; capitals are optional."""
 
-FUNCTIONS = frozenset("""
-    len type abs ceil floor round int float string trim trimPrefix trimSuffix upper lower split splitAfter replace repeat join
-    indexOf lastIndexOf hasPrefix hasSuffix max min mean median toJSON fromJSON toBase64 fromBase64 now duration date timezone
-    first last get take keys values toPairs fromPairs reverse uniq concat flatten sort bitand bitor bitxor bitnand bitnot
-    bitshl bitshr bitushr
-""".split())  # fmt: skip
+FUNCTIONS = frozenset({
+    "len", "type", "abs", "ceil", "floor", "round", "int", "float", "string", "trim", "trimPrefix", "trimSuffix",
+    "upper", "lower", "split", "splitAfter", "replace", "repeat", "join", "indexOf", "lastIndexOf", "hasPrefix",
+    "hasSuffix", "max", "min", "mean", "median", "toJSON", "fromJSON", "toBase64", "fromBase64", "now", "duration",
+    "date", "timezone", "first", "last", "get", "take", "keys", "values", "toPairs", "fromPairs", "reverse", "uniq",
+    "concat", "flatten", "sort", "bitand", "bitor", "bitxor", "bitnand", "bitnot", "bitshl", "bitshr", "bitushr",
+})  # fmt: skip
 
 
 def parse(text: str, overridden: frozenset[str] = frozenset()) -> Node:
@@ -318,7 +319,8 @@ class _Parser:
         while True:
             if self._is("operator", ".", "?."):
                 optional = self._take().text == "?."
-                node = self._index(node, optional=True) if optional and self._is("bracket", "[") else self._field(node, optional)
+                indexed = optional and self._is("bracket", "[")
+                node = self._index(node, optional=True) if indexed else self._field(node, optional)
             elif self._is("bracket", "["):
                 node = self._index(node, optional=False)
             else:

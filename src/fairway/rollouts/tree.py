@@ -1,0 +1,193 @@
+"""A Rollout as people look at it: its numbers, and the tree of what belongs to it, as `kubectl argo rollouts get` draws it.
+
+Pure: objects in, lines out. Source: argo-rollouts `pkg/kubectl-argo-rollouts/info`, `viewcontroller`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from fairway.kube.objects import Obj, annotations_of, dig, is_deleting, labels_of, meta_of, parse_time, spec_of, status_of
+from fairway.rollouts.keys import HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE
+from fairway.rollouts.spec import decode_rollout
+from fairway.rollouts.status import read_status
+from fairway.rollouts.steps import weight_asked
+
+ICONS = {"Healthy": "✔", "Successful": "✔", "Running": "✔", "Completed": "✔", "Degraded": "✖", "Failed": "✖", "Error": "⚠",
+         "Paused": "॥", "Progressing": "◌", "Pending": "◌", "ContainerCreating": "◌", "PodInitializing": "◌",
+         "Terminating": "◌", "ScaledDown": "•", "Inconclusive": "?", "Unknown": "?"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    icon: str
+    name: str
+    kind: str = ""
+    status: str = ""
+    born: datetime | None = None
+    info: str = ""
+    children: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything that the tree shows, gathered by whoever can read objects."""
+
+    rollout: Obj
+    replica_sets: Sequence[Obj] = ()
+    pods: Sequence[Obj] = ()
+    runs: Sequence[Obj] = field(default=())
+
+
+def with_icon(status: str) -> str:
+    return f"{ICONS.get(status, '✖')} {status}" if status else ""
+
+
+def facts(picture: Picture) -> list[tuple[str, str]]:
+    """Name and value of each line above the tree; names are indented as they are printed."""
+    rollout, status = picture.rollout, status_of(picture.rollout)
+    spec, stand = decode_rollout(rollout), read_status(rollout)
+    phase, message = phase_shown(rollout)
+    found = [("Name:", str(meta_of(rollout).get("name", ""))), ("Namespace:", str(meta_of(rollout).get("namespace", ""))),
+             ("Status:", with_icon(phase))]
+    found += [("Message:", message)] if message else []
+    found.append(("Strategy:", "Canary" if spec.canary else "BlueGreen"))
+    if spec.canary is not None:
+        count = len(spec.canary.steps)
+        index = stand.step_index if stand.step_index is not None else 0
+        asked = spec.canary.max_weight if stand.promoted and stand.stable_hash else weight_asked(spec.canary, stand)
+        found += [("  Step:", f"{index}/{count}")] if count else []
+        found += [("  SetWeight:", str(asked)), ("  ActualWeight:", _actual(picture, asked))]
+    images = _images(picture)
+    found += [("Images:" if i == 0 else "", line) for i, line in enumerate(images)]
+    found.append(("Replicas:", ""))
+    counts = (("Desired", spec.replicas), ("Current", status.get("replicas", 0)), ("Updated", status.get("updatedReplicas", 0)),
+              ("Ready", status.get("readyReplicas", 0)), ("Available", status.get("availableReplicas", 0)))
+    return [*found, *((f"  {name}:", str(value)) for name, value in counts)]
+
+
+def phase_shown(rollout: Obj) -> tuple[str, str]:
+    """Phase and message as a client has to read them: what the controller has not seen yet is in progress."""
+    status = status_of(rollout)
+    generation, observed = meta_of(rollout).get("generation"), str(status.get("observedGeneration") or "")
+    if observed.isdigit() and generation is not None and int(observed) < generation:
+        return "Progressing", "waiting for rollout spec update to be observed"
+    if status.get("controllerPause") and not status.get("pauseConditions"):
+        return "Progressing", "waiting for rollout to unpause"
+    return str(status.get("phase") or "Unknown"), str(status.get("message") or "")
+
+
+def _actual(picture: Picture, asked: int) -> str:
+    """The weight that is set; without a traffic router the share of pods."""
+    stand = read_status(picture.rollout)
+    if stand.promoted and stand.stable_hash:
+        return str(asked)
+    if stand.weights is not None:
+        unsure = " (not confirmed)" if stand.weights.verified is False else ""
+        return f"{stand.weights.canary.weight}{unsure}"
+    return str(100 * stand.updated // stand.available) if stand.available else "0"
+
+
+def _images(picture: Picture) -> list[str]:
+    stand = read_status(picture.rollout)
+    found: dict[str, list[str]] = {}
+    for rs in picture.replica_sets:
+        if not dig(rs, "spec", "replicas", default=0):
+            continue
+        role = _role(labels_of(rs).get(HASH_LABEL, ""), stand.current_hash, stand.stable_hash)
+        for container in dig(rs, "spec", "template", "spec", "containers", default=[]):
+            roles = found.setdefault(str(container.get("image")), [])
+            if role and role not in roles:
+                roles.append(role)
+    return [f"{image} ({', '.join(sorted(roles))})" if roles else image for image, roles in found.items()]
+
+
+def _role(pod_hash: str, current: str, stable: str) -> str:
+    if pod_hash and pod_hash == stable:
+        return "stable"
+    return "canary" if pod_hash and pod_hash == current else ""
+
+
+# --- the tree -----------------------------------------------------------------------------------------------------
+
+
+def tree(picture: Picture) -> Node:
+    """The Rollout, its revisions newest first, in each the ReplicaSet with its pods and the AnalysisRuns."""
+    rollout = picture.rollout
+    revisions = sorted({_revision(obj) for obj in (*picture.replica_sets, *picture.runs)}, reverse=True)
+    return Node("⟳", str(meta_of(rollout).get("name", "")), "Rollout", phase_shown(rollout)[0], _born(rollout),
+                children=tuple(_revision_node(picture, number) for number in revisions))
+
+
+def _revision_node(picture: Picture, number: int) -> Node:
+    stand = read_status(picture.rollout)
+    sets = tuple(_set_node(picture, rs, stand.current_hash, stand.stable_hash)
+                 for rs in picture.replica_sets if _revision(rs) == number)
+    runs = sorted((run for run in picture.runs if _revision(run) == number),
+                  key=lambda run: str(meta_of(run).get("creationTimestamp", "")))
+    return Node("#", f"revision:{number}", children=(*sets, *(_run_node(run) for run in runs)))
+
+
+def _set_node(picture: Picture, rs: Obj, current: str, stable: str) -> Node:
+    wanted, status = dig(rs, "spec", "replicas", default=0), status_of(rs)
+    state = "Healthy" if status.get("availableReplicas", 0) >= wanted else "Progressing"
+    if wanted == 0:
+        state = "ScaledDown"
+    info = [role] if (role := _role(labels_of(rs).get(HASH_LABEL, ""), current, stable)) else []
+    deadline = annotations_of(rs).get(SCALE_DOWN_DEADLINE)
+    info += [f"delay:until {deadline[11:19]}"] if deadline and wanted else []
+    uid = meta_of(rs).get("uid")
+    pods = tuple(_pod_node(pod) for pod in picture.pods
+                 if any(ref.get("uid") == uid for ref in meta_of(pod).get("ownerReferences") or ()))
+    return Node("⧉", str(meta_of(rs).get("name", "")), "ReplicaSet", state, _born(rs), ",".join(info), pods)
+
+
+def _pod_node(pod: Obj) -> Node:
+    statuses = status_of(pod).get("containerStatuses") or ()
+    ready, restarts = sum(1 for c in statuses if c.get("ready")), sum(int(c.get("restartCount") or 0) for c in statuses)
+    waiting = next((why for c in statuses if (why := dig(c, "state", "waiting", "reason"))), "")
+    state = "Terminating" if is_deleting(pod) else waiting or str(status_of(pod).get("phase") or "Pending")
+    total = len(spec_of(pod).get("containers") or ())
+    info = f"ready:{ready}/{total}" + (f",restarts:{restarts}" if restarts else "")
+    return Node("□", str(meta_of(pod).get("name", "")), "Pod", state, _born(pod), info)
+
+
+def _run_node(run: Obj) -> Node:
+    totals: dict[str, int] = {"successful": 0, "failed": 0, "inconclusive": 0, "error": 0}
+    for result in status_of(run).get("metricResults") or ():
+        for name in totals:
+            totals[name] += int(result.get(name) or 0)
+    icons = {"successful": "✔", "failed": "✖", "inconclusive": "?", "error": "⚠"}
+    info = ",".join(f"{icons[name]} {count}" for name, count in totals.items() if count)
+    phase = str(status_of(run).get("phase") or "Pending")
+    return Node("α", str(meta_of(run).get("name", "")), "AnalysisRun", phase, _born(run), info)
+
+
+def rows(node: Node, now: datetime, indent: str = "", here: str = "") -> Iterable[tuple[str, str, str, str, str]]:
+    """Name with its branches, kind, status, age and info, top down."""
+    age = _age(now, node.born) if node.born else ""
+    yield f"{here}{node.icon} {node.name}", node.kind, with_icon(node.status), age, node.info
+    for i, child in enumerate(node.children):
+        last = i == len(node.children) - 1
+        yield from rows(child, now, indent + ("   " if last else "│  "), indent + ("└──" if last else "├──"))
+
+
+def _age(now: datetime, born: datetime) -> str:
+    seconds = max(int((now - born).total_seconds()), 0)
+    for size, letter in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{letter}"
+    return f"{seconds}s"
+
+
+def _revision(obj: Obj) -> int:
+    text = annotations_of(obj).get(REVISION, "")
+    return int(text) if text.isdigit() else 0
+
+
+def _born(obj: Obj) -> datetime | None:
+    text: Any = meta_of(obj).get("creationTimestamp")
+    return parse_time(text) if text else None

@@ -1,0 +1,212 @@
+"""A world in virtual time: the embedded API, a real bare repository, the Application controller, and simulated hands.
+
+The hands do what the rest of a platform would: Jobs end as their annotation `test/outcome` says, objects that are deleted
+in the foreground go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from fairway.git import Change, GitPort, LocalRepository, Person, Repositories, UnknownRepository
+from fairway.gitops import ApplicationController, Settings
+from fairway.kube.api import MergePatch, WriteOptions
+from fairway.kube.cache import Informers
+from fairway.kube.clock import Clock
+from fairway.kube.embedded import EmbeddedApi
+from fairway.kube.errors import Conflict, NotFound
+from fairway.kube.objects import Key, Obj, annotations_of, dig, is_deleting, key_of, meta_of, owner_reference, parse_time, rfc3339
+from fairway.kube.reconcile import ControllerLoop
+from fairway.kube.resources import APPLICATIONS, CONFIG_MAPS, CORE_EVENTS, JOBS, Resource
+
+URL = "https://git.example.com/shop/deploy.git"
+OUTCOME = "test/outcome"  # of a Job: Complete (default), Failed, or Never
+SECONDS = "test/seconds"  # that a Job takes, 1 by default
+
+
+class World:
+    def __init__(self, clock: Clock, folder: Path) -> None:
+        self.clock = clock
+        self.api = EmbeddedApi.in_memory(clock)
+        self.repositories = Repositories(folder / "git", on_change=self._pushed)
+        self.repo: LocalRepository = self.repositories.create("shop/deploy")
+        self.informers: Informers
+        self.controller: ApplicationController
+        self.loop: ControllerLoop
+        self.applied: list[str] = []
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    # --- the platform's part ------------------------------------------------------------------------------------------
+
+    def of(self, repo_url: str) -> GitPort:
+        if repo_url != URL:
+            raise UnknownRepository(f"no repository {repo_url!r}; correct spec.source.repoURL")
+        return self.repo
+
+    def start(self, settings: Settings | None = None) -> None:
+        self.informers = Informers(self.api)
+        self.controller = ApplicationController(self.informers, self.clock, self, settings)
+        self.loop = ControllerLoop(self.controller, self.informers, self.clock)
+        self.controller.attach(self.loop.look_again)
+        self._tasks = [asyncio.create_task(self.loop.run()), asyncio.create_task(self._hands())]
+        for resource in (JOBS, CONFIG_MAPS):
+            self.informers.of(resource).on_change(self._note)
+
+    async def kill(self) -> None:
+        """As `kill -9` of the process: what is in the API stays, everything else is gone."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.informers.close()
+
+    def _pushed(self, name: str) -> None:
+        if self._tasks:
+            self.controller.refresh(name)
+
+    def _note(self, old: Obj | None, new: Obj | None) -> None:
+        if new is not None and old is None:
+            self.applied.append(f"+{new['kind']}/{meta_of(new)['name']}")
+        elif new is None and old is not None:
+            self.applied.append(f"-{old['kind']}/{meta_of(old)['name']}")
+
+    async def _hands(self) -> None:
+        """Every tenth of a second: end Jobs, let go what is deleted in the foreground."""
+        while True:
+            await asyncio.sleep(0.1)
+            for resource in (JOBS, CONFIG_MAPS):
+                for obj in (await self.api.list(resource)).items:
+                    with suppress(Conflict, NotFound):
+                        await self._do(resource, obj)
+
+    async def _do(self, resource: Resource, obj: Obj) -> None:
+        key, meta = key_of(obj), meta_of(obj)
+        if is_deleting(obj):
+            kept = [f for f in meta.get("finalizers") or () if f != "foregroundDeletion"]
+            await self.api.patch(resource, key.name, key.namespace, MergePatch({"metadata": {"finalizers": kept}}))
+            return
+        outcome = annotations_of(obj).get(OUTCOME, "Complete")
+        if resource is not JOBS or outcome == "Never" or dig(obj, "status", "conditions"):
+            return
+        born = self.clock.now().timestamp() - _timestamp(meta["creationTimestamp"])
+        if born < float(annotations_of(obj).get(SECONDS, "1")):
+            return
+        now = rfc3339(self.clock.now())
+        condition = {"type": outcome, "status": "True", "message": f"job has {outcome.lower()}", "lastTransitionTime": now}
+        before = "FailureTarget" if outcome == "Failed" else "SuccessCriteriaMet"
+        body: Obj = {"conditions": [{**condition, "type": before}, condition], "startTime": meta["creationTimestamp"]}
+        if outcome == "Complete":
+            body |= {"completionTime": now, "succeeded": 1}
+        await self.api.patch(JOBS, key.name, key.namespace, MergePatch({"status": body}), subresource="status")
+
+    # --- what a test does -----------------------------------------------------------------------------------------------
+
+    def push(self, message: str = "change", **files: str | None) -> str:
+        """Commit files to main; `a__b` in a name is `a/b`, and names get `.yaml`."""
+        named = {f"{path.replace('__', '/')}.yaml": None if text is None else text.encode() for path, text in files.items()}
+        try:
+            head = self.repo.resolve("main")
+        except Exception:
+            head = ""
+        change = Change(named, message, Person("Ann", "ann@example.com"), self.clock.now())
+        return self.repo.commit("main", change, expected_head=head)
+
+    async def create_app(self, name: str = "shop", *, path: str = "prod", automated: bool = True, prune: bool = True,
+                         self_heal: bool = True, options: tuple[str, ...] = (), **spec: Any) -> None:
+        policy: Obj = {"syncOptions": list(options)}
+        if automated:
+            policy["automated"] = {"prune": prune, "selfHeal": self_heal}
+        policy |= spec.pop("policy", {})
+        await self.api.create({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+            "metadata": {"name": name, "namespace": "argocd", **spec.pop("metadata", {})},
+            "spec": {"project": "default", "source": {"repoURL": URL, "path": path, "targetRevision": "main"},
+                     "destination": {"server": "https://kubernetes.default.svc", "namespace": "default"},
+                     "syncPolicy": policy, **spec},
+        })
+
+    async def app(self, name: str = "shop") -> Obj:
+        return await self.api.get(APPLICATIONS, name, "argocd")
+
+    async def until(self, check: Callable[[Obj], Any], *, name: str = "shop", within: float = 600) -> Obj:
+        """The application once `check` holds; fails with its status after `within` virtual seconds."""
+        end = self.clock.now() + timedelta(seconds=within)
+        while True:
+            obj = await self.app(name)
+            if check(obj):
+                return obj
+            if self.clock.now() > end:
+                raise AssertionError(f"not so after {within} s: {obj.get('status')} {self.loop.reasons}")
+            await asyncio.sleep(0.05)
+
+    async def settled(self, revision: str, *, phase: str = "Succeeded", within: float = 600) -> Obj:
+        """The application once the operation on this revision has ended so."""
+        return await self.until(
+            lambda o: dig(o, "status", "operationState", "phase") == phase
+            and dig(o, "status", "operationState", "syncResult", "revision") == revision
+            and dig(o, "status", "sync", "revision") == revision, within=within)
+
+    async def get(self, resource: Resource, name: str, namespace: str = "default") -> Obj | None:
+        try:
+            return await self.api.get(resource, name, namespace)
+        except NotFound:
+            return None
+
+    async def event_reasons(self) -> list[str]:
+        found = (await self.api.list(CORE_EVENTS, "argocd")).items
+        return [event["reason"] for event in found]
+
+    async def edit(self, resource: Resource, name: str, body: Obj, *, namespace: str = "default", manager: str = "ann",
+                   status: bool = False) -> None:
+        await self.api.patch(resource, name, namespace, MergePatch(body), WriteOptions(manager=manager),
+                             subresource="status" if status else "")
+
+    async def edit_app(self, body: Obj, name: str = "shop") -> None:
+        await self.edit(APPLICATIONS, name, body, namespace="argocd")
+
+    async def delete_app(self, name: str = "shop") -> None:
+        await self.api.delete(APPLICATIONS, name, "argocd")
+
+    async def until_gone(self, name: str = "shop") -> None:
+        while await self.get(APPLICATIONS, name, "argocd") is not None:
+            await asyncio.sleep(0.05)
+
+    async def until_live(self, resource: Resource, name: str, check: Callable[[Obj], Any], within: float = 600) -> Obj:
+        end = self.clock.now() + timedelta(seconds=within)
+        while True:
+            obj = await self.get(resource, name)
+            if obj is not None and check(obj):
+                return obj
+            assert self.clock.now() < end, f"not so after {within} s: {obj}"
+            await asyncio.sleep(0.05)
+
+    def why(self, name: str = "shop") -> list[str]:
+        return [reason.code for reason in self.loop.reasons.get(Key("argocd", name), ())]
+
+
+def _timestamp(text: str) -> float:
+    return parse_time(text).timestamp()
+
+
+def config_map(name: str, value: str = "1", *, wave: int | None = None, annotations: str = "") -> str:
+    lines = [f"    argocd.argoproj.io/sync-wave: '{wave}'"] if wave is not None else []
+    lines += [f"    {line}" for line in annotations.splitlines()]
+    notes = "  annotations:\n" + "\n".join(lines) + "\n" if lines else ""
+    return f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n{notes}data:\n  value: '{value}'\n"
+
+
+def hook(name: str, phase: str, *, outcome: str = "Complete", seconds: float = 1, policy: str = "") -> str:
+    extra = f"    argocd.argoproj.io/hook-delete-policy: {policy}\n" if policy else ""
+    return (
+        f"apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: {name}\n  annotations:\n    argocd.argoproj.io/hook: {phase}\n"
+        f"{extra}    {OUTCOME}: {outcome}\n    {SECONDS}: '{seconds}'\n"
+        "spec:\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n      - name: main\n"
+        "        image: tools:1\n"
+    )
+
+
+__all__ = ["World", "config_map", "hook", "owner_reference"]
