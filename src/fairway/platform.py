@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from aiohttp import web
 
 from fairway.ci import logs as ci_logs
@@ -52,7 +53,8 @@ from fairway.node.controller import NodeController
 from fairway.node.logs import ShimLogs
 from fairway.node.settings import NodeSettings
 from fairway.notify.controller import NotifyController
-from fairway.notify.sinks import ConsoleSink
+from fairway.notify.sinks import ConsoleSink, Sink, WebhookSink
+from fairway.notify.spec import decode_webhooks
 from fairway.ports import LOOPBACK, Ports, PortTaken, choose_ports
 from fairway.releases.controller import ReleaseController
 from fairway.rollouts.analysis_controller import AnalysisRunController
@@ -153,7 +155,7 @@ class Platform:
         self._gitops = ApplicationController(informers, clock, self.known)
         self._gitops.attach(self._add(self._gitops).look_again)
         self._add(ReleaseController(informers))
-        self._add(NotifyController(informers, clock, (ConsoleSink(log.info),)))
+        self._notify = NotifyController(informers, clock, _sinks(state.notifications))
         self._add(TriggerController(informers, self.known.of))
         beside = Path(sys.executable).parent / "fairway"
         given = RepositorySettings(informers)
@@ -190,7 +192,7 @@ class Platform:
 
     async def run_until(self, stopped: asyncio.Event) -> None:
         parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-            "node": self.node.run, "traffic": self.traffic.run, "metrics": self.scraper.run,
+            "node": self.node.run, "traffic": self.traffic.run, "metrics": self.scraper.run, "notify": self._notify.run,
             **{name: loop.run for name, loop in self._loops.items()},
         }  # fmt: skip
         tasks = [asyncio.create_task(_kept_running(name, run), name=name) for name, run in parts.items()]
@@ -248,6 +250,15 @@ def _data_plane(folder: Path) -> DataPlane:
     plane = ProxyDataPlane()
     log.warning("no Envoy for this platform: %s", plane.description)
     return plane
+
+
+def _sinks(configuration: Path) -> list[Sink]:
+    """The log hears everything; `notify.yaml` in the state folder names the webhooks. Raises `NotifyMistake`."""
+    sinks: list[Sink] = [ConsoleSink(logging.getLogger("fairway.notify").info)]
+    if configuration.is_file():
+        written = yaml.safe_load(configuration.read_text()) or {}
+        sinks += [WebhookSink(webhook) for webhook in decode_webhooks(written.get("webhooks") or [])]
+    return sinks
 
 
 async def _kept_running(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -77,5 +77,10 @@ class StateDir:
         return self.root / "ci"
 
     @property
+    def notifications(self) -> Path:
+        """Written by the user: `webhooks: [{name, url, triggers}]`."""
+        return self.root / "notify.yaml"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"

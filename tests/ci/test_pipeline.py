@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from fairway.kube.resources import PIPELINE_RUNS
-from tests.ci.world import World, job, jobs, said
+from tests.ci.world import World, is_alive, job, jobs, said
 
 CI = ".github/workflows/ci.yml"
 
@@ -132,7 +132,7 @@ jobs:
         assert (tmp_path / "done").read_text() == "once\n"
         assert "x is 7" in said(world, run, "long")
         first = (tmp_path / "long").read_text().split()[0]
-        assert not Path(f"/proc/{first}").exists()
+        assert not is_alive(int(first))
 
     asyncio.run(main())
 

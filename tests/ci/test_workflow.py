@@ -44,7 +44,7 @@ def test_anchors_are_values_and_generated_ids_avoid_the_written_ones() -> None:
     (("- run: 'true'", "- run: echo ${{ secret.x }}"),
      ["ci.yml:6:14: Unrecognized named-value: 'secret'. Located at position 1 within expression: secret.x"]),
     (("- run: 'true'", "- {run: a, if: matrix.x == }"),
-     ["ci.yml:6:20: Unexpected end of expression: '=='. Located at position 10 within expression: matrix.x =="]),
+     ["ci.yml:6:22: Unexpected end of expression: '=='. Located at position 10 within expression: matrix.x =="]),
     (("- run: 'true'", "- {uses: checkout@v4}"),
      ["ci.yml:6:16: Expected format {org}/{repo}[/path]@ref, ./path or docker://image. Actual 'checkout@v4'"]),
     (("runs-on: ubuntu-latest", "runs-on: ubuntu-latest\n    needs: [b]"),
@@ -52,7 +52,7 @@ def test_anchors_are_values_and_generated_ids_avoid_the_written_ones() -> None:
     (("runs-on: ubuntu-latest", "runs-on: ubuntu-latest\n    if: env.X == 'a'"),
      ["ci.yml:5:9: Unrecognized named-value: 'env'. Located at position 1 within expression: env.X == 'a'"]),
     (("on: push", "on: {push: {branches: ['a b']}}"),
-     ["ci.yml:1:25: invalid pattern 'a b': ref name cannot contain spaces, ~, ^, :, [, ?, *"]),
+     ["ci.yml:1:24: invalid pattern 'a b': ref name cannot contain spaces, ~, ^, :, [, ?, *"]),
     (("jobs:", "on: push\njobs:"), ["ci.yml:2:1: 'on' is already defined"]),
     (("on: push", "on: [push"), ["ci.yml:2:5: did not find expected ',' or ']'"]),
 ])

@@ -133,3 +133,11 @@ def log_of(world: World, run: Obj, name: str) -> str:
 def said(world: World, run: Obj, name: str) -> list[str]:
     """The lines of a job's log without their times."""
     return [line.partition(" ")[2] for line in log_of(world, run, name).splitlines()]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that died and was not collected yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

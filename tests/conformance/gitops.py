@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +160,8 @@ def _retry(case: Case) -> str:
     backoff = case["backoff"]
     healing = SelfHealBackoff(_length(backoff.get("duration")), int(backoff.get("factor") or 1),
                               _length(backoff.get("cap")) or timedelta.max)
-    now, ago = datetime(2030, 1, 1), case["finished_ago_seconds"]
-    due = healing.due(case["attempts"], None if ago is None else now - timedelta(seconds=ago))
+    now, ago = datetime(2030, 1, 1, tzinfo=UTC), case["finished_ago_seconds"]
+    due = healing.due(case["attempts"], None if ago is None else now - timedelta(seconds=ago), now)
     remaining = max((due - now).total_seconds(), 0) if due is not None else 0.0
     if abs(remaining - want["remaining_seconds"]) > 1:
         return _differs(remaining, want["remaining_seconds"])

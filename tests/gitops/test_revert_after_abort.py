@@ -114,9 +114,10 @@ async def abort(world: World, *, analysis: bool = True) -> None:
                          "ownerReferences": [owner_reference(owner)]},
             "spec": {"metrics": [{"name": "success-rate", "successCondition": "result[0] >= 0.97",
                                   "provider": {"prometheus": {"query": "up"}}}]},
-            "status": {"phase": "Failed", "message": 'Metric "success-rate" assessed Failed due to failed (2) > failureLimit (1)',
-                       "metricResults": [{"name": "success-rate", "phase": "Failed", "failed": 2, "count": 2, "measurements": [
-                           {"phase": "Failed", "value": "[0.921]"}]}]},
+            "status": {
+                "phase": "Failed", "message": 'Metric "success-rate" assessed Failed due to failed (2) > failureLimit (1)',
+                "metricResults": [{"name": "success-rate", "phase": "Failed", "failed": 2, "count": 2,
+                                   "measurements": [{"phase": "Failed", "value": "[0.921]"}]}]},
         })
     await observe(world, "Degraded", stable="aaa", current="bbb", abort=True, message="RolloutAborted: analysis failed")
 
@@ -220,7 +221,9 @@ def test_killed_between_the_commit_and_its_note_it_does_not_commit_twice(play: P
     async def story(world: World) -> None:
         await deliver_good_then_bad(world)
         await abort(world)
-        while len(world.repo.log("main")) < 3:
+        for _ in range(60_000):
+            if len(world.repo.log("main")) == 3:
+                break
             await asyncio.sleep(0.001)
         await world.kill()
         world.start()

@@ -20,7 +20,18 @@ from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.errors import Conflict, NotFound
-from fairway.kube.objects import Key, Obj, annotations_of, dig, is_deleting, key_of, meta_of, owner_reference, parse_time, rfc3339
+from fairway.kube.objects import (
+    Key,
+    Obj,
+    annotations_of,
+    dig,
+    is_deleting,
+    key_of,
+    meta_of,
+    owner_reference,
+    parse_time,
+    rfc3339,
+)
 from fairway.kube.reconcile import ControllerLoop
 from fairway.kube.resources import APPLICATIONS, CONFIG_MAPS, CORE_EVENTS, JOBS, Resource
 
@@ -172,8 +183,11 @@ class World:
         await self.api.delete(APPLICATIONS, name, "argocd")
 
     async def until_gone(self, name: str = "shop") -> None:
-        while await self.get(APPLICATIONS, name, "argocd") is not None:
+        for _ in range(12_000):
+            if await self.get(APPLICATIONS, name, "argocd") is None:
+                return
             await asyncio.sleep(0.05)
+        raise AssertionError(f"{name} is still there: {await self.app(name)}")
 
     async def until_live(self, resource: Resource, name: str, check: Callable[[Obj], Any], within: float = 600) -> Obj:
         end = self.clock.now() + timedelta(seconds=within)

@@ -162,7 +162,8 @@ def test_while_a_rollout_is_under_way_its_namespace_is_scraped_each_second() -> 
 def test_a_burst_of_errors_through_envoy_is_seen_though_its_counter_is_new() -> None:
     def envoy(ok: int, bad: int) -> str:
         name = 'envoy_cluster_name="shop|shop|80|abc"'
-        lines = [f'envoy_cluster_upstream_rq{{envoy_response_code="200",{name}}} {ok}',
+        lines = ["# TYPE envoy_cluster_upstream_rq counter",
+                 f'envoy_cluster_upstream_rq{{envoy_response_code="200",{name}}} {ok}',
                  f'envoy_cluster_external_upstream_rq{{envoy_response_code="200",{name}}} {ok}',
                  'envoy_cluster_upstream_rq{envoy_response_code="200",envoy_cluster_name="admin"} 1']  # fmt: skip
         if bad:
@@ -212,7 +213,7 @@ async def served(*defs: web.RouteDef) -> AsyncIterator[str]:
         site = web.SockSite(runner, sock)
         await site.start()
         try:
-            yield "127.0.0.1:{}".format(sock.getsockname()[1])
+            yield f"127.0.0.1:{sock.getsockname()[1]}"
         finally:
             await runner.cleanup()
 

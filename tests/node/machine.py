@@ -100,8 +100,8 @@ class Machine:
 
 @asynccontextmanager
 async def machine(folder: Path, images: ImageSource | None = None, *, workloads: bool = False,
-                  api: EmbeddedApi | None = None) -> AsyncIterator[Machine]:
-    """Everything stops at the end: no process may be left."""
+                  api: EmbeddedApi | None = None, leave: bool = False) -> AsyncIterator[Machine]:
+    """Everything stops at the end: no process may be left. With `leave` the pods run on, as after a kill."""
     clock = WallClock()
     api = api or EmbeddedApi.in_memory(clock)
     informers = Informers(api)
@@ -117,7 +117,8 @@ async def machine(folder: Path, images: ImageSource | None = None, *, workloads:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await informers.close()
-        await node.stop_all(0.0)
+        if not leave:
+            await node.stop_all(0.0)
 
 
 def pod(name: str, *command: str, spec: Obj | None = None, **container: Any) -> Obj:

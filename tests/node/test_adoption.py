@@ -99,15 +99,16 @@ def test_a_shim_whose_pod_is_gone_is_stopped(tmp_path: Path) -> None:
     """The pod was deleted while no control plane was there to see it."""
 
     async def main() -> None:
-        async with machine(tmp_path) as m:
+        async with machine(tmp_path, leave=True) as m:
             await m.api.create(shell("orphan", "sleep 300"))
             folder = m.folder(await m.ready("orphan"))
             (attempt,) = folder.attempts()["main"]
-            async with machine(tmp_path):  # another API, which knows nothing of the pod
-                async def gone() -> bool:
-                    return not folder.path.exists()
+        assert alive(attempt.pid)
+        async with machine(tmp_path) as other:  # another API, which knows nothing of the pod
+            async def gone() -> bool:
+                return not folder.path.exists()
 
-                await m.until(gone, "the folder is gone")
+            await other.until(gone, "the folder is gone")
             assert not alive(attempt.pid)
 
     asyncio.run(main())

@@ -265,6 +265,18 @@ def test_active_deadline_ends_a_pod(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_a_container_over_its_memory_limit_is_ended_as_by_the_kernel(tmp_path: Path) -> None:
+    async def story(m: Machine) -> None:
+        command = ("python3", "-c", "import time; held = b'x' * (80 << 20); time.sleep(300)")
+        await m.api.create(pod("big", *command, resources={"limits": {"memory": "40Mi"}}))
+        await m.api.create(pod("fits", *command, resources={"limits": {"memory": "200Mi"}}))
+        terminated = _state(await m.phase("big", "Failed"))["terminated"]
+        assert (terminated["reason"], terminated["exitCode"]) == ("OOMKilled", 137)
+        assert status_of(await m.pod("fits"))["phase"] == "Running"
+
+    play(tmp_path, story)
+
+
 def test_logs_can_be_followed_to_the_end_and_cut(tmp_path: Path) -> None:
     async def story(m: Machine) -> None:
         await m.api.create(shell("talks", "for i in 1 2 3 4; do echo line $i; sleep 0.05; done; printf end"))

@@ -19,6 +19,7 @@ from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock, run_virtual
 from fairway.kube.decision import Change
 from fairway.kube.embedded import EmbeddedApi
+from fairway.kube.errors import AlreadyExists
 from fairway.kube.objects import Obj, annotations_of, rfc3339, rfc3339_micro
 from fairway.kube.resources import APPLICATIONS, PIPELINE_RUNS, RELEASES, ROLLOUTS, Resource
 from fairway.notify.controller import ATTEMPTS, NotifyController, Outbox
@@ -47,8 +48,8 @@ SYNCED = {"sync": {"status": "Synced", "revision": "abcdef012345"},
     [
         (RELEASES, thing("Release", RELEASED, RELEASE_SPEC),
          "🟢 shop 0123456 is in production\nDigest: sha256:ab\nFrom push: 40 s"),
-        (RELEASES, thing("Release", {**RELEASED, "outcome": "RolledBack", "evidence": "AnalysisRun prod/x: 8 %"}, RELEASE_SPEC),
-         "🔴 shop 0123456 was rolled back in production\nDigest: sha256:ab\nEvidence: AnalysisRun prod/x: 8 %\nFrom push: 40 s"),
+        (RELEASES, thing("Release", {**RELEASED, "outcome": "RolledBack", "evidence": "AnalysisRun x: 8 %"}, RELEASE_SPEC),
+         "🔴 shop 0123456 was rolled back in production\nDigest: sha256:ab\nEvidence: AnalysisRun x: 8 %\nFrom push: 40 s"),
         (RELEASES, thing("Release", {"outcome": "InProgress"}, RELEASE_SPEC), None),
         (ROLLOUTS, thing("Rollout", {"abort": True, "abortedAt": AT, "message": "metric failed", "stableRS": "abc"}),
          "🔴 rollout prod/shop was aborted; stable keeps serving\nReason: metric failed\nStable: abc"),
@@ -60,7 +61,8 @@ SYNCED = {"sync": {"status": "Synced", "revision": "abcdef012345"},
          "🔴 sync of application shop failed\nMessage: hook"),
         (PIPELINE_RUNS, thing("PipelineRun", {"phase": "Failed", "finishedAt": AT, "jobs": [
             {"name": "test", "phase": "Failed"}, {"name": "lint", "phase": "Succeeded"}],
-            "commit": {"message": "add x\n\nbody", "author": "Ada"}}, {"workflow": "ci.yml", "repository": "a", "sha": "123456789"}),
+            "commit": {"message": "add x\n\nbody", "author": "Ada"}},
+            {"workflow": "ci.yml", "repository": "a", "sha": "123456789"}),
          "🔴 ci.yml failed for a 1234567\nJobs: test\nCommit: add x\nAuthor: Ada"),
         (PIPELINE_RUNS, thing("PipelineRun", {"phase": "Running"}), None),
     ],
@@ -166,7 +168,7 @@ async def notifying(clock: Clock, api: EmbeddedApi, *sinks: Any) -> Any:
 async def release(api: EmbeddedApi, clock: Clock, name: str, outcome: str) -> None:
     made = {"apiVersion": "fairway.dev/v1alpha1", "kind": "Release", "metadata": {"name": name, "namespace": "default"},
             "spec": {**RELEASE_SPEC, "repository": "shop/app", "revision": "r"}}  # fmt: skip
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(AlreadyExists):
         await api.create(made)
     status = {"outcome": outcome, "finishedAt": rfc3339_micro(clock.now())}
     await api.patch(RELEASES, name, "default", MergePatch({"status": status}), subresource="status")
@@ -193,7 +195,8 @@ def test_a_release_is_told_once_even_over_a_restart() -> None:
 
 def test_a_sink_that_fails_is_tried_again_and_does_not_hold_up_the_others() -> None:
     async def story(clock: Clock, api: EmbeddedApi) -> None:
-        slow, fine, stubborn = Recorder("slow", failures=3), Recorder("fine"), Recorder("stubborn", failures=99, again=False)
+        slow, fine = Recorder("slow", failures=3), Recorder("fine")
+        stubborn = Recorder("stubborn", failures=99, again=False)
         async with notifying(clock, api, slow, fine, stubborn):
             await release(api, clock, "r1", "Promoted")
             await asyncio.sleep(0.5)
@@ -221,7 +224,8 @@ def test_a_sink_that_never_answers_is_given_up() -> None:
 
 
 def message() -> Message:
-    return Message("u/release-failed/1", "release-failed", "Release", "prod", "r", "shop failed with tok-123", (("A", "tok-123"),))
+    facts = (("A", "tok-123"),)
+    return Message("u/release-failed/1", "release-failed", "Release", "prod", "r", "shop failed with tok-123", facts)
 
 
 class Masks:

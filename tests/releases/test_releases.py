@@ -107,8 +107,8 @@ def test_a_good_version_is_recorded_from_commit_to_promotion() -> None:
             await promoted(delivery, "c1", A, "r1" * 20, "", "h1")
             release, = (await delivery.releases()).values()
             assert release["metadata"]["name"] == "shop-" + "a" * 12 + "-r1r1r1r"
-            assert release["spec"] == {"application": "shop", "environment": "production", "repository": "shop/app", "sha": "c1",
-                                       "digest": A, "revision": "r1" * 20}
+            assert release["spec"] == {"application": "shop", "environment": "production", "repository": "shop/app",
+                                       "sha": "c1", "digest": A, "revision": "r1" * 20}
             status = release["status"]
             assert status["outcome"] == "Promoted"
             assert status["phases"] == {"ci": 30.0, "sync": 2.0, "rollout": 10.0, "verify": 1.0}

@@ -228,6 +228,7 @@ class _Decoder:
     def job(self, key: Scalar, node: Node) -> Job:
         calls = isinstance(node, Map) and node.get("uses") is not None and node.get("runs-on") is None
         fields = self.read.mapping(node, _CALL_JOB if calls else _JOB, required=() if calls else ("runs-on",))
+        self.read.typed(fields.get("cancel-timeout-minutes"), contexts.JOB, float)
         if not calls and "steps" in fields and not isinstance(fields["steps"], Seq):
             self.read.refuse(fields["steps"], "A sequence was expected")
         return Job(

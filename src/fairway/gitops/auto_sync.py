@@ -54,7 +54,7 @@ def decide(app: Application, compared: Sequence[Compared], revision: str, last: 
             return Hold(Reason("SelfHealOff", "the live objects were changed by others; spec.syncPolicy.automated.selfHeal"
                                " is off"))
         attempts = decode_operation(last.operation, app).heal_attempts
-        due = (backoff or SelfHealBackoff()).due(attempts, last.finished_at)
+        due = (backoff or SelfHealBackoff()).due(attempts, last.finished_at, now)
         if due is not None and now < due:
             return Hold(Reason("SelfHealBackoff", f"drift is healed again at {due:%H:%M:%S}"), wake_at=due)
     if policy.prune and not policy.allow_empty and all(entry.requires_pruning for entry in compared):

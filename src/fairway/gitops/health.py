@@ -157,7 +157,7 @@ def _pod(obj: Obj) -> Health:
         case "Failed":
             return Health("Degraded", message or next(filter(None, map(_end_of, statuses)), ""))
         case "Running":
-            if spec.get("restartPolicy", "Always") != "Always":
+            if not always:
                 return Health("Progressing", message)
             if _condition(obj, "Ready").get("status") == "True":
                 return Health("Healthy", message)

@@ -39,11 +39,9 @@ class SelfHealBackoff:
     factor: int = 3
     cap: timedelta = timedelta(minutes=5)
 
-    def due(self, attempts: int, finished_at: datetime | None) -> datetime | None:
-        """The time before which no heal starts; None: at once."""
-        if attempts == 0 or finished_at is None:
-            return None
-        return finished_at + self.wait(attempts)
+    def due(self, attempts: int, finished_at: datetime | None, now: datetime) -> datetime | None:
+        """The time before which no heal starts; None: at once. A sync that has not ended counts as ending now."""
+        return (finished_at or now) + self.wait(attempts) if attempts else None
 
     def wait(self, attempts: int) -> timedelta:
         seconds = self.duration.total_seconds()

@@ -36,8 +36,9 @@ class Write:
     """Written through the scale subresource: the object itself is changed, but its owner is told apart."""
 
     def by(self, resource: Resource) -> Ownership:
-        door = "scale" if self.scaled else self.subresource
-        return Ownership(self.options.manager, resource.api_version, rfc3339(self.now), door)
+        if self.scaled:  # without a time, as servers write it: every write through this door is the same claim
+            return Ownership(self.options.manager, resource.api_version, "", "scale")
+        return Ownership(self.options.manager, resource.api_version, rfc3339(self.now), self.subresource)
 
 
 class Admission:
@@ -94,6 +95,8 @@ class Admission:
         if custom is None:
             preparation.prepare(resource.group, resource.kind, obj)
         self._check(resource, custom, obj)
+        if resource == CRDS:
+            crds.warn_of_rules(obj, write.options)
         return obj
 
     def updating(self, resource: Resource, old: Obj, new: Obj, write: Write, owners: list[Owner] | None) -> Obj:
@@ -113,6 +116,7 @@ class Admission:
                 raise invalid(resource, old["metadata"]["name"], errors)
             if resource == CRDS:
                 crds.check_definition(new)
+                crds.warn_of_rules(new, write.options)
         return new
 
     def deleting(self, resource: Resource, obj: Obj) -> None:

@@ -144,6 +144,13 @@ def _has_rules(spec: Any) -> bool:
     return isinstance(spec, list) and any(_has_rules(part) for part in spec)
 
 
+def warn_of_rules(definition: Obj, options: WriteOptions) -> None:
+    """Rules in CEL are kept and not evaluated: whoever writes them is told."""
+    for place, version in enumerate(definition["spec"]["versions"]):
+        if _has_rules(version):
+            options.warnings.append(f"spec.versions[{place}]: x-kubernetes-validations are kept but not evaluated")
+
+
 class CustomTypes:
     """The custom kinds that can be asked for now."""
 
@@ -254,6 +261,23 @@ def established(definition: Obj, now: str) -> Obj:
     kept = {c["type"]: c for c in status.get("conditions") or ()}
     return {"conditions": [kept.get(c["type"], c) for c in conditions], "acceptedNames": dict(names),
             "storedVersions": stored}
+
+
+def is_ours(definition: Obj) -> bool:
+    """Nobody but Fairway has written it: a user who brings the original definition keeps it."""
+    managers = {entry.get("manager") for entry in definition["metadata"].get("managedFields") or ()}
+    return managers <= {"fairway", "kube-apiserver"}
+
+
+def doomed(definition: Obj, now: str) -> Obj:
+    """A definition that is being deleted: it stays until the objects of its kind are gone."""
+    meta = {**definition["metadata"], "deletionTimestamp": now}
+    meta["finalizers"] = list(dict.fromkeys([*meta.get("finalizers", ()), CLEANUP]))
+    status = definition.get("status") or {}
+    terminating = {"type": "Terminating", "status": "True", "lastTransitionTime": now, "reason": "InstanceDeletionPending",
+                   "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"}
+    return {**definition, "metadata": meta,
+            "status": {**status, "conditions": [*(status.get("conditions") or ()), terminating]}}
 
 
 @lru_cache(maxsize=1)

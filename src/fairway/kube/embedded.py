@@ -93,8 +93,12 @@ class EmbeddedApi:
         for version in self.store.rows(table_of(CRDS)).values():
             self._serve(version.obj)
         write = Write(WriteOptions(manager="fairway"), self._clock.now())
-        made = [self._apply(CRDS, Key("", definition["metadata"]["name"]), ApplyPatch(definition, force=True), write)
-                for definition in crds.own_definitions()]
+        made = []
+        for definition in crds.own_definitions():
+            key = Key("", definition["metadata"]["name"])
+            present = self.store.head(table_of(CRDS), key)
+            if present is None or crds.is_ours(present.obj):
+                made.append(self._apply(CRDS, key, ApplyPatch(definition, force=True), write))
         for name in FIRST_NAMESPACES:
             if self.store.head(table_of(NAMESPACES), Key("", name)) is None:
                 namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
@@ -238,7 +242,7 @@ class EmbeddedApi:
         key = Key(namespace if resource.namespaced else "", name)
         old = self._current(resource, key)
         self._admission.deleting(resource, old.obj)
-        decided = lifecycle.delete(resource, old.obj, delete or DeleteOptions(), self._clock.now())
+        decided = self._deletion(resource, old.obj, delete or DeleteOptions())
         if (options is not None and options.dry_run) or not decided.changed:
             return _own(_as(resource, decided.obj))
         change = self._delete(resource, key, decided)
@@ -291,7 +295,7 @@ class EmbeddedApi:
         return self._commit(resource, key, _unshared(new), write)
 
     def _apply(self, resource: Resource, key: Key, patch: ApplyPatch, write: Write) -> Change | Version:
-        said = patching.said(resource, patch.body, key)
+        said = patching.said(resource, patch.body, key, write.subresource)
         said = self._admission.said(resource, said, write.options)
         schema = self._admission.schema(resource)
         old = self.store.head(table_of(resource), key)
@@ -336,6 +340,14 @@ class EmbeddedApi:
             self._establish(key, change.new, write)
         return change
 
+    def _deletion(self, resource: Resource, obj: Obj, options: DeleteOptions) -> lifecycle.Deletion:
+        if resource != CRDS:
+            return lifecycle.delete(resource, obj, options, self._clock.now())
+        lifecycle.check_preconditions(resource, obj, uid=options.uid, version=options.resource_version)
+        marked = "deletionTimestamp" in obj["metadata"]
+        return lifecycle.Deletion(obj if marked else crds.doomed(obj, rfc3339(self._clock.now())), gone=False,
+                                  changed=not marked)
+
     def _delete(self, resource: Resource, key: Key, decided: lifecycle.Deletion) -> Change:
         obj = _unshared(decided.obj)
         if not decided.gone:
@@ -367,16 +379,11 @@ class EmbeddedApi:
 
     def _establish(self, key: Key, version: Version, write: Write) -> None:
         """Accept a definition's names: a change of its own, by the server."""
-        obj = version.copy()
-        obj["status"] = crds.established(obj, rfc3339(write.now))
-        if crds.CLEANUP not in obj["metadata"].setdefault("finalizers", []):
-            obj["metadata"]["finalizers"].append(crds.CLEANUP)
-        by_server = WriteOptions(manager="kube-apiserver")
-        if obj != version.obj:
-            new = {**version.copy(), "status": obj["status"]}
-            ownership.track(CRDS, self._admission.schema(CRDS), version.obj, new,
-                            Write(by_server, write.now, "status").by(CRDS), built_in=True)
-            new["metadata"]["finalizers"] = obj["metadata"]["finalizers"]
+        new = version.copy()
+        new["status"] = crds.established(new, rfc3339(write.now))
+        if new != version.obj:
+            by_server = Write(WriteOptions(manager="kube-apiserver"), write.now, "status").by(CRDS)
+            ownership.track(CRDS, self._admission.schema(CRDS), version.obj, new, by_server, built_in=True)
             self.store.put(table_of(CRDS), key, new)
 
     async def _answer(self, resource: Resource, outcome: Change | Version) -> Obj:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fairway.kube import decoding
-from fairway.kube.api import ApplyPatch, JsonPatch, MergePatch, Patch, StrategicPatch
+from fairway.kube.api import ApplyPatch, JsonPatch, MergePatch, Patch, StrategicPatch, Subresource
 from fairway.kube.errors import BadRequest, Invalid, UnsupportedMediaType
 from fairway.kube.objects import Key, Obj
 from fairway.kube.patches import json_patch, merge_patch, strategic
@@ -49,8 +49,8 @@ def _unfit(body: Obj, error: decoding.DecodeError) -> Invalid:
     return Invalid(f' "" is invalid: {cause}', details={"causes": [cause.cause()]})
 
 
-def said(resource: Resource, body: Obj, key: Key) -> Obj:
-    """The body of an apply, with the name and namespace that it is for. `body` is not changed."""
+def said(resource: Resource, body: Obj, key: Key, subresource: Subresource) -> Obj:
+    """What the body of an apply says through this door, with the name and namespace that it is for. `body` is not changed."""
     if body.get("apiVersion") != resource.api_version or body.get("kind") != resource.kind:
         group, _, version = str(body.get("apiVersion", "")).rpartition("/")
         raise BadRequest(f"invalid object type: {group}/{version}, Kind={body.get('kind', '')}")
@@ -64,4 +64,8 @@ def said(resource: Resource, body: Obj, key: Key) -> Obj:
         if (body.get("metadata") or {}).get("namespace", key.namespace) != key.namespace:
             raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
         meta["namespace"] = key.namespace
-    return {**body, "metadata": meta}
+    if subresource == "status":
+        said_status = {"status": body["status"]} if "status" in body else {}
+        return {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": meta, **said_status}
+    parts = {name: part for name, part in body.items() if name != "status" or "status" not in resource.subresources}
+    return {**parts, "metadata": meta}

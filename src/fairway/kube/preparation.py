@@ -118,7 +118,7 @@ def _ingress(obj: Obj) -> None:
 
 def _definition(obj: Obj) -> None:
     stored = [version["name"] for version in dig(obj, "spec", "versions", default=[]) if version.get("storage")]
-    obj["status"] = {"conditions": [], "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored}
+    obj["status"] = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored}
 
 
 def _empty_status(obj: Obj) -> None:

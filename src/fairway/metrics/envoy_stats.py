@@ -13,7 +13,6 @@ from fairway.metrics.labels import NAME
 
 _PREFIX = "envoy_cluster_"
 _EXTERNAL = "envoy_cluster_external_"  # the same numbers a second time
-_COUNTERS = ("_rq", "_rq_xx", "_total", "_count", "_sum", "_bucket", "_timeout", "_retry", "_fail")
 
 
 def upstream_labels(labels: Mapping[str, str]) -> dict[str, str] | None:
@@ -29,7 +28,3 @@ def upstream_labels(labels: Mapping[str, str]) -> dict[str, str] | None:
     if template_hash not in ("-", ""):
         found["rollouts_pod_template_hash"] = template_hash
     return found
-
-
-def is_counter(name: str) -> bool:
-    return name.endswith(_COUNTERS)

@@ -11,7 +11,7 @@ from typing import Protocol
 import aiohttp
 
 from fairway.kube.clock import Clock
-from fairway.metrics.envoy_stats import is_counter, upstream_labels
+from fairway.metrics.envoy_stats import upstream_labels
 from fairway.metrics.exposition import BadExposition, Exposition
 from fairway.metrics.labels import NAME
 from fairway.metrics.relabel import relabelled
@@ -64,7 +64,6 @@ class TargetScrape:
         store: Store,
         clock: Clock,
         label: Callable[[Mapping[str, str]], Mapping[str, str] | None],
-        counter: Callable[[str], bool] | None = None,
     ) -> None:
         self.state = TargetState(target)
         self.running = False
@@ -72,7 +71,6 @@ class TargetScrape:
         self._label = label
         self._clock = clock
         self._exposition = Exposition(self._row)
-        self._counter = counter or self._exposition.is_counter
         self._generation = self._block.generation
 
     @property
@@ -119,7 +117,7 @@ class TargetScrape:
 
     def _row(self, labels: dict[str, str]) -> int:
         public = self._label(labels)
-        return -1 if public is None else self._block.row(public, counter=self._counter(labels[NAME]))
+        return -1 if public is None else self._block.row(public, counter=self._exposition.is_counter(labels[NAME]))
 
 
 def target_labels(target: Target) -> Callable[[Mapping[str, str]], Mapping[str, str] | None]:
@@ -169,7 +167,7 @@ class Scrapes:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._running: set[asyncio.Task[None]] = set()
         if envoy is not None:
-            self._scrapes[ENVOY.key] = TargetScrape(ENVOY, store, clock, upstream_labels, is_counter)
+            self._scrapes[ENVOY.key] = TargetScrape(ENVOY, store, clock, upstream_labels)
 
     @property
     def states(self) -> list[TargetState]:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fairway.metrics.labels import LabelTable
+from fairway.metrics.labels import Index, LabelTable, stacked
 from fairway.metrics.matchers import Matcher
 from fairway.metrics.series import ABSENT_BITS, STALE_BITS, Block, Bools, Floats, Times, matching_rows
 
@@ -200,18 +200,10 @@ class TargetBlock:
     def newest(self) -> int:
         return int(self._times[self._columns - 1]) if self._columns else -1
 
-    def cut(self, matchers: Sequence[Matcher], start: int, end: int) -> Block | None:
-        """The matching series with their samples in (start, end]."""
-        times = self._times[: self._columns]
-        first, last = np.searchsorted(times, [start, end], side="right")
-        if first == last:
-            return None
-        keep = matching_rows(self.table, matchers)
-        if not keep.any():
-            return None
-        rows = np.flatnonzero(keep)
-        values: Floats = self._values[rows, first:last] if len(rows) < len(self._values) else self._values[:, first:last]
-        return Block(self.table.take(rows), times[first:last].copy(), np.ascontiguousarray(values))
+    def cut(self, rows: Index, start: int, end: int) -> tuple[Times, Floats]:
+        """Times in (start, end], and the samples of these rows at those times."""
+        first, last = np.searchsorted(self._times[: self._columns], [start, end], side="right")
+        return self._times[first:last].copy(), self._values[rows, first:last]
 
     # --- snapshot ---------------------------------------------------------------------------------------------------
 
@@ -238,6 +230,15 @@ def _blank(rows: int, columns: int) -> Floats:
     return values
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Catalogue:
+    """The labels of every series in one table; block i has the rows from starts[i] to starts[i + 1]."""
+
+    blocks: list[TargetBlock]
+    labels: LabelTable
+    starts: Index
+
+
 class Store:
     """The blocks of every target. It is the `SeriesSource` of embedded queries."""
 
@@ -248,6 +249,7 @@ class Store:
         self.shortened = False
         self._blocks: dict[str, TargetBlock] = {}
         self._owners: dict[SeriesKey, TargetBlock] = {}
+        self._known: _Catalogue | None = None
 
     def block(self, key: str) -> TargetBlock:
         """The block of one target, new or as it was."""
@@ -260,8 +262,32 @@ class Store:
         return iter(list(self._blocks.values()))
 
     def select(self, matchers: Sequence[Matcher], start: int, end: int) -> list[Block]:
-        found = (block.cut(matchers, start, end) for block in self._blocks.values())
-        return [block for block in found if block is not None]
+        """Targets that were scraped at the same times come back as one block: a query then costs as if they were one."""
+        catalogue = self._catalogue()
+        rows = np.flatnonzero(matching_rows(catalogue.labels, matchers))
+        borders = np.searchsorted(rows, catalogue.starts)
+        alike: dict[bytes, tuple[Times, list[Index], list[Floats]]] = {}
+        for i, block in enumerate(catalogue.blocks):
+            own = rows[borders[i] : borders[i + 1]]
+            if len(own) == 0:
+                continue
+            times, values = block.cut(own - catalogue.starts[i], start, end)
+            if len(times):
+                _, all_rows, all_values = alike.setdefault(times.tobytes(), (times, [], []))
+                all_rows.append(own)
+                all_values.append(values)
+        return [
+            Block(catalogue.labels.take(np.concatenate(all_rows)), times, np.concatenate(all_values))
+            for times, all_rows, all_values in alike.values()
+        ]
+
+    def _catalogue(self) -> _Catalogue:
+        if self._known is None:
+            blocks = list(self._blocks.values())
+            labels = stacked([block.table for block in blocks])
+            starts = np.cumsum([0, *(block.series for block in blocks)])
+            self._known = _Catalogue(blocks, labels, starts)
+        return self._known
 
     def labels(self, matchers: Sequence[Matcher], start: int, end: int) -> list[dict[str, str]]:
         """The labels of the series that have a sample in (start, end]."""
@@ -295,12 +321,14 @@ class Store:
 
     def claim(self, key: SeriesKey, block: TargetBlock) -> bool:
         """A series belongs to the target that showed it first, so that no query sees it twice."""
+        self._known = None
         if self._owners.setdefault(key, block) is block:
             return True
         self.refused += 1
         return False
 
     def disclaim(self, key: SeriesKey) -> None:
+        self._known = None
         self._owners.pop(key, None)
 
     def afford(self, more: int) -> bool:

@@ -24,6 +24,7 @@ from fairway.node.folder import PodFolder
 from fairway.node.halting import halt_all, pod_folders, stop_folder
 from fairway.node.images import ImageSource
 from fairway.node.lookups import HOST_IP, Lookups
+from fairway.node.memory import LOOK_S
 from fairway.node.pod import NodePod
 from fairway.node.settings import NodeSettings
 from fairway.node.shims import ShimError, compiled
@@ -82,9 +83,17 @@ class NodeController:
         await self._register()
         await self._stop_strangers()
         try:
-            await self._loop.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._loop.run())
+                tasks.create_task(self._watch_memory())
         finally:
             await asyncio.gather(*(one.close() for one in self._pods.values()), return_exceptions=True)
+
+    async def _watch_memory(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for one in list(self._pods.values()):
+                one.end_oversized()
 
     def _prepare(self) -> None:
         settings = self._settings

@@ -20,6 +20,7 @@ from fairway.node.halting import wait_gone
 from fairway.node.images import HostImage, ImageSource, ImageUnavailable, UnpackedImage, is_host
 from fairway.node.launch import Launch, Surroundings, compose
 from fairway.node.lookups import Lookups
+from fairway.node.memory import held_bytes
 from fairway.node.paths import PathMap, ServiceNames
 from fairway.node.prober import Prober, handle
 from fairway.node.roots import build, site_packages
@@ -71,13 +72,15 @@ class NodePod:
         self._states: dict[str, _State] = {}
         self._attempts: dict[str, list[Attempt]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ended = False
+        self._decoded: tuple[Obj, PodSpec] | None = None
 
     # --- what is seen -------------------------------------------------------------------------------------------
 
     @property
     def spec(self) -> PodSpec:
-        return decode(self.pod)
+        if self._decoded is None or self._decoded[0] is not self.pod:
+            self._decoded = (self.pod, decode(self.pod))
+        return self._decoded[1]
 
     def runs(self) -> dict[str, d.Run]:
         return {one.name: self._run_of(one.name) for one in self.spec.all}
@@ -275,6 +278,15 @@ class NodePod:
             await self._reconnect()
             return
         self._state(container).stopped = (attempts[0].number, why)
+
+    def end_oversized(self) -> None:
+        """Kill containers that hold more memory than their limit."""
+        for one in self.spec.all:
+            attempts = self._attempts.get(one.name, [])
+            if one.memory_limit and attempts and attempts[0].running and held_bytes(attempts[0].pid) > one.memory_limit:
+                log.warning("%s: %s holds more than its %d bytes of memory", self.key, one.name, one.memory_limit)
+                self._state(one.name).stopped = (attempts[0].number, "OOMKilled")
+                kill_group(attempts[0].pid, attempts[0].start)
 
     def _hook(self, one: Container, limit_s: float) -> None:
         self._state(one.name).pre_stop = "running"

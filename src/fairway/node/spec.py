@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fairway.kube.objects import Obj, dig, spec_of
+from fairway.node.environment import quantity
 
 RestartPolicy = Literal["Always", "OnFailure", "Never"]
 DEFAULT_GRACE_S = 30
@@ -73,6 +74,8 @@ class Container:
     post_start: Handler | None
     pre_stop: Handler | None
     ports: dict[str, int]
+    memory_limit: int
+    """Bytes; 0 without one."""
     raw: Obj
 
 
@@ -118,6 +121,7 @@ def _container(raw: Obj, *, init: bool) -> Container:
         post_start=_handler(dig(raw, "lifecycle", "postStart")),
         pre_stop=_handler(dig(raw, "lifecycle", "preStop")),
         ports=ports,
+        memory_limit=int(quantity(str(dig(raw, "resources", "limits", "memory", default="0")))),
         raw=raw,
     )
 

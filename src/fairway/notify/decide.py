@@ -72,8 +72,8 @@ def decide(resource: Resource, obj: Obj, now: datetime) -> News:
     """What is to be told of this object."""
     told = _told(obj)
     happenings = list(_READERS[resource](obj))
-    lasting = {trigger: mark for trigger, mark in told.items() if trigger not in _STATES}
-    record = {**lasting, **{happening.trigger: happening.mark for happening in happenings}}
+    record = {trigger: mark for trigger, mark in told.items() if trigger not in _STATES}
+    record.update((happening.trigger, happening.mark) for happening in happenings)
     if record == told:
         return News(Decision())
     fresh = [h for h in happenings if told.get(h.trigger) != h.mark]

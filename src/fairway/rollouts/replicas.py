@@ -167,9 +167,15 @@ def weight_to_replicas(replicas: int, weight: int, max_weight: int) -> int:
     return math.ceil(weight * replicas / max_weight)
 
 
-def routed_counts(spec: RolloutSpec, canary: Canary, status: Status, weights: Weights | None) -> Counts:
-    """`weights` is the traffic as it is now; with dynamicStableScale neither side shrinks below what it serves."""
+def routed_counts(spec: RolloutSpec, canary: Canary, status: Status, weights: Weights | None,
+                  stable: ReplicaSet | None = None) -> Counts:
+    """`weights` is the traffic as it is now; with dynamicStableScale neither side shrinks below what it serves.
+
+    After an abort stable then grows by the steps that the update had taken, one after the other, in reverse.
+    """
     fixed, weight = replicas_or_weight(canary, status)
+    if status.abort and canary.dynamic_stable_scale and stable is not None:
+        weight = step_below(spec, canary, stable)
     if fixed is not None:
         at_canary = fixed
     else:
@@ -182,6 +188,13 @@ def routed_counts(spec: RolloutSpec, canary: Canary, status: Status, weights: We
         if status.abort:
             at_canary = max(at_canary, weight_to_replicas(spec.replicas, weights.canary.weight, canary.max_weight))
     return Counts(_at_least_min(spec, canary, at_canary), _at_least_min(spec, canary, at_stable))
+
+
+def step_below(spec: RolloutSpec, canary: Canary, stable: ReplicaSet) -> int:
+    """The largest setWeight below what stable's available pods leave to the canary."""
+    carried = canary.max_weight * stable.available // max(spec.replicas, 1)
+    below = [step.set_weight for step in canary.steps if step.set_weight is not None]
+    return max((weight for weight in below if weight < canary.max_weight - carried), default=0)
 
 
 def _at_least_min(spec: RolloutSpec, canary: Canary, count: int) -> int:
@@ -198,7 +211,7 @@ def desired_counts(spec: RolloutSpec, canary: Canary, status: Status, new: Repli
                    older: Sequence[ReplicaSet], weights: Weights | None) -> Counts:
     if canary.traffic is None:
         return basic_counts(spec, canary, status, new, stable, older)
-    return routed_counts(spec, canary, status, weights)
+    return routed_counts(spec, canary, status, weights, stable)
 
 
 def at_desired_counts(spec: RolloutSpec, canary: Canary, status: Status, new: ReplicaSet | None,

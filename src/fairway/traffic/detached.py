@@ -28,7 +28,7 @@ class Identity:
     config: str
 
     def alive(self) -> bool:
-        return started_of(self.pid) == self.started
+        return bool(self.started) and started_of(self.pid) == self.started
 
 
 def started_of(pid: int) -> str:

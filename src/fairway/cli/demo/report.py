@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,10 +43,10 @@ def print_page(answer: Mapping[str, Any], state: str, *, kept: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)
     table = Table(title="Three commits to production", title_justify="left", show_edge=False)
     for heading, justify in (("commit", "left"), ("version", "left"), ("outcome", "left"),
-                             ("commit to production", "right"), ("requests", "right"), ("failed", "right"),
+                             ("push to end", "right"), ("requests", "right"), ("failed", "right"),
                              ("on this version", "right"), ("platform's own", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for commit in answer["commits"]:
@@ -85,5 +86,16 @@ def _with_percent(commit: Mapping[str, Any]) -> str:
 def _print_dora(console: Any, dora: Mapping[str, Any]) -> None:
     if dora:
         console.print("\nDelivery metrics (DORA)", style="bold")
-        for name, value in dora.items():
-            console.print(f"  {str(name).replace('_', ' ')}: {value}", highlight=False)
+        for name, figure in dora.items():
+            if isinstance(figure, Mapping):
+                console.print(f"  {name.replace('_', ' '):<22} {_shown(figure)}", highlight=False)
+
+
+def _shown(figure: Mapping[str, Any]) -> str:
+    """A figure in its unit, with what it rests on; unknown is said, not shown as zero."""
+    value, unit = figure["value"], figure["unit"]
+    if value is None:
+        return "unknown"
+    text = f"{100 * value:.0f} %" if unit == "share" else f"{value:.1f} {unit}"
+    releases = "release" if figure["samples"] == 1 else "releases"
+    return f"{text}  ({figure['level'] or 'no level'}; {figure['samples']} {releases})"

@@ -31,7 +31,8 @@ class Stage:
 
     def begin(self, version: str, sha: str, message: str, pushed: float) -> None:
         self._version = version
-        self._told = {}
+        self._told = {what: text for what, text in self._told.items() if not what.startswith("job ")}
+        self._told.pop("outcome", None)
         self.say(click.style(f"{version}  {sha[:7]}  {message}", bold=True) + "  git push")
 
     def end(self, outcome: str, evidence: str, ended: float) -> None:

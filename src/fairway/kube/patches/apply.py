@@ -87,7 +87,9 @@ def dump_owners(owners: Iterable[Owner]) -> list[Obj]:
     entries = []
     for owner in sorted(owners, key=lambda o: (o.operation, o.time, o.manager, o.api_version, o.subresource)):
         entry: Obj = {"manager": owner.manager, "operation": owner.operation, "apiVersion": owner.api_version,
-                      "time": owner.time, "fieldsType": "FieldsV1", "fieldsV1": fieldsets.dump(owner.fields)}
+                      "fieldsType": "FieldsV1", "fieldsV1": fieldsets.dump(owner.fields)}
+        if owner.time:
+            entry["time"] = owner.time
         if owner.subresource:
             entry["subresource"] = owner.subresource
         entries.append(entry)

@@ -107,7 +107,8 @@ def _check(kustomization: Kustomization) -> None:
         want = list if field in _LISTS else dict if field in _MAPS else str
         if not isinstance(value, want) and not (field == "replacements" and isinstance(value, list)):
             kinds = {list: "a list", dict: "a mapping", str: "text"}
-            raise ManifestError(place, f"invalid Kustomization: `{field}` is {kinds[want]}, not {type(value).__name__}")
+            raise ManifestError(place, f"invalid Kustomization: `{field}` is {kinds[want]}, not {type(value).__name__}",
+                                "quote it" if want is str and not isinstance(value, (dict, list)) else "")
         for index, entry in enumerate(value if field in _NESTED and isinstance(value, list) else ()):
             _check_entry(kustomization, field, index, entry)
     known = _API_VERSIONS.get(kustomization.kind)

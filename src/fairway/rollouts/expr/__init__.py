@@ -33,9 +33,10 @@ class Program:
             raise ExprError("the expression is nested too deeply") from None
 
 
-def compile_expression(text: str) -> Program:
+def compile_expression(text: str, names: frozenset[str] = frozenset()) -> Program:
+    """`names` are those of the environment, where they may hide built-in functions."""
     try:
-        return Program(text, parse(text))
+        return Program(text, parse(text, names))
     except ExprError as error:
         raise error.within(text) from None
     except RecursionError:

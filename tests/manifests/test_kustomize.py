@@ -1,0 +1,135 @@
+"""Kustomizations as a team writes them; the whole of the semantics is judged by the conformance suite."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from fairway.kube.objects import Obj
+from fairway.manifests import DictTree, FolderTree, ManifestError, render
+
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: shop
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: shop}}
+  template:
+    metadata:
+      labels: {app: shop}
+    spec:
+      containers:
+      - name: shop
+        image: shop
+        env:
+        - {name: A, value: a}
+        envFrom:
+        - configMapRef: {name: settings}
+      - name: side
+        image: other.io/side:v1
+"""
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata:\n  name: shop\nspec:\n  selector: {app: shop}\n  ports: [{port: 80}]\n"
+BASE = {"base/kustomization.yaml": "resources: [deployment.yaml, service.yaml]\n"
+                                   "configMapGenerator:\n- name: settings\n  literals: [COLOUR=blue]\n",
+        "base/deployment.yaml": DEPLOYMENT, "base/service.yaml": SERVICE}
+
+
+def built(overlay: str, **files: str) -> dict[str, Obj]:
+    tree = DictTree({**BASE, "prod/kustomization.yaml": "resources: [../base]\n" + overlay,
+                     **{f"prod/{name}.yaml": text for name, text in files.items()}})
+    return {obj["kind"]: obj for obj in render(tree, "prod")}
+
+
+def container(obj: Obj) -> Obj:
+    found: Obj = obj["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def test_an_overlay_with_everything_a_team_uses() -> None:
+    found = built(
+        "namespace: shop\nnamePrefix: prod-\nlabels:\n- pairs: {env: prod}\n  includeSelectors: true\n"
+        "commonAnnotations: {team: web}\nreplicas:\n- {name: shop, count: 3}\n"
+        "images:\n- {name: shop, newName: r.io/shop, digest: 'sha256:12'}\npatches:\n- path: env.yaml\n"
+        "- target: {kind: Service}\n  patch: |-\n    - {op: replace, path: /spec/ports/0/port, value: 8080}\n",
+        env="apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\nspec:\n  template:\n    spec:\n"
+            "      containers:\n      - name: shop\n        env:\n        - {name: B, value: b}\n        - {name: A, value: x}\n")
+    deployment, service, settings = found["Deployment"], found["Service"], found["ConfigMap"]
+    assert deployment["metadata"] == {"name": "prod-shop", "namespace": "shop", "labels": {"env": "prod"},
+                                      "annotations": {"team": "web"}}
+    assert deployment["spec"]["replicas"] == 3
+    assert deployment["spec"]["selector"]["matchLabels"] == {"app": "shop", "env": "prod"} == service["spec"]["selector"]
+    assert container(deployment)["image"] == "r.io/shop@sha256:12"
+    assert container(deployment)["env"] == [{"name": "B", "value": "b"}, {"name": "A", "value": "x"}]
+    assert service["spec"]["ports"] == [{"port": 8080}]
+    assert settings["metadata"]["name"].startswith("prod-settings-") and len(settings["metadata"]["name"]) == 24
+    assert container(deployment)["envFrom"][0]["configMapRef"]["name"] == settings["metadata"]["name"]
+
+
+def test_changed_data_is_a_new_name_and_unchanged_data_is_not() -> None:
+    merge = "configMapGenerator:\n- {name: settings, behavior: merge, literals: [COLOUR=%s]}\n"
+    names = [built(merge % colour)["ConfigMap"]["metadata"]["name"] for colour in ("blue", "red", "blue")]
+    assert names[0] == names[2] != names[1]
+
+
+def test_deleting_with_a_patch_and_a_component() -> None:
+    tree = DictTree({
+        **BASE, "extra/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnameSuffix: -x\n",
+        "prod/kustomization.yaml": "resources: [../base]\ncomponents: [../extra]\npatches:\n- patch: |-\n    $patch: delete\n"
+                                   "    apiVersion: v1\n    kind: Service\n    metadata: {name: shop}\n"})
+    objects = render(tree, "prod")
+    assert [o["kind"] for o in objects] == ["Deployment", "ConfigMap"]
+    assert objects[0]["metadata"]["name"] == "shop-x"
+
+
+@pytest.mark.parametrize(("overlay", "message"), [
+    ("namePrefx: x-\n", "prod/kustomization.yaml:2:1: invalid Kustomization: unknown field 'namePrefx'; did you mean "
+                        "'namePrefix'?"),
+    ("images:\n- {name: shop, tag: v1}\n", "prod/kustomization.yaml:3:3: invalid Kustomization: unknown field 'tag' in"),
+    ("replicas:\n- {name: nope, count: 2}\n", "prod/kustomization.yaml:3:3: replicas: resource with name nope does not"),
+    ("patches:\n- path: none.yaml\n", "prod/kustomization.yaml:3:3: accumulating resources: none.yaml: no such file"),
+    ("components: [../base]\n", "expected kind 'Component' for path '../base'"),
+    ("patches:\n- patch: |-\n    apiVersion: v1\n    kind: Pod\n    metadata: {name: x}\n", "no matches for Id Pod.v1.[noGrp]"),
+    ("configMapGenerator:\n- name: x\n  files: [../base/service.yaml]\n", "security; file 'base/service.yaml' is not in"),
+])
+def test_mistakes_name_the_file_the_line_and_the_mend(overlay: str, message: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        built(overlay)
+    assert message in str(caught.value)
+
+
+def test_cycles_twins_and_paths_out_of_the_tree_are_refused() -> None:
+    with pytest.raises(ManifestError, match="cycle detected: a -> b -> a"):
+        render(DictTree({"a/kustomization.yaml": "resources: [../b]\n", "b/kustomization.yaml": "resources: [../a]\n"}), "a")
+    with pytest.raises(ManifestError, match=r"already registered id: Service\.v1\.\[noGrp\]/shop"):
+        render(DictTree({"kustomization.yaml": "resources: [a.yaml, b.yaml]\n", "a.yaml": SERVICE, "b.yaml": SERVICE}))
+    with pytest.raises(ManifestError, match="outside of this repository"):
+        render(DictTree({"kustomization.yaml": "resources: [../../etc/passwd]\n"}))
+
+
+def test_plain_folders_are_read_file_by_file(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text(SERVICE + "---\n# nothing\n---\n" + DEPLOYMENT)
+    (tmp_path / "a.json").write_text('{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}')
+    (tmp_path / "notes.txt").write_text("not yaml: [")
+    assert [o["kind"] for o in render(FolderTree(tmp_path))] == ["ConfigMap", "Service", "Deployment"]
+    (tmp_path / "c.yaml").write_text("apiVersion: v1\nmetadata: {name: x}\n")
+    with pytest.raises(ManifestError, match=r"c\.yaml:1:1: missing Resource metadata: the object has no `kind`"):
+        render(FolderTree(tmp_path))
+
+
+def test_time_grows_with_the_number_of_objects_not_with_its_square() -> None:
+    def seconds(count: int) -> float:
+        objects = "---\n".join(DEPLOYMENT.replace("name: shop\nspec", f"name: d{n}\nspec") for n in range(count))
+        tree = DictTree({"kustomization.yaml": "resources: [all.yaml]\nnamePrefix: x-\nnamespace: web\ncommonLabels: {a: b}\n"
+                                               "configMapGenerator:\n- {name: settings, literals: [a=b]}\n",
+                         "all.yaml": objects})
+        start = time.process_time()
+        assert len(render(tree)) == count + 1
+        return time.process_time() - start
+
+    seconds(50)
+    small, large = min(seconds(200) for _ in range(3)), seconds(1600)
+    assert large / small < 8 * 3, f"{small:.3f} s for 200, {large:.3f} s for 1600"
