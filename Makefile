@@ -2,6 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.fairway-ready
+# What the example's pipeline installs, fetched once at set-up, so that the demo itself needs no network.
+WHEELS := .venv/wheels
+SHOP := examples/shop/app/requirements-dev.txt
+OFFLINE := PIP_NO_INDEX=1 PIP_FIND_LINKS=$(CURDIR)/$(WHEELS) UV_NO_INDEX=1 UV_OFFLINE=1 UV_FIND_LINKS=$(CURDIR)/$(WHEELS)
 export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test lint format conformance bench e2e clean setup
@@ -14,7 +18,7 @@ $(STAMP): pyproject.toml Makefile
 	@echo "Setting up .venv (once) ..."
 	@if command -v uv >/dev/null 2>&1; then \
 	    { [ -x $(BIN)/python ] || uv venv --quiet --python $(PYTHON) .venv; } && \
-	    uv pip install --quiet --python $(BIN)/python -e '.[all,dev]'; \
+	    uv pip install --quiet --python $(BIN)/python pip -e '.[all,dev]'; \
 	else \
 	    { [ -x $(BIN)/pip ] || $(PYTHON) -m venv .venv || \
 	      { $(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }; } && \
@@ -22,8 +26,13 @@ $(STAMP): pyproject.toml Makefile
 	fi
 	@touch $@
 
-demo: $(STAMP)
-	@$(BIN)/fairway demo $(DEMO_FLAGS)
+$(WHEELS)/.ready: $(SHOP) $(STAMP)
+	@echo "Fetching what the example's pipeline installs (once) ..."
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --dest $(WHEELS) -r $(SHOP)
+	@touch $@
+
+demo: $(STAMP) $(WHEELS)/.ready
+	@$(OFFLINE) $(BIN)/fairway demo $(DEMO_FLAGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q $(TEST_FLAGS)
@@ -36,14 +45,14 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix src tests bench
 
-e2e: $(STAMP)
-	$(BIN)/python -m pytest -q -m e2e tests $(TEST_FLAGS)
+e2e: $(STAMP) $(WHEELS)/.ready
+	$(OFFLINE) $(BIN)/python -m pytest -q -m e2e tests $(TEST_FLAGS)
 
 conformance: $(STAMP)
 	$(BIN)/python -m tests.conformance $(if $(SUITE),--suite $(SUITE))
 
-bench: $(STAMP)
-	$(BIN)/python -m bench $(BENCH_FLAGS)
+bench: $(STAMP) $(WHEELS)/.ready
+	$(OFFLINE) $(BIN)/python -m bench $(BENCH_FLAGS)
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

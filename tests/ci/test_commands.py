@@ -12,7 +12,8 @@ from fairway.ci.masking import SecretMasker
 
 @pytest.mark.parametrize(("line", "expected"), [
     ("::set-output name=a::b%0Ac", Command("set-output", "b\nc", {"name": "a"})),
-    ("  ::error file=a.py,line=3,title=x%2Cy::bad: %25", Command("error", "bad: %", {"file": "a.py", "line": "3", "title": "x,y"})),
+    ("  ::error file=a.py,line=3,title=x%2Cy::bad: %25",
+     Command("error", "bad: %", {"file": "a.py", "line": "3", "title": "x,y"})),
     ("::group::one::two", Command("group", "one::two", {})),
     ("::endgroup::", Command("endgroup", "", {})),
     ("::nonsense::x", None),

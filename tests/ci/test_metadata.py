@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from fairway.ci.actions.build_push import build_argv, image_name
 from fairway.ci.actions.metadata import Facts, Flavor, RuleError, compute, full_tags, labels_of, parse_flavor, parse_rule
-from pathlib import Path
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 SHA = "0123456789abcdef0123456789abcdef01234567"

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from fairway.kube.resources import PIPELINE_RUNS
-from tests.ci.world import World, is_alive, job, jobs, said
+from tests.ci.world import World, is_alive, job, jobs, log_of, said
 
 CI = ".github/workflows/ci.yml"
 
@@ -234,5 +234,49 @@ jobs:
             runs = await daemon.finished(2)
         phases = {run["spec"]["sha"][:3]: run["status"]["phase"] for run in runs}
         assert sorted(phases.values()) == ["Cancelled", "Succeeded"]
+
+    asyncio.run(main())
+
+
+def test_a_job_calls_another_workflow_of_the_repository(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.push("shop/app", {CI: """
+on: push
+env: {NOT_PASSED: x}
+jobs:
+  call:
+    uses: ./.github/workflows/build.yml
+    with: {who: Ada, times: 2}
+  use:
+    needs: call
+    runs-on: ubuntu-latest
+    steps: [{run: 'echo "got ${{ needs.call.outputs.text }}"'}]
+  gone:
+    uses: ./.github/workflows/gone.yml
+""", ".github/workflows/build.yml": """
+on:
+  workflow_call:
+    inputs: {who: {type: string, required: true}, times: {type: number}}
+    outputs: {text: {value: "${{ jobs.second.outputs.text }}"}}
+jobs:
+  first:
+    runs-on: ubuntu-latest
+    steps: [{run: 'test -z "$NOT_PASSED"'}]
+  second:
+    needs: first
+    runs-on: ubuntu-latest
+    outputs: {text: "${{ steps.s.outputs.t }}"}
+    steps: [{id: s, run: 'echo "t=${{ inputs.who }} ${{ inputs.times + 0 == 2 }}" >> $GITHUB_OUTPUT'}]
+""".replace(" + 0", "")})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            [run] = await daemon.finished()
+        assert jobs(run) == {"call": "Succeeded", "use": "Succeeded", "gone": "Failed"}
+        assert "got Ada true" in said(world, run, "use")
+        assert [step["name"] for step in job(run, "call")["steps"]] == ["first", "second"]
+        assert job(run, "gone")["message"] == ".github/workflows/gone.yml does not exist in this commit"
+        assert "Job second" in log_of(world, run, "call..second")
 
     asyncio.run(main())

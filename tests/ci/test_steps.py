@@ -206,7 +206,7 @@ def test_what_cannot_run_is_refused_with_the_mend(tmp_path: Path) -> None:
     for step, message in {
         "{uses: someone/thing@v1}": "action 'someone/thing@v1' is not built in",
         "{uses: 'docker://alpine'}": "container actions need a container engine",
-        "{uses: ./nothing}": "Can't find 'action.yml' or 'action.yaml' under './nothing'; did you forget to run actions/checkout",
+        "{uses: ./nothing}": "under './nothing'; did you forget to run actions/checkout",
         "{uses: actions/github-script@v7, with: {script: a}}": "do the same in a run step",
         "{run: x, shell: fish}": "shell 'fish' is not known",
         "{run: x, working-directory: gone}": "working-directory 'gone' does not exist",

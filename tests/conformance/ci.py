@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from fairway.ci import globs
+from fairway.ci.called import CallingRunner
 from fairway.ci.environment import RunFacts, github_context, numbers_as_floats
 from fairway.ci.events import Event
 from fairway.ci.expressions import ExpressionError, Scope, evaluate, kind_of
-from fairway.ci.local import LocalRun, SnapshotRepositories, take_snapshot
+from fairway.ci.local import LocalRun
 from fairway.ci.plan import InputError, checked_inputs, plan
 from fairway.ci.runner import LocalRunner, RunnerConfig
+from fairway.ci.snapshot import SnapshotRepositories, take_snapshot
 from fairway.ci.spec import Job, Workflow, WorkflowError
 from fairway.ci.states import result_of
 from fairway.ci.tools import link_tools
@@ -237,8 +239,9 @@ def _run_all(case: dict[str, Any], source: Path, root: Path) -> tuple[str, dict[
             inputs = checked_inputs(trigger.inputs, given, Scope(contexts)) if trigger is not None else {}
         except InputError as error:
             return "failure", {}, str(error)
-        run = LocalRun(workflow, event, LocalRunner(config), WallClock(), facts, planned.rows, inputs=inputs,
-                       secrets=secrets, labels=tuple(label.lower() for label in case["runner_labels"]))
+        run = LocalRun(workflow, event, CallingRunner(LocalRunner(config)), WallClock(), facts, planned.rows,
+                       inputs=inputs, secrets=secrets, read_file=snapshot.read_file,
+                       labels=tuple(label.lower() for label in case["runner_labels"]))
         decision = asyncio.run(run.run())
         outcomes.append(decision.phase)
         for name in workflow.jobs:

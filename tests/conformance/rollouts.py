@@ -22,7 +22,7 @@ from fairway.rollouts.analysis_spec import Metric, decode_metric, decode_run, ma
 from fairway.rollouts.analysis_templates import TemplateError, flatten, gather_templates
 from fairway.rollouts.args import ArgError, merge_args, substitute
 from fairway.rollouts.expr import ExprError, compile_expression
-from fairway.rollouts.expr.values import duration_text
+from fairway.rollouts.expr.values import Floats, duration_text, printed
 from fairway.rollouts.fields import FieldError, SpecError
 from fairway.rollouts.judge import as_float, condition_holds, judge
 from fairway.rollouts.measurements import COMPLETED, is_worse, read_tallies, read_tally, worst
@@ -228,7 +228,9 @@ def _status(row: Row) -> Row:
 
 def _outcome(row: Row) -> Row:
     found = judge(decode_metric(row["input"]["metric"]), _value(row["input"]["result"]))
-    return {"phase": found.phase, "error": found.phase == "Error"}
+    parts = row["want"].get("error_has")
+    said = parts if parts and all(part in found.message for part in parts) else [found.message]
+    return {"phase": found.phase, "error": found.phase == "Error", "error_has": said}
 
 
 def _holds(row: Row) -> Row:
@@ -263,7 +265,7 @@ def _flattened(row: Row) -> Row:
         flat = flatten(gather_templates(known, known))
     except (TemplateError, ArgError) as error:
         return {"error": True, "error_is": [str(error)], "count": 0}
-    return {"error": False, "count": len(flat["metrics"])}
+    return {"error": False, "count": len(flat["metrics"]) or len(flat["args"])}
 
 
 def _valid_metrics(row: Row) -> Row:
@@ -347,7 +349,7 @@ def _value(found: Any) -> Any:
     if value is None:
         return None
     if kind == "[]float64":
-        return [_FLOATS.get(x, x) if isinstance(x, str) else float(x) for x in value]
+        return Floats(_FLOATS[x] if isinstance(x, str) else float(x) for x in value)
     return _FLOATS[value] if isinstance(value, str) and value in _FLOATS else float(value) if kind == "float64" else value
 
 
@@ -363,7 +365,8 @@ def _same(got: Any, want: Any) -> bool:
     if isinstance(want, list):
         return isinstance(got, list) and len(got) == len(want) and all(map(_same, got, want))
     if isinstance(want, dict):
-        return isinstance(got, dict) and {str(k) for k in got} == set(want) and all(_same(v, want[str(k)]) for k, v in got.items())
+        return isinstance(got, dict) and {printed(k) for k in got} == set(want) and all(
+            _same(v, want[printed(k)]) for k, v in got.items())
     return type(got) is type(want) and bool(got == want)
 
 

@@ -134,6 +134,13 @@ def test_rate_agrees_with_a_sample_by_sample_reckoning() -> None:
         ("nosuch(x)", "unknown function"),
         ('{a=~"\\\\C"}', "illegal regex"),
         ("rate(x)", "expected type matrix"),
+        ("x @ 1e20", "out of range"),
+        ("x @ 253402300800", "out of range"),
+        ("x[1000000000y]", "parse error: "),
+        ("max_over_time(x[1y:1ms])", "a subquery of more than 110,000 steps"),
+        ("(" * 60_000 + "x" + ")" * 60_000, "more than 80 brackets inside one another"),
+        ("-" * 100_000 + "x", "more than 300 operators"),
+        ("x" + "+x" * 100_000, "more than 300 operators"),
     ],
 )
 def test_what_is_wrong_or_unsupported_is_named(query: str, message: str) -> None:
@@ -157,6 +164,18 @@ def test_ambiguous_matches_are_errors(query: str, message: str) -> None:
     source = Blocks(block(10, [named("a", [1]), named("c", [1]), named("b", [1], y="1"), named("b", [2], y="2")]))
     with pytest.raises(QueryError, match=re.escape(message)):
         instant(query, source, 0)
+
+
+def test_nested_and_long_queries_are_answered_up_to_the_limit() -> None:
+    source = Blocks(block(10, [named("x", [1])]))
+    assert ask("abs(" * 80 + "x" + ")" * 80, source, 0) == {"{}": 1.0}
+    assert ask("x" + " + x" * 300, source, 0) == {"{}": 301.0}
+
+
+def test_a_query_too_large_for_memory_is_refused() -> None:
+    source = Blocks(block(10, [named("x", [1], i=str(i)) for i in range(2000)]))
+    with pytest.raises(QueryError, match="too many samples"):
+        over_range("x", source, 0, 10_999_000, 1000)
 
 
 def test_backticks_comments_and_underscored_numbers_are_understood() -> None:

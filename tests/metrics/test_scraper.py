@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from fairway.kube.resources import PODS, ROLLOUTS
 from fairway.metrics.api import routes
 from fairway.metrics.controller import Scraper
 from fairway.metrics.querier import EmbeddedQuerier, QueryFailed, RemotePrometheus, Result
-from fairway.metrics.scrape import FetchFailed
+from fairway.metrics.relabel import rules
+from fairway.metrics.scrape import FetchFailed, target_labels
 from fairway.metrics.store import Store
+from fairway.metrics.targets import Target
 from tests.metrics.cluster import NS, SCRAPED, pod
 
 
@@ -316,3 +319,17 @@ async def judge_remote(remote: RemotePrometheus) -> None:
     else:
         raise AssertionError("nobody listens there")
     await nowhere.close()
+
+
+def test_labels_that_both_sides_use_are_kept_apart() -> None:
+    target = Target("http://x", (("job", "shop"), ("pod", "p1")), sample_rules=rules([
+        {"sourceLabels": ["__name__"], "regex": "go_.*", "action": "drop"},
+        {"action": "labeldrop", "regex": "noise"},
+    ]))  # fmt: skip
+    label = target_labels(target)
+    assert label({"__name__": "x", "pod": "own", "noise": "1"}) == {
+        "__name__": "x", "exported_pod": "own", "pod": "p1", "job": "shop"
+    }  # fmt: skip
+    assert label({"__name__": "go_threads"}) is None
+    honest = target_labels(replace(target, honor_labels=True))
+    assert honest({"__name__": "x", "pod": "own"}) == {"__name__": "x", "pod": "own", "job": "shop"}

@@ -21,12 +21,13 @@ from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.errors import NotFound
 from fairway.kube.objects import Obj, annotations_of, dig, labels_of, rfc3339, status_of
 from fairway.kube.reconcile import Controller, ControllerLoop
-from fairway.kube.resources import ANALYSIS_RUNS, INGRESSES, PODS, REPLICA_SETS, ROLLOUTS, SERVICES
+from fairway.kube.resources import ANALYSIS_RUNS, INGRESSES, PODS, REPLICA_SETS, ROLLOUTS, SERVICES, Resource
 from fairway.rollouts.analysis_controller import AnalysisRunController
 from fairway.rollouts.controller import RolloutController
 from fairway.rollouts.keys import APPLIED_WEIGHT, HASH_LABEL
 from fairway.rollouts.prometheus import PrometheusProvider
 from fairway.workloads.controllers import ReplicaSetController
+from tests.rollouts.rules import Judge
 
 NS = "default"
 STEPS: list[Obj] = [
@@ -103,6 +104,7 @@ class World:
     confirm_after: float | None = 0.05
     metrics: Scripted = field(default_factory=lambda: Scripted(lambda text, at: [1.0]))
     weights: list[tuple[datetime, str]] = field(default_factory=list)
+    judge: Judge = field(default_factory=Judge)
     _tested: list[asyncio.Task[None]] = field(default_factory=list)
     _informers: Informers | None = None
 
@@ -133,7 +135,7 @@ class World:
     async def image(self, image: str) -> None:
         await self.patch({"spec": {"template": template(image)}})
 
-    async def until(self, holds: Callable[[Obj], bool], *, within: float = 300, what: str = "") -> Obj:
+    async def until(self, holds: Callable[[Obj], bool], *, within: float = 300, what: str = "", every: float = 0.05) -> Obj:
         """The Rollout once `holds` of it, looked at every 50 ms of virtual time."""
         end = self.clock.now() + timedelta(seconds=within)
         while True:
@@ -142,14 +144,14 @@ class World:
                 return found
             if self.clock.now() > end:
                 raise AssertionError(f"{what or 'condition'} not reached in {within} s: {status_of(found)}")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(every)
 
     async def healthy(self, within: float = 300) -> Obj:
         def settled(found: Obj) -> bool:
             generation = str(found["metadata"]["generation"])
             return dig(found, "status", "phase") == "Healthy" and dig(found, "status", "observedGeneration") == generation
 
-        return await self.until(settled, within=within, what="Healthy")
+        return await self.until(settled, within=within, what="Healthy", every=0.25)
 
     async def sets(self) -> dict[str, Obj]:
         """ReplicaSets by image."""
@@ -204,18 +206,27 @@ async def fake_proxy(world: World) -> None:
             await world.api.patch(INGRESSES, event.object["metadata"]["name"], NS, patch)
 
 
+async def watched(world: World, resource: Resource) -> None:
+    """Everything that changes is shown to the second judge."""
+    async for event in world.api.watch(resource, NS):
+        world.judge.saw(event.type, event.object)
+
+
 @asynccontextmanager
 async def a_world(clock: Clock, **settings: Any) -> AsyncIterator[World]:
+    """A world whose second judge had nothing to say by the time it ends."""
     world = World(clock, EmbeddedApi.in_memory(clock), **settings)
     for obj in (service("shop-stable"), service("shop-canary"), ingress()):
         await world.api.create(obj)
     others = Informers(world.api)
     outside: list[Awaitable[None]] = [fake_node(world), fake_proxy(world)]
     outside.append(ControllerLoop(ReplicaSetController(others, clock), others, clock).run())
+    outside += [watched(world, resource) for resource in (ROLLOUTS, REPLICA_SETS, INGRESSES, ANALYSIS_RUNS)]
     tasks = [asyncio.ensure_future(task) for task in outside]
     try:
         await world.start()
         yield world
+        assert not world.judge.broken, world.judge.broken
     finally:
         await world.kill()
         for task in tasks:

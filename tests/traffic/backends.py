@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from itertools import count
 
 _ADDRESSES = count(2)
@@ -32,6 +33,7 @@ class Backend:
         self.status, self.delay_s = status, delay_s
         self.requests = 0
         self.last_head = ""
+        self.asked = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._idle: set[asyncio.StreamWriter] = set()
         self._open: set[asyncio.StreamWriter] = set()
@@ -63,6 +65,7 @@ class Backend:
                 head = await reader.readuntil(b"\r\n\r\n")
                 self._idle.discard(writer)
                 self.last_head = head.decode("latin-1")
+                self.asked.set()
                 lower = self.last_head.lower()
                 if "content-length:" in lower:
                     await reader.readexactly(int(lower.split("content-length:")[1].split("\r\n")[0]))
@@ -93,3 +96,10 @@ async def ask(address: str, port: int, host: str, path: str = "/", headers: str 
     version = next((line.partition(":")[2].strip() for line in head.split("\r\n")
                     if line.lower().startswith("x-shop-version:")), "")
     return int(head.split(" ")[1]), version
+
+
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+    """Asks a process that cannot tell us by itself; fails after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not await holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

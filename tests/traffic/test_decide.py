@@ -60,8 +60,8 @@ SLICES = [slice_of("stable", ("127.64.0.1", "s1", True), ("127.64.0.2", "s2", Tr
 
 
 def weighted(**notes: str) -> Routing:
-    return routed([STABLE, CANARY], SLICES, [ingress("shop", "stable"), ingress("shop-canary", "canary", canary="true", **notes)],
-                  HASHES)
+    ingresses = [ingress("shop", "stable"), ingress("shop-canary", "canary", canary="true", **notes)]
+    return routed([STABLE, CANARY], SLICES, ingresses, HASHES)
 
 
 def test_clusters_are_named_as_metrics_reads_them() -> None:

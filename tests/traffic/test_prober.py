@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from fairway.traffic.prober import Answer, Counts, Prober, Target, windows
-from tests.traffic.backends import Backend, free_port, own_address
+from tests.traffic.backends import Backend, free_port, own_address, until
 
 
 async def backend(**more: float) -> Backend:
@@ -73,9 +73,7 @@ def test_as_a_process_it_writes_lines_and_ends_on_sigterm(tmp_path: Path) -> Non
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "fairway.traffic.prober", f"http://{server.address}:{server.port}/api", "--host",
             "shop.example.com", "--rate", "400", "--out", str(out), stdout=subprocess.DEVNULL)
-        async with asyncio.timeout(20):
-            while server.requests < 400:
-                await asyncio.sleep(0.02)
+        await until(lambda: _has_seen(server, 400), 20)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 5) == 0
         lines = [json.loads(line) for line in out.read_text().splitlines()]
@@ -87,6 +85,10 @@ def test_as_a_process_it_writes_lines_and_ends_on_sigterm(tmp_path: Path) -> Non
         server.kill()
 
     asyncio.run(story())
+
+
+async def _has_seen(server: Backend, requests: int) -> bool:
+    return server.requests >= requests
 
 
 def test_importing_it_is_cheap() -> None:

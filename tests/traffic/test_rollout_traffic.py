@@ -12,7 +12,7 @@ from fairway.traffic.controller import APPLIED_WEIGHT
 from tests.traffic.backends import ask
 from tests.traffic.world import DATA_PLANES, HOST, NGINX, World, data_plane, failed, share, world
 
-RATE = 600
+RATE = 800
 PER_STEP = 500
 TOLERANCE = 0.09
 """Of 500 answers at 50 % the standard deviation of the share is 2.2 points: four of them."""

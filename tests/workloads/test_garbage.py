@@ -131,3 +131,25 @@ def test_a_namespace_empties_before_it_goes() -> None:
             await world.api.get(NAMESPACES, "team")
 
     play(story)
+
+
+def test_owners_of_a_kind_that_came_later_are_followed_too() -> None:
+    async def story(world: World) -> None:
+        schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+        names = {"plural": "widgets", "singular": "widget", "kind": "Widget"}
+        await world.api.create({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                                "metadata": {"name": "widgets.example.com"},
+                                "spec": {"group": "example.com", "scope": "Namespaced", "names": names,
+                                         "versions": [version]}})
+        await asyncio.sleep(1)
+        widget = await world.api.create({"apiVersion": "example.com/v1", "kind": "Widget",
+                                         "metadata": {"name": "w", "namespace": "default"}})
+        await world.api.create(_config("part", widget))
+        await asyncio.sleep(30)
+        assert await _names(world) == {"part"}
+        await world.api.delete(world.api.resources.of(widget), "w", "default")
+        await asyncio.sleep(30)
+        assert await _names(world) == set()
+
+    play(story)

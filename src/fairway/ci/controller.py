@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from fairway.ci.called import CallingRunner
 from fairway.ci.decide import RunDecision, Seen, decide, needs_context
 from fairway.ci.environment import RunFacts, github_context
 from fairway.ci.events import Event
 from fairway.ci.expressions import ExpressionError, Scope, Value
 from fairway.ci.plan import InputError, checked_inputs, concurrency_of, first_rows
 from fairway.ci.progress import concluded
-from fairway.ci.runner import JobRequest, JobResult, JobRunner
+from fairway.ci.runner import JobRequest, JobResult, JobRunner, ReadFile
 from fairway.ci.spec import Workflow, WorkflowError
 from fairway.ci.states import FINISHED, JobRow, StepRow, from_status, to_status
 from fairway.ci.trigger import WORKFLOWS, Pushed, is_workflow, moves, refs_patch, runs_for
@@ -30,7 +31,7 @@ from fairway.git import Commit, GitError, GitPort, UnknownRevision
 from fairway.kube.api import MergePatch, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.decision import Create, Outcome, Reason, carry_out, differs
-from fairway.kube.objects import Key, Obj, annotations_of, key_of, meta_of, rfc3339_micro, spec_of, status_of
+from fairway.kube.objects import Key, Obj, annotations_of, key_of, meta_of, rfc3339, rfc3339_micro, spec_of, status_of
 from fairway.kube.reconcile import Watch
 from fairway.kube.resources import PIPELINE_RUNS, REPOSITORIES
 
@@ -96,7 +97,8 @@ def read_push(git: GitPort, repository: str, ref: str, before: str, after: str) 
                 workflows[path] = None
     event = Event(
         "push", repository, ref, after, before=before, actor=commit.author.name, message=commit.message,
-        default_branch=default_branch_of(git), changed=_changed(git, before, after, commit))
+        default_branch=default_branch_of(git), changed=_changed(git, before, after, commit),
+        committed_at=rfc3339(commit.committed_at))
     return Pushed(event, workflows, commit.committed_at)
 
 
@@ -161,7 +163,7 @@ class PipelineController:
         self.look_again: Callable[[Key], None] | None = None
         self._informers = informers
         self._open = open_repository
-        self._runner = runner
+        self._runner = CallingRunner(runner)
         self._settings = settings or PipelineSettings()
         self._live: dict[tuple[Key, str], _Live] = {}
         self._materials: dict[str, Material] = {}
@@ -203,7 +205,7 @@ class PipelineController:
         done = {leg: live for (run, leg), live in self._live.items() if run == key and live.task.done()}
         rows = self._rows(key, obj, material, now)
         decision = decide(self._seen(key, obj, material, rows), now)
-        self._clear_lost(key, rows, decision)
+        await self._clear_lost(key, rows)
         await self._write(obj, material, decision, now)
         for leg in done:
             del self._live[key, leg]
@@ -266,7 +268,8 @@ class PipelineController:
         request = JobRequest(
             facts=replace(material.facts, attempt=row.attempt), row=row, workflow=material.workflow,
             event=material.event, secrets=self._settings.secrets(material.event.repository),
-            contexts={**material.contexts, "needs": needs_context(material.workflow, job, rows)})
+            contexts={**material.contexts, "needs": needs_context(material.workflow, job, rows)},
+            read_file=self._reader(material.event))
         cancel = asyncio.Event()
 
         def progress(steps: tuple[StepRow, ...]) -> None:
@@ -278,16 +281,25 @@ class PipelineController:
         live.task.add_done_callback(lambda task: self._again(key))
         self._live[key, row.id] = live
 
+    def _reader(self, event: Event) -> ReadFile:
+        """Files of the commit under test."""
+
+        def read(path: str) -> str | None:
+            tree = self._open(event.repository).read_tree(event.sha)
+            return tree.read(path).decode(errors="replace") if tree.is_file(path) else None
+
+        return read
+
     def _again(self, key: Key) -> None:
         if self.look_again is None:
             raise RuntimeError("PipelineController.look_again is not set: give it look_again of the controller's loop")
         self.look_again(key)
 
-    def _clear_lost(self, key: Key, rows: tuple[JobRow, ...], decision: RunDecision) -> None:
-        """What a killed daemon left of the legs that now start again."""
+    async def _clear_lost(self, key: Key, rows: tuple[JobRow, ...]) -> None:
+        """End what a killed daemon left of legs that nobody runs here."""
         for row in rows:
             if row.phase == "Running" and (key, row.id) not in self._live:
-                self._runner.clear(key.name, row.id)
+                await asyncio.to_thread(self._runner.clear, key.name, row.id)
 
     def _wake_waiting(self, key: Key, decision: RunDecision, *, freed: bool) -> None:
         """Runs that wait for a place or a group look again when one may be free."""
@@ -369,7 +381,8 @@ class PipelineController:
         event = Event(
             str(spec.get("event") or "push"), repository, str(spec.get("ref") or f"refs/heads/{default_branch}"), sha,
             before=str(spec.get("before") or ""), actor=str(spec.get("actor") or commit.author.name),
-            message=commit.message, default_branch=default_branch, inputs=spec.get("inputs") or {},
+            message=commit.message, default_branch=default_branch,
+            committed_at=rfc3339(commit.committed_at), inputs=spec.get("inputs") or {},
             payload=spec.get("payload") or {})
         facts = RunFacts(meta_of(obj)["name"], number=self._number(obj), server_url=self._settings.server_url)
         github = github_context(event, workflow, facts)

@@ -263,9 +263,6 @@ def _leg_name(job: Job, leg: dict[str, Any] | None, scope: Scope) -> str:
 
 def _checked(this: _Pass, row: JobRow, job: Job) -> JobRow:
     """A leg that cannot run here fails at once and says so: it never passes silently."""
-    if job.uses:
-        return _ended(row, "Failed", this.now, f"reusable workflow {job.uses!r} cannot be called here; copy its jobs "
-                      "into this workflow, or make a composite action of its steps")
     scope = _scope(this, job, matrix=dict(row.matrix) if row.matrix is not None else None)
     labels = labels_of_runner(interpolate(job.runs_on, scope))
     foreign = foreign_label(labels, this.seen.labels)

@@ -82,7 +82,8 @@ def payload_of(event: Event) -> dict[str, Any]:
         "sender": {"login": event.actor},
     }
     if event.name == "push":
-        head = {"id": event.sha, "message": event.message, "author": {"name": event.actor}}
+        head = {"id": event.sha, "message": event.message, "author": {"name": event.actor},
+                "timestamp": event.committed_at or None}
         common |= {
             "ref": event.ref,
             "before": event.before or "0" * 40,

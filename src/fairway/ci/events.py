@@ -43,7 +43,10 @@ SKIP_MARKS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions s
 
 @dataclass(frozen=True)
 class Event:
-    """What happened. `ref` is full (`refs/heads/main`); `changed` is None where the paths are not known."""
+    """What happened. `ref` is full (`refs/heads/main`); `changed` is None where the paths are not known.
+
+    `committed_at` is RFC 3339.
+    """
 
     name: str
     repository: str
@@ -53,6 +56,7 @@ class Event:
     actor: str = "fairway"
     message: str = ""
     default_branch: str = "main"
+    committed_at: str = ""
     changed: frozenset[str] | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
     payload: Mapping[str, Any] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ INTERRUPT_S, TERMINATE_S = 7.5, 2.5
 _CHUNK = 64 * 1024
 _LONGEST_LINE = 256 * 1024  # a longer one is handed on in pieces
 _DRAIN_S = 0.25  # a process left in the background keeps the pipe open: its output ends for us here
+
+_DEATH_S = 2.0  # a killed process that waits for a disk may need a moment
 
 Ending = Literal["exited", "timeout", "cancelled"]
 
@@ -123,20 +126,33 @@ def signal_group(pid: int, sent: signal.Signals) -> None:
 
 
 def kill_tracked(tracking: str) -> int:
-    """Kill every process that carries this tracking id in its environment; their number.
+    """Kill every process that carries this tracking id in its environment, or one below it (`id..more`); their number.
 
-    Linux only: elsewhere there is no /proc, and the process group is all that is known.
+    Blocks until they are gone, which takes milliseconds. Linux only: elsewhere there is no /proc, and the process group is all that is known.
     """
     wanted = f"{TRACKING}={tracking}".encode()
-    killed = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        pid = int(folder.name)
-        if pid == os.getpid():
-            continue
-        try:
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                os.kill(pid, signal.SIGKILL)
-                killed += 1
-        except OSError:
-            continue
-    return killed
+    killed = [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if _carries(folder, wanted)]
+    for pid in killed:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + _DEATH_S
+    while any(_runs(pid) for pid in killed) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    return len(killed)
+
+
+def _carries(folder: Path, wanted: bytes) -> bool:
+    if int(folder.name) == os.getpid():
+        return False
+    try:
+        entries = (folder / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return any(entry == wanted or entry.startswith(wanted + b"..") for entry in entries)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fairway.ci.actions import Host
-from fairway.ci.environment import SYSTEM_PATH, RunFacts, github_context, payload_of
+from fairway.ci.environment import SYSTEM_PATH, RunFacts, payload_of
 from fairway.ci.events import Event
 from fairway.ci.expressions import ExpressionError, Scope, Value, interpolate, to_json, to_number, to_text, truthy
 from fairway.ci.folders import JobFolders, RunFolders
@@ -30,11 +30,20 @@ from fairway.ci.uses import Uses
 from fairway.kube.clock import Clock, WallClock
 
 Progress = Callable[[tuple[StepRow, ...]], None]
+ReadFile = Callable[[str], str | None]
+"""A file of the commit under test by its path, or None."""
+
+
+def no_file(path: str) -> str | None:
+    return None
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """One leg to run. `contexts` are those that the decision used, `needs` and `inputs` among them."""
+    """One leg to run. `contexts` are those that the decision used, `needs` and `inputs` among them.
+
+    `read_file` and `depth` are for jobs that call another workflow of the repository.
+    """
 
     facts: RunFacts
     row: JobRow
@@ -42,6 +51,8 @@ class JobRequest:
     event: Event
     contexts: Mapping[str, Value]
     secrets: Mapping[str, str] = field(default_factory=dict)
+    read_file: ReadFile = no_file
+    depth: int = 0
 
 
 @dataclass(frozen=True)
@@ -177,7 +188,8 @@ class LocalRunner:
         token = request.secrets.get("GITHUB_TOKEN", "") or self._token_of(request)
         row, job = request.row, request.workflow.jobs[request.row.job]
         github = {
-            **github_context(request.event, request.workflow, request.facts),
+            **request.contexts["github"],
+            "run_attempt": str(request.facts.attempt),
             "job": job.id,
             "token": token,
             "event_path": str(event_path),

@@ -247,7 +247,8 @@ class _Decoder:
             permissions=self.permissions(fields.get("permissions")),
             concurrency=self.concurrency(fields.get("concurrency"), contexts.JOB),
             environment=self.environment(fields.get("environment")),
-            services={name.text: self.container(value, required=()) for name, value in self.read.entries(fields.get("services"))},
+            services={name.text: self.container(value, required=())
+                      for name, value in self.read.entries(fields.get("services"))},
             container=self.container(fields["container"]) if "container" in fields else None,
             steps=decode_steps(self.read, fields.get("steps"), contexts.STEP, contexts.STEP_IF),
             uses=self.read.filled(fields.get("uses")),

@@ -14,7 +14,8 @@ from fairway.cli.output import machine, output_option, paint, table
 from fairway.state import StateDir
 
 if TYPE_CHECKING:
-    from fairway.ci.local import LocalRun, Snapshot
+    from fairway.ci.local import LocalRun
+    from fairway.ci.snapshot import Snapshot
     from fairway.ci.spec import Workflow
     from fairway.ci.states import JobRow
     from fairway.ci.workflow_files import WorkflowFile
@@ -129,7 +130,7 @@ def run_command(state: StateDir | None, path: Path, event: str, workflow: str, j
 
     Jobs see the files as they are now, also those that are not committed yet; the working tree itself is not changed.
     """
-    from fairway.ci.local import NotRunnable
+    from fairway.ci.snapshot import NotRunnable
 
     files = _chosen(_read(path), workflow)
     root = (state or StateDir.default()).ci / "local"
@@ -170,7 +171,7 @@ def _run_all(root: Path, path: Path, files: list[WorkflowFile], *, event: str, j
     import secrets as chance
     import shutil
 
-    from fairway.ci.local import take_snapshot
+    from fairway.ci.snapshot import take_snapshot
 
     token = chance.token_hex(3)
     _prune(root)
@@ -196,12 +197,14 @@ def _prepared(root: Path, snapshot: Snapshot, file: WorkflowFile, name: str, *, 
               inputs: dict[str, str], secrets: dict[str, str], variables: dict[str, str], keep: bool,
               live: bool) -> LocalRun | dict[str, Any]:
     """The run to drive, or the result where there is nothing to run."""
+    from fairway.ci.called import CallingRunner
     from fairway.ci.environment import RunFacts, github_context
     from fairway.ci.events import Event
     from fairway.ci.expressions import Scope
-    from fairway.ci.local import LocalRun, SnapshotRepositories
+    from fairway.ci.local import LocalRun
     from fairway.ci.plan import InputError, checked_inputs, plan
     from fairway.ci.runner import LocalRunner, RunnerConfig
+    from fairway.ci.snapshot import SnapshotRepositories
     from fairway.ci.tools import link_tools, package_access
     from fairway.kube.clock import WallClock
 
@@ -223,12 +226,12 @@ def _prepared(root: Path, snapshot: Snapshot, file: WorkflowFile, name: str, *, 
         raise Misused(str(error)) from None
     heard = _printer(list(workflow.jobs)) if live else None
     job_env = {"UV_CACHE_DIR": str(root / "cache" / "uv"), "PIP_CACHE_DIR": str(root / "cache" / "pip"),
-               **package_access(os.environ)}
+               **package_access(os.environ), "FAIRWAY_STATE": str(root / "state")}
     runner = LocalRunner(RunnerConfig(
         root, SnapshotRepositories(snapshot), job_env=job_env, path_prepend=(str(link_tools(root / "bin")),),
         keep_work=keep, listen=heard, fairway=(str(root / "bin" / "fairway"),)))
-    return LocalRun(workflow, happened, runner, WallClock(), facts, planned.rows, inputs=given, variables=variables,
-                    secrets=secrets)
+    return LocalRun(workflow, happened, CallingRunner(runner), WallClock(), facts, planned.rows, inputs=given,
+                    variables=variables, secrets=secrets, read_file=snapshot.read_file)
 
 
 async def _drive(run: LocalRun, path: str) -> dict[str, Any]:

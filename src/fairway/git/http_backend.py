@@ -101,9 +101,7 @@ class _Backend:
         finally:
             feeding.cancel()
             complaints.cancel()
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            await _end(process)
         return response
 
     async def _pushed(self, process: asyncio.subprocess.Process, name: str, before: dict[str, str]) -> None:
@@ -179,6 +177,15 @@ async def _feed(request: web.Request, process: asyncio.subprocess.Process) -> No
 async def _drain(process: asyncio.subprocess.Process) -> bytes:
     assert process.stderr is not None
     return await process.stderr.read()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """A process that has answered ends by itself; one that is stuck is made to."""
+    try:
+        await asyncio.wait_for(process.wait(), _LAST_WORDS_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 async def _head(process: asyncio.subprocess.Process) -> web.StreamResponse:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import io
 import os
 import shutil
@@ -16,6 +17,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from fairway.images.layout import LAYER_GZIP, LAYER_TAR, BadBlob, Layout
 from fairway.images.reference import parse_reference
@@ -60,19 +62,42 @@ class EmbeddedImages:
 
 
 def unpack(layout: Layout, digest: str, root: Path) -> None:
-    """Extract the image's layers into `root`, which appears whole or not at all."""
+    """Extract the image's layers into `root`, which appears whole or not at all.
+
+    Lower layers are extracted once for all images that share them, into `chains/` beside `root`: the next image links their
+    files and extracts only what is its own.
+    """
+    layers = layout.read_json(digest)["layers"]
+    _stack(layout, layers, root, root.parent / "chains")
+
+
+def _stack(layout: Layout, layers: list[dict[str, Any]], root: Path, chains: Path) -> None:
+    if root.is_dir():
+        return
+    *lower, top = layers
+    below = None
+    if lower:
+        below = chains / hashlib.sha256(" ".join(layer["digest"] for layer in lower).encode()).hexdigest()
+        _stack(layout, lower, below, chains)
     root.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=".new-", dir=root.parent))
     try:
-        for layer in layout.read_json(digest)["layers"]:
-            _extract(layout.read(layer["digest"]), layer["mediaType"], new)
+        if below is not None:
+            shutil.copytree(below, new, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+        _extract(layout.read(top["digest"]), top["mediaType"], new)
         new.chmod(0o755)
         new.rename(root)
     except OSError:
-        if not root.is_dir():
+        if not root.is_dir():  # where it is, another process was quicker: its work is as good
             raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _link(source: str, target: str) -> str:
+    """A file of a lower layer in an upper root: the same file, for nobody writes into either."""
+    os.link(source, target, follow_symlinks=False)
+    return target
 
 
 def _described(layout: Layout, digest: str, root: Path) -> UnpackedImage:

@@ -102,12 +102,12 @@ class Admission:
     def updating(self, resource: Resource, old: Obj, new: Obj, write: Write, owners: list[Owner] | None) -> Obj:
         """`new` is decoded and succeeds `old`. May change `new`."""
         custom = self._custom.of(resource)
-        if owners is None:
-            ownership.track(resource, self.schema(resource), old, new, write.by(resource), built_in=custom is None)
-        else:
+        if owners is not None:
             ownership.put_owners(new, owners)
+        elif custom is None or not write.scaled:  # servers count no owner for the scale of a custom kind
+            ownership.track(resource, self.schema(resource), old, new, write.by(resource), built_in=custom is None)
         if custom is not None:
-            custom.check(new)
+            custom.check(new, old)
         elif write.subresource == "":
             if resource.group_kind == ("", "Service"):
                 preparation.keep_address(old, new)

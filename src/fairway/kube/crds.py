@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from fairway.kube import rules
 from fairway.kube.api import WriteOptions
 from fairway.kube.decoding import report
 from fairway.kube.facts import facts
@@ -77,8 +78,13 @@ class CustomType:
             options.warnings.append(self.deprecation)
         return result
 
-    def check(self, obj: Obj) -> None:
+    def check(self, obj: Obj, old: Obj | None = None) -> None:
+        """Refuse what the schema does not allow, then what its rules do not allow, given what was there before."""
         errors = self.validator.errors(obj)
+        if not errors and self.has_rules:
+            errors = [*rules.check(obj, old, self.openapi)]
+            if errors:
+                raise invalid(self.resource, obj["metadata"].get("name", ""), errors)
         if errors:
             if self.has_rules and any(error.fault != "FieldValueDuplicate" for error in errors):
                 errors.append(_NOT_CHECKED)
@@ -130,7 +136,7 @@ def _type_of(spec: Mapping[str, Any], version: Mapping[str, Any], stored: str) -
         ScalePaths(_steps(scale.get("specReplicasPath")), _steps(scale.get("statusReplicasPath")),
                    _steps(scale.get("labelSelectorPath"))) if scale else None,
         tuple(".".join(_steps(field["jsonPath"])) for field in version.get("selectableFields") or ()),
-        _has_rules(openapi), deprecation,
+        any(rules.rules_in(openapi)), deprecation,
     )
 
 
@@ -138,17 +144,11 @@ def _steps(path: str | None) -> tuple[str, ...]:
     return tuple(step for step in (path or "").split(".") if step)
 
 
-def _has_rules(spec: Any) -> bool:
-    if isinstance(spec, Mapping):
-        return bool(spec.get("x-kubernetes-validations")) or any(_has_rules(part) for part in spec.values())
-    return isinstance(spec, list) and any(_has_rules(part) for part in spec)
-
-
 def warn_of_rules(definition: Obj, options: WriteOptions) -> None:
-    """Rules in CEL are kept and not evaluated: whoever writes them is told."""
+    """A rule that cannot be evaluated here is kept, and whoever writes it is told."""
     for place, version in enumerate(definition["spec"]["versions"]):
-        if _has_rules(version):
-            options.warnings.append(f"spec.versions[{place}]: x-kubernetes-validations are kept but not evaluated")
+        for path, why in rules.unsupported_in(dig(version, "schema", "openAPIV3Schema")):
+            options.warnings.append(f"spec.versions[{place}]: the rule at {path or 'the root'} is not evaluated: {why}")
 
 
 class CustomTypes:

@@ -106,7 +106,7 @@ class WatchStream(AsyncIterator[WatchEvent]):
             self._offer(change)
 
     def bookmark(self, annotations: dict[str, str]) -> WatchEvent:
-        meta: dict[str, Any] = {"resourceVersion": str(self._store.revision), "creationTimestamp": None}
+        meta: dict[str, Any] = {"resourceVersion": str(self._store.revision)}
         if annotations:
             meta["annotations"] = annotations
         return WatchEvent("BOOKMARK", {"kind": self._kind, "apiVersion": self._api_version, "metadata": meta})
@@ -119,8 +119,8 @@ class WatchStream(AsyncIterator[WatchEvent]):
             self._backlog.clear()
             self._overrun = True
         else:
-            obj = change.new.obj
-            self._backlog.append(WatchEvent(kind, self._view(obj)))
+            left = kind == "DELETED" and not change.deleted
+            self._backlog.append(WatchEvent(kind, self._view(_last_seen(change) if left else change.new.obj)))
         self._wake()
 
     def _view(self, obj: Obj) -> Obj:
@@ -142,6 +142,13 @@ class WatchStream(AsyncIterator[WatchEvent]):
             if timer is not None:
                 timer.cancel()
         return bool(self._backlog or self._closed or self._overrun) or not self._bookmarks
+
+
+def _last_seen(change: Change) -> Obj:
+    """What a watcher saw of an object that leaves its selection, at the revision of its leaving."""
+    assert change.old is not None
+    obj = change.old.obj
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(change.revision)}}
 
 
 def _offer(weak: weakref.WeakMethod[Any], change: Change) -> None:

@@ -47,7 +47,6 @@ def routes(store: Store, clock: Clock, scraper: Scraper | None = None) -> list[w
         ("query_range", api.query_range),
         ("series", api.series),
         ("labels", api.labels),
-        ("format_query", api.format_query),
     ):
         handler = _answering(answer)
         found += [web.get(f"/api/v1/{path}", handler), web.post(f"/api/v1/{path}", handler)]
@@ -57,8 +56,6 @@ def routes(store: Store, clock: Clock, scraper: Scraper | None = None) -> list[w
         ("targets", api.targets),
         ("status/buildinfo", api.buildinfo),
         ("status/tsdb", api.usage),
-        ("rules", api.rules),
-        ("alerts", api.alerts),
     ):
         found.append(web.get(f"/api/v1/{path}", _answering(one)))
     return found
@@ -104,11 +101,6 @@ class _Api:
         if end < start:
             raise BadData('invalid parameter "end": end timestamp must not be before start time')
         return _answered(over_range(_query(form), self._store, start, end, step, lookback_ms=_lookback(form)), ranged=True)
-
-    def format_query(self, form: Form) -> Mapping[str, Any]:
-        """The query as it was written, once it parses; the parser's own printer changes what some queries mean."""
-        parse(_query(form))
-        return {"data": _query(form)}
 
     def series(self, form: Form) -> Mapping[str, Any]:
         if not form.getall("match[]", []):
@@ -177,12 +169,6 @@ class _Api:
                 }
             }
         }
-
-    def rules(self, _: Form) -> Mapping[str, Any]:
-        return {"data": {"groups": []}}
-
-    def alerts(self, _: Form) -> Mapping[str, Any]:
-        return {"data": {"alerts": []}}
 
 
 # --- parameters -----------------------------------------------------------------------------------------------------

@@ -48,8 +48,8 @@ class Scraper:
         self._store = store
         self._interval_s = interval_s
         self._snapshot = snapshot
-        self._http = HttpFetch() if fetch is None else None
-        self._scrapes = Scrapes(store, clock, fetch or self._http or HttpFetch(), envoy)
+        self._http = HttpFetch()
+        self._scrapes = Scrapes(store, clock, fetch or self._http, envoy)
         self._state = store.block(_KUBE_STATE)
         self._state_beat = -1
         self._targets_dirty = True
@@ -75,8 +75,7 @@ class Scraper:
                 await asyncio.sleep(PROGRESSING_INTERVAL_S - now % PROGRESSING_INTERVAL_S)
         finally:
             self._scrapes.stop()
-            if self._http is not None:
-                await self._http.close()
+            await self._http.close()
             self.save()
 
     def tick(self) -> None:

@@ -51,10 +51,14 @@ class Found:
 def find_targets(pods: Sequence[Obj], services: Sequence[Obj], slices: Sequence[Obj], monitors: Sequence[Obj]) -> Found:
     problems: list[str] = []
     by_key = {key_of(pod): pod for pod in pods}
+    by_service: dict[Key, list[Obj]] = {}
+    for piece in slices:
+        owner = labels_of(piece).get("kubernetes.io/service-name", "")
+        by_service.setdefault(Key(key_of(piece).namespace, owner), []).append(piece)
     found: dict[tuple[str, tuple[tuple[str, str], ...]], Target] = {}
     for monitor in monitors:
         try:
-            for target in _monitored(monitor, services, slices, by_key):
+            for target in _monitored(monitor, services, by_service, by_key):
                 found.setdefault((target.url, target.labels), target)
         except (ValueError, KeyError, TypeError) as error:
             problems.append(f"ServiceMonitor {key_of(monitor)}: {error}")
@@ -122,13 +126,15 @@ def _service_of(pod: Obj, services: Sequence[Obj]) -> str:
 # --- ServiceMonitors ------------------------------------------------------------------------------------------------
 
 
-def _monitored(monitor: Obj, services: Sequence[Obj], slices: Sequence[Obj], pods: Mapping[Key, Obj]) -> Iterator[Target]:
+def _monitored(
+    monitor: Obj, services: Sequence[Obj], slices: Mapping[Key, list[Obj]], pods: Mapping[Key, Obj]
+) -> Iterator[Target]:
     spec = spec_of(monitor)
     selector = from_label_selector(spec.get("selector") or {})
     for service in services:
         if _in_namespace(monitor, service) and selector.matches(labels_of(service)):
             for place, endpoint in enumerate(spec.get("endpoints") or ()):
-                yield from _endpoint_targets(monitor, place, endpoint, service, slices, pods)
+                yield from _endpoint_targets(monitor, place, endpoint, service, slices.get(key_of(service), []), pods)
 
 
 def _in_namespace(monitor: Obj, service: Obj) -> bool:
@@ -146,11 +152,6 @@ def _endpoint_targets(
     target_rules, sample_rules = rules(endpoint.get("relabelings")), rules(endpoint.get("metricRelabelings"))
     interval = parse_duration(str(endpoint["interval"])).total_seconds() if endpoint.get("interval") else 0.0
     for piece in slices:
-        if (
-            key_of(piece).namespace != key_of(service).namespace
-            or labels_of(piece).get("kubernetes.io/service-name") != key_of(service).name
-        ):
-            continue
         for name, port in _ports(endpoint, piece):
             for member in piece.get("endpoints") or ():
                 labels = _discovered(monitor, endpoint, service, pods, member, name, port)

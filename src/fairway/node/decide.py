@@ -161,7 +161,8 @@ def decide(seen: Seen, now: datetime) -> NodeDecision:
         decisions = [_advance(seen, spec, one, now) for one in spec.containers]
     else:
         decisions = [ready]
-    sidecars = [_advance(seen, spec, one, now) for one in spec.init if one.sidecar and seen.run(one.name).attempts]
+    sidecars = [_advance(seen, spec, one, now) for one in spec.init
+                if one.sidecar and seen.run(one.name).attempts and not _mains_ended(seen, spec)]
     every = [*decisions, *sidecars]
     actions = (*fetches, *(action for one in every for action in one.actions))
     deadline = _deadline(pod, spec)
@@ -281,13 +282,16 @@ def pause_of(run: Run) -> float:
 
 def _stop_sidecars(seen: Seen, spec: PodSpec) -> NodeDecision:
     """Sidecars end when every container of a pod that does not restart has ended."""
-    over = all((last := seen.run(one.name).last) is not None and not last.running and not _restarts(spec, one, last)
-               for one in spec.containers)
-    if not over:
+    if not _mains_ended(seen, spec):
         return NodeDecision()
     return NodeDecision(tuple(Stop(one.name, float(spec.grace_s), "the pod's containers have ended")
                               for one in spec.init if one.sidecar and seen.run(one.name).running
                               and not seen.run(one.name).stopping))
+
+
+def _mains_ended(seen: Seen, spec: PodSpec) -> bool:
+    return all((last := seen.run(one.name).last) is not None and not last.running and not _restarts(spec, one, last)
+               for one in spec.containers)
 
 
 # --- ending -------------------------------------------------------------------------------------------------------

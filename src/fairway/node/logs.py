@@ -6,10 +6,12 @@ Each container keeps its current and its previous run, and of each run the last 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
@@ -89,49 +91,57 @@ class ShimLogs:
         for chunk in _grouped(_text(lines, timestamps=timestamps)):
             yield chunk
         if not follow:
+            tail.close()
             return
         rest = b""
-        while True:
-            running = _runs(folder, container, attempt)
-            tail.follow()
-            data = rest + tail.read()
-            data, _, rest = data.rpartition(b"\n")
-            fresh = [line for raw in data.split(b"\n") if (line := parse_line(raw)) is not None]
-            for chunk in _grouped(_text(fresh, timestamps=timestamps)):
-                yield chunk
-            if not running and not fresh:
-                return
-            if not fresh:
-                await asyncio.sleep(FOLLOW_S)
+        try:
+            while True:
+                running = _runs(folder, container, attempt)
+                data, _, rest = (rest + tail.read()).rpartition(b"\n")
+                fresh = [line for raw in data.split(b"\n") if (line := parse_line(raw)) is not None]
+                for chunk in _grouped(_text(fresh, timestamps=timestamps)):
+                    yield chunk
+                if not running and not fresh:
+                    return
+                if not fresh:
+                    await asyncio.sleep(FOLLOW_S)
+        finally:
+            tail.close()
 
 
 class _Tail:
-    """A place in a log file that moves on with it, also over a rotation."""
+    """A place in a log file that moves on with it, over a rotation, and to its end when the file is removed."""
 
     def __init__(self, path: Path, offset: int) -> None:
-        self._path, self._offset, self._inode = path, offset, _inode(path)
+        self._path = path
+        self._file = self._open()
+        if self._file is not None:
+            self._file.seek(offset)
 
-    def follow(self) -> None:
-        inode = _inode(self._path)
-        if inode != self._inode:
-            self._inode, self._offset = inode, 0
+    def _open(self) -> IO[bytes] | None:
+        try:
+            return self._path.open("rb")
+        except OSError:
+            return None
 
     def read(self) -> bytes:
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read(_CHUNK)
-        except OSError:
-            return b""
-        self._offset += len(data)
+        data = self._file.read(_CHUNK) if self._file is not None else b""
+        if not data and self._has_rotated():
+            self.close()
+            self._file = self._open()
+            data = self._file.read(_CHUNK) if self._file is not None else b""
         return data
 
+    def _has_rotated(self) -> bool:
+        try:
+            inode = self._path.stat().st_ino
+        except OSError:
+            return False
+        return self._file is None or os.fstat(self._file.fileno()).st_ino != inode
 
-def _inode(path: Path) -> int:
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return 0
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 def _read_all(path: Path) -> tuple[bytes, _Tail]:

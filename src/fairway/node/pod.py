@@ -69,6 +69,7 @@ class NodePod:
         self._settings, self._images, self._lookups, self._program = settings, images, lookups, program
         self._look = look
         self._shim: Shim | None = None
+        self._connecting = asyncio.Lock()
         self._states: dict[str, _State] = {}
         self._attempts: dict[str, list[Attempt]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,11 +115,12 @@ class NodePod:
 
     async def adopt(self, now: datetime) -> None:
         """Take over what an earlier daemon left: the shim if it lives, else the ends of what it held."""
-        self._attempts = self.folder.attempts()
         if self.folder.shim() is not None:
-            await self._connect()
+            await self._reconnect()
+            self._attempts = self.folder.attempts()
         else:
             self._undo_halt()
+            self._attempts = self.folder.attempts()
             self._write_lost(now)
         for one in self.spec.all:
             state, attempts = self._state(one.name), self._attempts.get(one.name, [])
@@ -128,11 +130,17 @@ class NodePod:
                 self._probe(one, adopted=True)
 
     async def _connect(self) -> Shim:
-        if self._shim is None:
-            shim = Shim(self.folder, self._heard, self._lost_shim)
-            await shim.open(self._program, str(self._settings.python))
-            self._shim = shim
-        return self._shim
+        """The connection to the pod's shim, which is started where there is none."""
+        async with self._connecting:
+            if self._shim is None:
+                shim = Shim(self.folder, self._heard, self._lost_shim)
+                try:
+                    await shim.open(self._program, str(self._settings.python))
+                except (ShimError, OSError, TimeoutError):
+                    await shim.close()
+                    raise
+                self._shim = shim
+            return self._shim
 
     def _heard(self, fields: list[str]) -> None:
         if fields[0] == "exited":
@@ -163,11 +171,12 @@ class NodePod:
             self.stale = False
             await self._follow_sources()
         if self._shim is None and any(a and a[0].running for a in self._attempts.values()):
-            self._attempts = self.folder.attempts()
-            if self.folder.shim() is None:
-                self._write_lost(now)
-            else:
+            gone = self.folder.shim() is None
+            if not gone:
                 await self._reconnect()
+            self._attempts = self.folder.attempts()
+            if gone:
+                self._write_lost(now)
 
     async def _follow_sources(self) -> None:
         for state in self._states.values():
@@ -201,7 +210,6 @@ class NodePod:
             name, _, number = line.rpartition(".")
             self.folder.forget_attempt(name, int(number))
         self.folder.halted.unlink()
-        self._attempts = self.folder.attempts()
 
     # --- carrying out -------------------------------------------------------------------------------------------
 
@@ -243,7 +251,7 @@ class NodePod:
             state.fetching = False
 
     async def _start(self, one: Container, attempt: int, now: datetime) -> None:
-        state = self._state(one.name)
+        state, previous = self._state(one.name), self._attempts.get(one.name, [])
         try:
             launch = await self._compose(one, now)
             if attempt == 0 and not self.folder.about():
@@ -258,7 +266,6 @@ class NodePod:
         except (ShimError, TimeoutError, OSError) as error:
             state.problem = d.Problem("RunContainerError", f"the pod's shim failed: {error}", now + CONFIG_RETRY)
             return
-        previous = self._attempts.get(one.name, [])
         if previous:
             state.crashes = d.next_crashes(state.crashes, previous[0])
         state.problem, state.launch, state.pre_stop = None, launch, "none"

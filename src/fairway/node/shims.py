@@ -43,6 +43,7 @@ class Shim:
         self._reading: asyncio.Task[None] | None = None
         self._starts: dict[tuple[str, str], asyncio.Future[list[str]]] = {}
         self._execs: dict[str, asyncio.Future[list[str]]] = {}
+        self._greeted: asyncio.Future[None] | None = None
         self._ids = count(1)
 
     async def open(self, program: Path, python: str) -> None:
@@ -70,7 +71,10 @@ class Shim:
                 await asyncio.sleep(0.005)
 
     async def _connect(self) -> None:
-        """A socket's path may have 107 bytes; by way of the folder's descriptor any folder will do."""
+        """A socket's path may have 107 bytes; by way of the folder's descriptor any folder will do.
+
+        Returns when the shim has answered: from then on it tells us every end, and what ended before is in the folder.
+        """
         descriptor = os.open(self._folder.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             path = f"/proc/self/fd/{descriptor}/shim.sock"
@@ -82,6 +86,10 @@ class Shim:
         finally:
             os.close(descriptor)
         self._reading = asyncio.create_task(self._read(reader))
+        self._greeted = asyncio.get_running_loop().create_future()
+        self._send("status")
+        async with asyncio.timeout(START_LIMIT_S):
+            await self._greeted
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -90,15 +98,22 @@ class Shim:
                 if size > _LARGEST:
                     break
                 self._hear((await reader.readexactly(size)).decode("utf-8", "surrogateescape").split("\0"))
+        gone = ShimError("the shim is gone")
         for future in [*self._starts.values(), *self._execs.values()]:
             if not future.done():
-                future.set_exception(ShimError("the shim is gone"))
+                future.set_exception(gone)
+        if self._greeted is not None and not self._greeted.done():
+            self._greeted.set_exception(gone)
         self._writer = None
         self._on_close()
 
     def _hear(self, fields: list[str]) -> None:
         if fields[0] in ("started", "failed"):
             waiter = self._starts.pop((fields[1], fields[2]), None)
+        elif fields[0] == "end":
+            if self._greeted is not None and not self._greeted.done():
+                self._greeted.set_result(None)
+            return
         elif fields[0] == "done":
             waiter = self._execs.pop(fields[1], None)
         else:

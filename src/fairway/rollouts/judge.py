@@ -14,13 +14,13 @@ Anything that cannot be evaluated is an Error. Source: argo-rollouts `utils/eval
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from fairway.rollouts.analysis_spec import Metric
 from fairway.rollouts.expr import ExprError, Program, compile_expression
+from fairway.rollouts.expr.check import BOOL, FLOAT, INT, UNKNOWN, Function
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,14 @@ class Judged:
 
 
 def judge(metric: Metric, value: Any) -> Judged:
-    try:
-        success = condition_holds(metric.success_condition, value) if metric.success_condition else None
-        failure = condition_holds(metric.failure_condition, value) if metric.failure_condition else None
-    except ExprError as error:
-        return Judged("Error", error.message)
+    answers: list[bool | None] = []
+    for kind, condition in (("successCondition", metric.success_condition), ("failureCondition", metric.failure_condition)):
+        try:
+            answers.append(condition_holds(condition, value) if condition else None)
+        except ExprError as error:
+            nothing = " (metric result is nil or empty)" if value is None or value == [] else ""
+            return Judged("Error", f"could not evaluate {kind} `{condition}`{nothing}: {error}")
+    success, failure = answers
     match success, failure:
         case None, None:
             return Judged("Successful")
@@ -63,12 +66,15 @@ def _compiled(condition: str) -> Program:
 def environment(value: Any) -> dict[str, Any]:
     """What a condition may use besides expr's own functions. `isNil` and `default` look at the result, whatever is given."""
     nothing = value is None
-    found: dict[str, Callable[..., Any]] = {
-        "asInt": as_int, "asFloat": as_float, "isNaN": _is_nan, "isInf": _is_inf,
-        "isNil": lambda _: nothing,
-        "default": lambda _, instead: instead if nothing else value,
-    }  # fmt: skip
-    return {"result": value, **found}
+    return {
+        "result": value,
+        "asInt": Function(as_int, (UNKNOWN,), INT),
+        "asFloat": Function(as_float, (UNKNOWN,), FLOAT),
+        "isNaN": Function(lambda number: math.isnan(number), (FLOAT,), BOOL),
+        "isInf": Function(lambda number: math.isinf(number), (FLOAT,), BOOL),
+        "isNil": Function(lambda _: nothing, (UNKNOWN,), BOOL),
+        "default": Function(lambda _, instead: instead if nothing else value, (UNKNOWN, UNKNOWN)),
+    }
 
 
 def as_int(value: Any) -> int:
@@ -91,18 +97,6 @@ def as_float(value: Any) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     raise ExprError(f"asFloat() not supported on {go_type(value)} {value}")
-
-
-def _is_nan(value: Any) -> bool:
-    if not isinstance(value, float):
-        raise ExprError(f"cannot use {go_type(value)} as argument (type float64) to call isNaN")
-    return math.isnan(value)
-
-
-def _is_inf(value: Any) -> bool:
-    if not isinstance(value, float):
-        raise ExprError(f"cannot use {go_type(value)} as argument (type float64) to call isInf")
-    return math.isinf(value)
 
 
 def go_type(value: Any) -> str:

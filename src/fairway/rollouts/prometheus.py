@@ -17,7 +17,7 @@ import aiohttp
 
 from fairway.kube.clock import Clock
 from fairway.rollouts.analysis_spec import Metric
-from fairway.rollouts.expr.values import number_text
+from fairway.rollouts.expr.values import Floats, number_text
 from fairway.rollouts.measurements import Measurement
 from fairway.rollouts.providers import Ask, Instant, failed_to_measure, measured
 
@@ -71,7 +71,7 @@ class PrometheusProvider(Instant):
             return failed_to_measure(now, self._clock.now(), str(error) or type(error).__name__)
         if isinstance(answer, (int, float)):
             return measured(ask.metric, float(answer), number_text(float(answer)), now, self._clock.now())
-        values = [float(value) for value in answer]
+        values = Floats(float(value) for value in answer)
         text = "[" + ",".join(number_text(value) for value in values) + "]"
         return measured(ask.metric, values, text, now, self._clock.now())
 

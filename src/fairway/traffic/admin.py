@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from fairway.traffic.port import TrafficError
 
 _ANSWER_S = 5.0  # the largest answer seen (500 apps, statistics in full) takes 0.2 s
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """How far Envoy has followed one file."""
-
-    version: str = ""
-    updates: int = 0
-    refusals: int = 0
 
 
 class Admin:
@@ -31,23 +21,23 @@ class Admin:
         except TrafficError:
             return False
 
-    async def subscriptions(self) -> dict[str, Subscription]:
-        """By file: "lds", "cds", and "rds.<table>"."""
-        names = "version_text|update_success|update_rejected|update_failure"
-        pattern = rf"^(listener_manager\.lds|cluster_manager\.cds|http\.\w+\.rds\.\w+)\.({names})$"
-        found: dict[str, dict[str, str]] = {}
-        for line in (await self.get(f"/stats?filter={quote(pattern)}")).splitlines():
-            name, _, value = line.partition(": ")
-            path, _, leaf = name.rpartition(".")
-            found.setdefault(_file_of(path), {})[leaf] = value.strip('"')
-        return {
-            name: Subscription(
-                values.get("version_text", ""),
-                int(values.get("update_success", 0)),
-                int(values.get("update_rejected", 0)) + int(values.get("update_failure", 0)),
-            )
-            for name, values in found.items()
-        }
+    async def versions(self) -> dict[str, str]:
+        """What Envoy has taken, by file: "lds", "cds", and "rds.<table>". Cheap: Envoy has a handful of texts."""
+        return {name: text.strip('"') for name, text in await self._followed("TextReadouts", "version_text")}
+
+    async def refusals(self) -> dict[str, int]:
+        """How many updates Envoy has refused, by file. Envoy walks over all its counters for this (20 ms with 200 apps),
+        and moves no route meanwhile: ask only where a version does not come."""
+        found: dict[str, int] = {}
+        for name, text in await self._followed("Counters", "update_rejected|update_failure"):
+            found[name] = found.get(name, 0) + int(text)
+        return found
+
+    async def _followed(self, kind: str, leaves: str) -> list[tuple[str, str]]:
+        pattern = rf"^(listener_manager\.lds|cluster_manager\.cds|http\.\w+\.rds\.\w+)\.({leaves})$"
+        lines = (await self.get(f"/stats?type={kind}&filter={quote(pattern)}")).splitlines()
+        pairs = [line.partition(": ") for line in lines if ": " in line]
+        return [(_file_of(name.rpartition(".")[0]), value) for name, _, value in pairs]
 
     async def get(self, path: str, method: str = "GET") -> str:
         """The body of the answer; `TrafficError` where Envoy does not answer, or not with 200."""

@@ -111,13 +111,15 @@ class TrafficController:
             self.in_force = routing.model
             self._refused = tuple(_refused(name, why) for name, why in applied.refused)
             await asyncio.sleep(SETTLE_S)
-        await self._do([*self._serving(routing, keep=False), *self._weights(routing), *self._addresses()])
+        await self._do([*self._serving(routing, keep=False), *self._weights(routing),
+                        *self._addresses(routing)])
         await self._say((*routing.remarks, *self._refused))
 
     def _decide(self) -> Routing:
         ingresses: list[read.Ingress] = []
         remarks: list[Remark] = []
-        for obj in self._objects(INGRESSES):
+        objects = self._objects(INGRESSES)
+        for obj in objects:
             found, why = read.read_ingress(obj)
             remarks.extend(why)
             if found is not None:
@@ -131,7 +133,7 @@ class TrafficController:
             ingress_port=self._ingress[1],
             unprivileged_from=self._unprivileged_from,
         ))
-        return replace(routing, remarks=(*remarks, *routing.remarks))
+        return replace(routing, remarks=(*remarks, *routing.remarks), looked_at=frozenset(map(key_of, objects)))
 
     def _objects(self, resource: Resource) -> list[Obj]:
         return self._informers.of(resource).list()
@@ -186,7 +188,9 @@ class TrafficController:
         """With `keep`, only add to what the annotations say."""
         for obj in self._objects(ENDPOINT_SLICES):
             key = key_of(obj)
-            wanted = set(routing.serving.get(key, ()))
+            if key not in routing.serving:
+                continue  # it came after this was decided: the next pass is about to look at it
+            wanted = set(routing.serving[key])
             said = annotations_of(obj).get(SERVING)
             present = set(said.split(",")) - {""} if said else set()
             new = wanted | present if keep else wanted
@@ -197,15 +201,15 @@ class TrafficController:
         for obj in self._objects(INGRESSES):
             key = key_of(obj)
             weight = routing.weights.get(key)
-            if weight != annotations_of(obj).get(APPLIED_WEIGHT):
+            if key in routing.looked_at and weight != annotations_of(obj).get(APPLIED_WEIGHT):
                 yield _annotate(INGRESSES, key, APPLIED_WEIGHT, weight)
 
-    def _addresses(self) -> Iterable[Action]:
+    def _addresses(self, routing: Routing) -> Iterable[Action]:
         address, port = self._ingress
         status = {"loadBalancer": {"ingress": [{"ip": address, "ports": [{"port": port, "protocol": "TCP"}]}]}}
         for obj in self._objects(INGRESSES):
-            if read.ingress_class(obj) in ("", "nginx") and differs(status_of(obj), status):
-                key = key_of(obj)
+            key = key_of(obj)
+            if key in routing.looked_at and read.ingress_class(obj) in ("", "nginx") and differs(status_of(obj), status):
                 yield Change(INGRESSES, key.namespace, key.name, MergePatch({"status": status}), "status")
 
 

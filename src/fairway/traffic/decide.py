@@ -49,13 +49,15 @@ class Routing:
     """The model, and what follows from it once it is in force.
 
     `serving`: per EndpointSlice, the addresses that the model sends requests to. `weights`: per canary Ingress, the
-    share of requests that it gets ("20" of its total).
+    share of requests that it gets ("20" of its total). `looked_at`: every Ingress that this was decided from; of any
+    other nothing may be said.
     """
 
     model: Model
     serving: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     weights: dict[Key, str] = field(default_factory=dict)
     remarks: tuple[Remark, ...] = ()
+    looked_at: frozenset[Key] = frozenset()
 
 
 class _PortKey(NamedTuple):

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from fairway.traffic import detached
 from fairway.traffic import envoy_config as config
-from fairway.traffic.admin import Admin, Subscription
+from fairway.traffic.admin import Admin
 from fairway.traffic.detached import Identity
 from fairway.traffic.envoy_config import File, Json
 from fairway.traffic.model import Model
@@ -32,6 +32,7 @@ log = logging.getLogger("fairway.traffic")
 
 START_S = 10.0  # a cold start takes 0.05 to 0.4 s; ten seconds is a machine in trouble
 CONFIRM_S = 5.0  # a change takes 2 to 150 ms (500 apps); outliers of 0.6 s were seen under load
+DOUBT_S = 0.01  # after which we ask whether it was refused
 RETAIN_S = 30.0
 """Clusters that nobody routes to any more are kept so long: answers under way end, and metrics see their last counts."""
 _STOP_GRACE_S = 3.0  # Envoy exits within 10 ms of SIGTERM
@@ -77,6 +78,7 @@ class EnvoyDataPlane:
         self._clusters: dict[str, Json] = {}
         self._leaving: dict[str, float] = {}
         self._http_services = False
+        self._refusals: dict[str, int] = {}
 
     @property
     def description(self) -> str:
@@ -97,6 +99,7 @@ class EnvoyDataPlane:
         if adopted:
             self._process = known
             self._read_files()
+            self._refusals = await self._admin.refusals()
         else:
             if known is not None and known.alive():
                 await detached.terminate(known, grace_s=_STOP_GRACE_S)
@@ -134,6 +137,7 @@ class EnvoyDataPlane:
         (self.folder / "bootstrap.json").write_text(self._bootstrap())
         self._turn_log()
         offset = self._log_size()
+        self._refusals = {}
         try:
             self._process = detached.start(self._argv(), log=self._log, config=self._config_hash(), cwd=self.folder)
         except OSError as error:
@@ -179,7 +183,7 @@ class EnvoyDataPlane:
             if self._http_services:
                 routes["rds.services"] = services
             for name, file in routes.items():  # a table is read only once a listener follows it
-                await self._confirm(name, file, refusals=None)
+                await self._confirm(name, file)
             parts = (config.file_of([*wanted.values()]), *routes.values(), self._in_force["lds"])
             version = hashlib.sha256("|".join(file.version for file in parts).encode()).hexdigest()[:16]
             return Applied(version, tuple(refused.items()))
@@ -229,11 +233,10 @@ class EnvoyDataPlane:
             return
         path = self._paths()[name]
         offset = self._log_size()
-        refusals = (await self._subscription(name)).refusals
         _replace(path, file.text)
         try:
             if confirm:
-                await self._confirm(name, file, refusals=refusals)
+                await self._confirm(name, file)
         except Rejected as refused:
             if old is not None:
                 _replace(path, old.text)
@@ -241,27 +244,29 @@ class EnvoyDataPlane:
                            f"{self._said_since(offset) or refused}") from None
         self._in_force[name] = file
 
-    async def _confirm(self, name: str, file: File, *, refusals: int | None) -> None:
-        """Until Envoy names the version of this file. `refusals` is how many it had refused before."""
+    async def _confirm(self, name: str, file: File) -> None:
+        """Until Envoy names the version of this file, or counts one more refusal."""
         loop = asyncio.get_running_loop()
-        deadline, pause = loop.time() + CONFIRM_S, 0.001
+        began, pause, version, refused = loop.time(), 0.001, "", False
         while True:
-            try:
-                seen = await self._subscription(name)
-            except TrafficError:
-                seen = Subscription()  # it is being started again, and will read the file that lies there
-            if seen.version == file.version:
+            # While Envoy is being started again it does not answer; then it reads the file that lies there.
+            with contextlib.suppress(TrafficError):
+                version = (await self._admin.versions()).get(name, "")
+                refused = loop.time() - began > DOUBT_S and version != file.version and await self._has_refused(name)
+            if version == file.version:
                 return
-            if refusals is not None and seen.refusals > refusals:
+            if refused:
                 raise Rejected(f"update of {name} refused")
-            if loop.time() > deadline:
+            if loop.time() - began > CONFIRM_S:
                 raise Unconfirmed(f"Envoy did not confirm version {file.version} of {name} within {CONFIRM_S:g} s "
-                                  f"(it reports {seen.version or 'none'}); its log is {self._log}")
+                                  f"(it reports {version or 'none'}); its log is {self._log}")
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.02)
 
-    async def _subscription(self, name: str) -> Subscription:
-        return (await self._admin.subscriptions()).get(name, Subscription())
+    async def _has_refused(self, name: str) -> bool:
+        """Whether it has refused something since we last looked."""
+        before, self._refusals = self._refusals, await self._admin.refusals()
+        return self._refusals.get(name, 0) > before.get(name, 0)
 
     # --- files ------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from fairway.traffic.model import (
     Backend,
     Cluster,
@@ -77,13 +79,13 @@ class File:
     text: str
 
 
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
 def file_of(resources: list[Json]) -> File:
-    version = hashlib.sha256(_encode(resources).encode()).hexdigest()[:16]
-    return File(version, _encode({"version_info": version, "resources": resources}))
-
-
-def _encode(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+    body = _encode(resources)
+    version = hashlib.sha256(body).hexdigest()[:16]
+    return File(version, f'{{"version_info":"{version}","resources":{body.decode()}}}')
 
 
 # --- bootstrap ----------------------------------------------------------------------------------------------------
@@ -267,16 +269,35 @@ def _table(name: str, hosts: list[Json]) -> Json:
 
 
 def _virtual_host(host: VirtualHost, domains: list[str]) -> Json:
-    return {"name": host.name, "domains": domains, "routes": [entry for found in host.routes for entry in _routes(found)]}
+    """The host's own retry policy is that of requests that must not be sent twice."""
+    return {
+        "name": host.name,
+        "domains": domains,
+        "routes": [entry for found in host.routes for entry in _routes(found)],
+        "retry_policy": _retry("reset-before-request"),
+    }
 
 
 def _routes(route: Route) -> Iterable[Json]:
     """Two entries: requests that may be sent twice are retried after a reset, others only while nothing was sent."""
-    match = _path(route)
+    match, action = _path(route), _action(route)
     headers = [*map(_header, route.headers), *map(_cookie, route.cookies)]
     safe = {"name": ":method", "string_match": {"safe_regex": {"regex": _SAFE_METHODS}}}
-    yield {"match": {**match, "headers": [safe, *headers]}, "route": _action(route, "reset")}
-    yield {"match": {**match, **({"headers": headers} if headers else {})}, "route": _action(route, "reset-before-request")}
+    yield {"match": {**match, "headers": [safe, *headers]}, "route": {**action, "retry_policy": _retry("reset")}}
+    yield {"match": {**match, **({"headers": headers} if headers else {})}, "route": action}
+
+
+def _retry(after: str) -> Json:
+    return {
+        "retry_on": f"connect-failure,refused-stream,{after}",
+        "num_retries": 2,
+        "retry_host_predicate": [{
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {"@type": _TYPE + "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
+        }],
+        "host_selection_retry_max_attempts": 3,
+        "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.050s"},
+    }
 
 
 def _path(route: Route) -> Json:
@@ -305,20 +326,10 @@ def _cookie(cookie: CookieMatch) -> Json:
     return {"name": "cookie", "string_match": {"safe_regex": {"regex": pattern}}}
 
 
-def _action(route: Route, retry_after: str) -> Json:
+def _action(route: Route) -> Json:
     action: Json = {
         "timeout": "0s",  # no limit on the whole answer, only on silence: streams live as long as they speak
         "idle_timeout": f"{route.idle_timeout_s}s",
-        "retry_policy": {
-            "retry_on": f"connect-failure,refused-stream,{retry_after}",
-            "num_retries": 2,
-            "retry_host_predicate": [{
-                "name": "envoy.retry_host_predicates.previous_hosts",
-                "typed_config": {"@type": _TYPE + "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
-            }],
-            "host_selection_retry_max_attempts": 3,
-            "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.050s"},
-        },
         **_split(route.backends),
     }
     if route.rewrite:

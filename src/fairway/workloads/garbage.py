@@ -70,12 +70,15 @@ class GarbageCollector:
 
     async def reconcile(self, key: Key, now: datetime) -> Outcome:
         if key.namespace != _UID:
-            return await self._late_resources(now)
+            return await self._late_resources(key.name, now)
         return await self._look_at(key.name)
 
-    async def _late_resources(self, now: datetime) -> Outcome:
+    async def _late_resources(self, crd: str, now: datetime) -> Outcome:
+        """One of the late CRDs stands for all of them."""
         skipped = {*self._watched, CRDS, CORE_EVENTS}
         late = [row for row in self._informers.api.resources if row not in skipped]
+        if not late or crd != min(row.qualified for row in late):
+            return Outcome()
         uids: set[str] = set()
         for row in late:
             for obj in self._informers.of(row).list():
@@ -85,10 +88,10 @@ class GarbageCollector:
                     uids.add(uid_of(obj))
         for row in self._watched:
             for obj in self._informers.of(row).list():
-                uids |= {str(ref["uid"]) for ref in meta_of(obj).get("ownerReferences") or () if late}
+                uids |= {str(ref["uid"]) for ref in meta_of(obj).get("ownerReferences") or ()}
         for uid in sorted(uids):
             await self._look_at(uid)
-        return Outcome(wake_at=now + LATE if late else None)
+        return Outcome(wake_at=now + LATE)
 
     async def _look_at(self, uid: str) -> Outcome:
         dependents = [Dependent(row, obj, frozenset(self._alive_owners(obj)))

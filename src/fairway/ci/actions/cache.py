@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import shutil
 import tarfile
 import tempfile
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from fairway.ci.actions.builtin import ActionFailed, BuiltIn, Use
 from fairway.ci.hash_files import select_files
@@ -51,8 +50,6 @@ class _Store:
 
 
 def _key_of(path: Path) -> str:
-    from urllib.parse import unquote
-
     return unquote(path.name.removesuffix(".tar"))
 
 
@@ -82,15 +79,25 @@ async def _restore(use: Use) -> str:
         use.log(f"Cache not found for input keys: {', '.join([key, *use.lines('restore-keys')])}")
         return ""
     if not use.flag("lookup-only"):
-        await asyncio.to_thread(_unpack, found)
+        await asyncio.to_thread(_unpack, found, _roots(use))
     use.log(f"Cache restored from key: {matched}")
     return matched
 
 
-def _unpack(archive: Path) -> None:
-    """Members have absolute names: the cache may hold folders outside of the work tree, such as ~/.cache."""
+def _roots(use: Use) -> dict[str, Path]:
+    """Where the parts of an archive belong in this job: each job has folders of its own."""
+    return {"work": use.workspace, "home": use.run.folders.home, "root": Path("/")}
+
+
+def _unpack(archive: Path, roots: dict[str, Path]) -> None:
     with tarfile.open(archive) as tar:
-        tar.extractall("/", filter="tar")
+        for name, root in roots.items():
+            members = [member for member in tar if member.name.startswith(f"{name}/")]
+            for member in members:
+                member.name = member.name.removeprefix(f"{name}/")
+                if member.islnk():
+                    member.linkname = member.linkname.removeprefix(f"{name}/")
+            tar.extractall(root, members, filter="tar")
 
 
 async def _save(use: Use) -> None:
@@ -106,7 +113,7 @@ async def _save(use: Use) -> None:
         use.warn(f"Path Validation Error: Path(s) specified in the action for caching do(es) not exist: "
                  f"{', '.join(paths)}")
         return
-    await asyncio.to_thread(_pack, files, target)
+    await asyncio.to_thread(_pack, files, target, _roots(use))
     use.log(f"Cache saved with key: {key}")
 
 
@@ -128,12 +135,13 @@ def _files(workspace: Path, home: Path, paths: list[str]) -> list[Path]:
     return [*found, *select_files(workspace, relative)]
 
 
-def _pack(files: list[Path], target: Path) -> None:
+def _pack(files: list[Path], target: Path, roots: dict[str, Path]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
     with os.fdopen(handle, "wb") as raw, tarfile.open(fileobj=raw, mode="w") as tar:
         for path in files:
-            tar.add(path, arcname=str(path).lstrip("/"))
+            part, root = next((part, root) for part, root in roots.items() if path.is_relative_to(root))
+            tar.add(path, arcname=f"{part}/{path.relative_to(root).as_posix()}")
     Path(name).rename(target)
 
 
@@ -150,11 +158,6 @@ async def restore(use: Use) -> None:
 
 async def save(use: Use) -> None:
     await _save(use)
-
-
-def forget(folder: Path) -> None:
-    """Remove all caches, as `clean` does."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 _INPUTS = {"path": "", "key": "", "restore-keys": "", "upload-chunk-size": "", "enableCrossOsArchive": "false",

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fairway.ci.actions.builtin import ActionFailed, BuiltIn, Use
+from fairway.kube.objects import parse_time
 
 _PRIORITY = {"schedule": 1000, "semver": 900, "pep440": 900, "match": 800, "edge": 700, "ref": 600, "raw": 200,
              "sha": 100}
@@ -43,6 +44,7 @@ class Facts:
     description: str = ""
     licence: str = ""
     url: str = ""
+    committed_at: datetime | None = None
 
     @property
     def branch(self) -> str:
@@ -250,12 +252,12 @@ def _template(text: str, facts: Facts) -> str:
     if "{{" not in text:
         return text
     values = {"branch": facts.branch, "tag": facts.tag, "sha": facts.sha[:7], "base_ref": facts.base_ref,
-              "is_default_branch": str(facts.is_default_branch).lower(), "commit_date": ""}
+              "is_default_branch": str(facts.is_default_branch).lower()}
 
     def expand(match: re.Match[str]) -> str:
         word = match[1].split()[0]
         if word in ("date", "commit_date"):
-            return _date(match[1], facts.now)
+            return _date(match[1], facts.committed_at or facts.now if word == "commit_date" else facts.now)
         return values.get(word, match[0])
 
     return re.sub(r"\{\{\s*([^{}]+?)\s*\}\}", expand, text)
@@ -276,9 +278,13 @@ def _date(call: str, now: datetime) -> str:
 
 
 def labels_of(facts: Facts, version: Version, extra: list[str]) -> dict[str, str]:
-    """OCI labels; what the user gives goes over them."""
+    """OCI labels; what the user gives goes over them.
+
+    `created` is the time of the commit where it is known, not of the build: the same commit gives the same image.
+    """
     labels = {
-        "org.opencontainers.image.created": facts.now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "org.opencontainers.image.created": (facts.committed_at or facts.now).astimezone(UTC).strftime(
+            "%Y-%m-%dT%H:%M:%S.000Z"),
         "org.opencontainers.image.description": facts.description,
         "org.opencontainers.image.licenses": facts.licence,
         "org.opencontainers.image.revision": facts.sha,
@@ -315,6 +321,7 @@ def _images(lines: list[str]) -> list[str]:
 async def metadata(use: Use) -> None:
     event = use.github.get("event") or {}
     pull = event.get("pull_request") or {}
+    committed = (event.get("head_commit") or {}).get("timestamp")
     url = f"{use.context('server_url')}/{use.context('repository')}"
     facts = Facts(
         event_name=use.context("event_name"),
@@ -327,6 +334,7 @@ async def metadata(use: Use) -> None:
         head_ref=use.context("head_ref"),
         base_ref=use.context("base_ref"),
         url=url,
+        committed_at=parse_time(str(committed)) if committed else None,
     )
     try:
         flavor = parse_flavor(use.lines("flavor"))

@@ -61,18 +61,19 @@ def _response(data: bytes, status: int, content_type: str, warnings: Iterable[st
     response.headers["Content-Type"] = content_type
     response.headers["Cache-Control"] = "no-cache, private"
     for warning in dict.fromkeys(warnings):
-        response.headers.add("Warning", f"299 - {quoted(warning)}")
+        warn(response, warning)
     return response
+
+
+def warn(response: web.Response, words: str) -> None:
+    """Say `words` to whoever reads warnings: kubectl prints them."""
+    response.headers.add("Warning", f"299 - {quoted(words)}")
 
 
 def quoted(words: str) -> str:
     """A quoted string of HTTP; control characters, which headers may not hold, become blanks."""
     clean = "".join(ch if ch.isprintable() else " " for ch in words)
     return '"' + clean.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def unquoted(words: str) -> str:
-    return words.strip().removeprefix('"').removesuffix('"').replace('\\"', '"').replace("\\\\", "\\")
 
 
 def list_body(kind: str, api_version: str, metadata: Obj, items: list[Any]) -> Obj:

@@ -19,9 +19,9 @@ from fairway.kube.api import (
     WriteOptions,
 )
 from fairway.kube.clock import Clock
-from fairway.kube.errors import ApiError, BadRequest, Expired, MethodNotAllowed, NotFound, UnsupportedMediaType
+from fairway.kube.errors import BadRequest, Expired, MethodNotAllowed, NotFound, UnsupportedMediaType
 from fairway.kube.http import asked, bodies
-from fairway.kube.http.answers import answer, list_body
+from fairway.kube.http.answers import answer, list_body, warn
 from fairway.kube.http.columns import Layout
 from fairway.kube.http.discovery import is_custom
 from fairway.kube.http.media import META_GROUP, Media
@@ -68,6 +68,12 @@ class Verbs:
         self._streams = streams
 
     async def run(self, call: Call) -> web.StreamResponse:
+        response = await self._verb(call)
+        if isinstance(response, web.Response) and (words := await self._deprecation(call.resource)):
+            warn(response, words)
+        return response
+
+    async def _verb(self, call: Call) -> web.StreamResponse:
         method, path = call.request.method, call.path
         match (method, bool(path.name), bool(path.subresource)):
             case ("GET", True, False) if path.watching:
@@ -242,14 +248,27 @@ class Verbs:
             obj = partial(obj)
         return answer(obj, status=status, media=replace(call.media, form=form), warnings=warnings)
 
+    async def _deprecation(self, resource: Resource) -> str:
+        """What a definition says against this version. A version that is preferred is taken for current."""
+        preferred = self._api.resources.of_group_kind(resource.group, resource.kind)
+        if not is_custom(resource) or preferred is None or preferred.version == resource.version:
+            return ""
+        crd = await self._crd(resource)
+        versions = dig(crd, "spec", "versions", default=[])
+        found = next((row for row in versions if row["name"] == resource.version and row.get("deprecated")), None)
+        if found is None:
+            return ""
+        words = f"{resource.api_version} {resource.kind} is deprecated; use {preferred.api_version} {preferred.kind}"
+        return str(found.get("deprecationWarning") or words)
+
     async def _layout(self, resource: Resource) -> Layout:
-        crd: Obj | None = None
-        if is_custom(resource):
-            try:
-                crd = await self._api.get(CRDS, resource.qualified)
-            except ApiError:
-                crd = None  # a kind that is established without a CRD object: name and age will do
-        return layout_of(resource, crd)
+        return layout_of(resource, await self._crd(resource) if is_custom(resource) else None)
+
+    async def _crd(self, resource: Resource) -> Obj | None:
+        try:
+            return await self._api.get(CRDS, resource.qualified)
+        except NotFound:
+            return None  # a kind that is established without a CRD object: name and age will do
 
 
 def _include(call: Call) -> Include:

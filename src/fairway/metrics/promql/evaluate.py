@@ -30,7 +30,7 @@ from fairway.metrics.promql.matching import Card, Matching, binary, set_operatio
 from fairway.metrics.promql.numbers import format_float
 from fairway.metrics.promql.operators import SET, applied
 from fairway.metrics.promql.over_time import RANGE_FUNCTIONS
-from fairway.metrics.promql.selectors import matchers_of, millis, newest
+from fairway.metrics.promql.selectors import asked_ms, matchers_of, newest
 from fairway.metrics.promql.syntax import Node, parse, unwrapped
 from fairway.metrics.promql.values import BadQuery, QueryError, Scalar, Text, Value, Vector, joined
 from fairway.metrics.promql.window import windows
@@ -41,6 +41,8 @@ DEFAULT_SUBQUERY_STEP_MS = 60 * 1000
 """Prometheus' defaults: `query.lookback-delta`, and `global.evaluation_interval` for subqueries without a step."""
 MAX_STEPS = 11_000
 """Points per series that one query may ask for: Prometheus' limit."""
+MAX_POINTS = 20_000_000
+"""Series × steps of one vector: 160 MB of numbers. Prometheus stops at 50 million samples; it has a machine of its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,9 +184,9 @@ class Evaluation:
                 case ast.AtModifierType.End:
                     at = self.end
                 case _:
-                    at = round(node.at.at.timestamp() * 1000)
+                    at = asked_ms(lambda: node.at.at) or 0
             times = np.full(len(self.steps), at, np.int64)
-        return times - millis(node.offset) if node.offset is not None else times
+        return times - (asked_ms(lambda: node.offset) or 0)
 
     def newest(self, node: Node) -> tuple[Vector, Floats]:
         """(the newest sample of each series at each step, the times of those samples in seconds)."""
@@ -200,14 +202,17 @@ class Evaluation:
 
     def _select(self, selector: Node, after: int, until: int) -> list[Block]:
         try:
-            return list(self.source.select(matchers_of(selector), after, until))
+            found = list(self.source.select(matchers_of(selector), after, until))
         except BadPattern as error:
             raise BadQuery(f"parse error: {error}") from None
+        if sum(len(block.labels) for block in found) * len(self.steps) > MAX_POINTS:
+            raise QueryError("query processing would load too many samples into memory in query execution")
+        return found
 
     def ranges(self, node: Node) -> tuple[list[Series], Times, int]:
         """(series, the end of the window of each step, the window's width)."""
         node = unwrapped(node)
-        width = millis(node.range)
+        width = asked_ms(lambda: node.range) or 0
         if isinstance(node, ast.MatrixSelector):
             ends = self._times_read(node.vector_selector)
             blocks = self._select(node.vector_selector, int(ends.min()) - width, int(ends.max()))
@@ -218,11 +223,11 @@ class Evaluation:
         raise QueryError("expected type range vector")
 
     def _subquery(self, node: Node, ends: Times, width: int) -> list[Series]:
-        step = millis(node.step) if node.step is not None else DEFAULT_SUBQUERY_STEP_MS
+        step = asked_ms(lambda: node.step) or DEFAULT_SUBQUERY_STEP_MS
         first = (int(ends.min()) - width) // step * step + step  # the first multiple after the left-open edge
-        times = np.arange(first, int(ends.max()) + 1, step, dtype=np.int64)
-        if len(times) > MAX_STEPS * 10:
+        if (int(ends.max()) - first) // step > MAX_STEPS * 10:
             raise BadQuery("unsupported: a subquery of more than 110,000 steps; use a longer resolution")
+        times = np.arange(first, int(ends.max()) + 1, step, dtype=np.int64)
         if not len(times):
             return []
         inner = replace(self, steps=times).value(node.expr)

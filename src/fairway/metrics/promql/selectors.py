@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import numpy as np
 import promql_parser as ast
@@ -45,6 +46,17 @@ def duration_ms(text: str) -> int | None:
         return millis(ast.parse_duration(text))
     except ValueError:
         return None
+
+
+def asked_ms(read: Callable[[], timedelta | datetime | None]) -> int | None:
+    """A duration or a time of a node, in milliseconds. The parser fails only when an impossible one is read."""
+    try:
+        found = read()
+    except (OverflowError, ValueError):
+        raise BadQuery("invalid parameter \"query\": parse error: a duration or time is out of range") from None
+    if isinstance(found, datetime):
+        return round(found.timestamp() * 1000)
+    return None if found is None else millis(found)
 
 
 def millis(delta: timedelta) -> int:

@@ -23,6 +23,9 @@ _PIECE = re.compile(r'`(?P<raw>[^`]*)`|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\
 _DIGITS = re.compile(r"(?<![\w.:])(\d[\d_]*\d|\d)(?![\w:])")
 _BYTES = re.compile(r"(?:\\x[89a-fA-F][0-9a-fA-F])+")
 _CLOSERS = {")": "(", "]": "[", "}": "{"}
+_OPERATOR = re.compile(r"[-+*/%^]|[=!<>]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+_DEEPEST, _LONGEST_CHAIN = 80, 300
+"""Brackets in brackets, and operators in all. The parser recurses without a limit: at some ten thousand the process dies."""
 _NAMES = {"(": "parenthesis", "[": "bracket", "{": "brace"}
 _EXPERIMENTAL = (
     (re.compile(r"\b(anchored|smoothed)\b"), "the {0!r} modifier"),
@@ -42,6 +45,8 @@ def parse(text: str) -> Node:
     """The syntax tree; `BadQuery` says what is wrong and, where it can be known, at which character."""
     prepared, bare = _prepare(text)
     _check_brackets(bare)
+    if len(_OPERATOR.findall(bare)) > _LONGEST_CHAIN:
+        raise BadQuery(f"unsupported: more than {_LONGEST_CHAIN} operators in one query")
     for call in _MODIFIED_RANGE.finditer(bare):
         function, modifier = call[1].lower(), call[2]
         if function not in _MODIFIABLE[modifier]:
@@ -53,7 +58,7 @@ def parse(text: str) -> Node:
             raise BadQuery(f"1:{match.start() + 1}: unsupported: {name.format(match[1])}")
     try:
         return ast.parse(prepared)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         message = str(error)
         if re.search(r"\[[^\]]*[-+*/%^(][^\]]*\]", bare) or re.search(r"offset\s*-?\s*\(", bare):
             message = "unsupported: arithmetic in durations"
@@ -94,6 +99,8 @@ def _check_brackets(bare: str) -> None:
     for position, ch in enumerate(bare):
         if ch in "([{":
             opened.append((ch, position))
+            if len(opened) > _DEEPEST:
+                raise BadQuery(f"1:{position + 1}: unsupported: more than {_DEEPEST} brackets inside one another")
         elif ch in ")]}":
             if not opened or opened[-1][0] != _CLOSERS[ch]:
                 raise BadQuery(f"1:{position + 1}: parse error: unexpected right {_NAMES[_CLOSERS[ch]]} {ch!r}")

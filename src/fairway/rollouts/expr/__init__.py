@@ -1,6 +1,6 @@
 """expr-lang, the language of success and failure conditions, as version 1.17 defines it.
 
-`compile_expression(text)` parses; `Program.run(env)` evaluates. Every error is
+`compile_expression(text)` parses; `Program.run(env)` checks the types of what the environment holds, then evaluates. Every error is
 an `ExprError` with the line and column of the part that is wrong. No I/O, no clock: `now()` is not offered.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fairway.rollouts.expr.check import check
 from fairway.rollouts.expr.errors import ExprError
 from fairway.rollouts.expr.evaluate import Evaluator
 from fairway.rollouts.expr.parse import parse
@@ -26,6 +27,7 @@ class Program:
     def run(self, env: Mapping[str, Any]) -> Any:
         """Python values in and out: int and float are told apart, lists, dicts, None."""
         try:
+            check(self.tree, env)
             return Evaluator(env).value(self.tree)
         except ExprError as error:
             raise error.within(self.text) from None

@@ -115,6 +115,8 @@ def _numbers(name: str, arguments: Iterable[Any]) -> list[Any]:
 
 
 def _max(*arguments: Any) -> Any:
+    if arguments == (None,):
+        return None
     found = _numbers("max", arguments)
     if not found:
         return None
@@ -125,6 +127,8 @@ def _max(*arguments: Any) -> Any:
 
 
 def _min(*arguments: Any) -> Any:
+    if arguments == (None,):
+        return None
     found = _numbers("min", arguments)
     if not found:
         return None

@@ -28,7 +28,10 @@ from fairway.rollouts.expr.syntax import (
     Slice,
     Unary,
 )
-from fairway.rollouts.expr.values import is_int, is_number, kind, printed
+from fairway.rollouts.expr.values import Groups, is_number, kind, printed
+
+
+_NO_ITEM = object()
 
 
 class _Nothing(Exception):
@@ -84,7 +87,7 @@ class Evaluator:
             case ListOf(items):
                 return [self.value(item) for item in items]
             case MapOf(pairs):
-                return {self._key(key): self.value(value) for key, value in pairs}
+                return {self._key(key): self.value(value) for key, value in reversed(pairs)}  # the first of two keys wins
             case Let(name, bound, body):
                 return self._let(name, bound, body)
             case Sequence(nodes):
@@ -100,9 +103,7 @@ class Evaluator:
                 return value
         if name == "$env":
             return dict(self._env)
-        if name not in self._env:
-            raise ExprError(f"unknown name {name}")
-        return self._env[name]
+        return self._env.get(name)  # the checker has refused unknown names wherever they are names of the environment
 
     def _let(self, name: str, bound: Node, body: Node) -> Any:
         self._names.append((name, self.value(bound)))
@@ -114,6 +115,8 @@ class Evaluator:
     def _pointer(self, name: str) -> Any:
         scope = self._scopes[-1]
         if name == "":
+            if scope.item is _NO_ITEM:
+                raise ExprError("cannot fetch an element of a map by its position")
             return scope.item
         if name == "index":
             return scope.index
@@ -133,9 +136,9 @@ class Evaluator:
     def _binary(self, node: Binary) -> Any:
         match node.operator:
             case "and" | "&&":
-                return self._truth(node.left) and self._truth(node.right)
+                return self.value(node.right) if self._truth(node.left) else False
             case "or" | "||":
-                return self._truth(node.left) or self._truth(node.right)
+                return True if self._truth(node.left) else self.value(node.right)
             case "??":
                 left = self.value(node.left)
                 return self.value(node.right) if left is None else left
@@ -154,7 +157,11 @@ class Evaluator:
         if target is None and node.optional:
             raise _Nothing
         key = self.value(node.key)
+        if isinstance(target, Groups):
+            return target.get(_group_key(key, node.at), [])
         if isinstance(target, dict):
+            if key is None:
+                return None
             if not isinstance(key, str):
                 raise ExprError(f"cannot fetch {printed(key)} from {kind(target)}", node.at)
             return target.get(key)
@@ -162,7 +169,7 @@ class Evaluator:
             index = int(key)
             if not -len(target) <= index < len(target):
                 raise ExprError(f"index out of range: {index} (array length is {len(target)})", node.at)
-            return target[index]
+            return target.encode()[index] if isinstance(target, str) else target[index]
         raise ExprError(f"cannot fetch {printed(key)} from {kind(target)}", node.at)
 
     def _slice(self, node: Slice) -> Any:
@@ -178,8 +185,9 @@ class Evaluator:
         if node is None:
             return default
         value = self.value(node)
-        if not is_int(value):
+        if not is_number(value):
             raise ExprError(f"cannot slice by {kind(value)}", node.at)
+        value = int(value)
         return max(int(value) + size, 0) if value < 0 else int(value)
 
     def _key(self, node: Node) -> str:
@@ -209,9 +217,13 @@ class Evaluator:
 
     def _items(self, node: Builtin) -> list[Any]:
         value = self.value(node.arguments[0])
-        if not isinstance(value, list):
-            raise ExprError(f"builtin {node.name} takes only array (got {kind(value)})", node.at)
-        return value
+        if isinstance(value, list):
+            return value
+        if isinstance(value, str):
+            return list(value.encode())
+        if isinstance(value, dict):
+            return [_NO_ITEM] * len(value)  # a map is counted through, but none of its entries can be asked for
+        raise ExprError(f"builtin {node.name} takes only array (got {kind(value)})", node.at)
 
     def _each(self, node: Builtin, items: list[Any], *, backwards: bool = False) -> Iterator[tuple[int, Any, Any]]:
         """Index, item, and what the predicate says about it."""
@@ -276,10 +288,10 @@ class Evaluator:
     def _not_a_number(self, item: Any, node: Builtin) -> Any:
         raise ExprError(f"cannot sum {kind(item)}", node.at)
 
-    def grouped(self, node: Builtin) -> dict[str, Any]:
-        found: dict[Any, list[Any]] = {}
+    def grouped(self, node: Builtin) -> Groups:
+        found = Groups()
         for _, item, answer in self._each(node, self._items(node)):
-            found.setdefault(answer if isinstance(answer, (str, int, float)) else printed(answer), []).append(item)
+            found.setdefault(_group_key(answer, node.at), []).append(item)
         return found
 
     def sorted(self, node: Builtin) -> list[Any]:
@@ -301,6 +313,12 @@ class Evaluator:
         return accumulated
 
 
+def _group_key(key: Any, at: int) -> Any:
+    if isinstance(key, (dict, list)):
+        raise ExprError(f"runtime error: hash of unhashable type {kind(key)}", at)
+    return key
+
+
 _WITH_PREDICATE: dict[str, Callable[[Evaluator, Builtin], Any]] = {
     "all": Evaluator.all_hold,
     "none": lambda run, node: run.find(node, backwards=False, index=True) is None,
@@ -311,9 +329,9 @@ _WITH_PREDICATE: dict[str, Callable[[Evaluator, Builtin], Any]] = {
     "count": Evaluator.count,
     "sum": Evaluator.total,
     "find": lambda run, node: run.find(node, backwards=False, index=False),
-    "findIndex": lambda run, node: -1 if (at := run.find(node, backwards=False, index=True)) is None else at,
+    "findIndex": lambda run, node: run.find(node, backwards=False, index=True),
     "findLast": lambda run, node: run.find(node, backwards=True, index=False),
-    "findLastIndex": lambda run, node: -1 if (at := run.find(node, backwards=True, index=True)) is None else at,
+    "findLastIndex": lambda run, node: run.find(node, backwards=True, index=True),
     "groupBy": Evaluator.grouped,
     "sortBy": Evaluator.sorted,
     "reduce": Evaluator.reduced,

@@ -12,6 +12,14 @@ from fairway.rollouts.expr.errors import ExprError
 _MIN, _SPAN = -(2**63), 2**64
 
 
+class Floats(list[float]):
+    """A list of which is known that it holds floats only, also when it is empty: what a Prometheus vector is."""
+
+
+class Groups(dict[Any, list[Any]]):
+    """What groupBy gives: keys of any plain kind, and an empty list for a key that is not there."""
+
+
 def is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 

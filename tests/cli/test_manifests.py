@@ -1,0 +1,62 @@
+"""`fairway build` and `fairway set image` on folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fairway.cli.group import cli
+
+KUSTOMIZATION = """# who deploys what
+resources: [../../base]
+images:
+- name: shop  # ours
+  newTag: "1"
+"""
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Path:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "kustomization.yaml").write_text("resources: [pod.yaml]\n")
+    (tmp_path / "base" / "pod.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: shop:0}]}\n")
+    folder = tmp_path / "overlays" / "production"
+    folder.mkdir(parents=True)
+    (folder / "kustomization.yaml").write_text(KUSTOMIZATION)
+    return folder
+
+
+def fairway(*arguments: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli, list(arguments))
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_build_reaches_the_base(overlay: Path) -> None:
+    found = json.loads(fairway("build", str(overlay), "-o", "json").stdout)
+    assert found[0]["spec"]["containers"][0]["image"] == "shop:1"
+    assert "image: shop:1" in fairway("build", str(overlay)).stdout
+    (overlay / "kustomization.yaml").write_text("resourcez: []\n")
+    assert "overlays/production/kustomization.yaml" in fairway("build", str(overlay), code=1).stderr
+
+
+def test_one_line_changes_and_comments_stay(overlay: Path) -> None:
+    digest = "sha256:" + "a" * 64
+    said = fairway("set", "image", str(overlay), f"shop=shop@{digest}", "--dry-run").stdout
+    assert "would change" in said
+    assert (overlay / "kustomization.yaml").read_text() == KUSTOMIZATION
+    fairway("set", "image", str(overlay), f"shop=shop@{digest}")
+    lines = (overlay / "kustomization.yaml").read_text().splitlines()
+    assert lines[:4] == KUSTOMIZATION.splitlines()[:4]
+    assert lines[4:] == [f'  digest: "{digest}"']
+    assert "nothing to change" in fairway("set", "image", str(overlay), f"shop=shop@{digest}").stdout
+
+
+def test_mistakes(overlay: Path) -> None:
+    assert "is not NAME=REF" in fairway("set", "image", str(overlay), "shop", code=2).stderr
+    assert fairway("set", "image", str(overlay), "shop=Not A Reference", code=2).stderr.startswith("error: ")

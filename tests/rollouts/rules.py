@@ -1,0 +1,108 @@
+"""A second judge: what must hold whatever the planner thought, written from the promises alone.
+
+It sees what the API sees (Rollout, ReplicaSets, Ingress, Services) after every change and collects what is broken:
+
+- weights add up to the whole, and the weight on the Ingress is one of the steps' (or 0, or everything);
+- the canary gets traffic only while one of its pods is available;
+- stable is never scaled below what it has to serve;
+- a version becomes stable only after all steps or by a person's word, never with an analysis that failed, erred or does not know;
+- after an abort the weight never rises, and the canary Service leads to stable;
+- a step is never gone back to without a reason.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairway.kube.objects import Obj, annotations_of, dig, labels_of, status_of
+
+HASH = "rollouts-pod-template-hash"
+WEIGHT = "nginx.ingress.kubernetes.io/canary-weight"
+
+
+@dataclass
+class Judge:
+    broken: list[str] = field(default_factory=list)
+    _rollout: Obj | None = None
+    _weight: int = 0
+    _sets: dict[str, Obj] = field(default_factory=dict)
+    _runs: dict[str, Obj] = field(default_factory=dict)
+    _by_hand: bool = False
+
+    def saw(self, event: str, obj: Obj) -> None:
+        kind = obj["kind"]
+        if kind == "ReplicaSet":
+            if event == "DELETED":
+                self._sets.pop(labels_of(obj).get(HASH, ""), None)
+            else:
+                pod_hash = labels_of(obj).get(HASH, "")
+                before, self._sets[pod_hash] = self._sets.get(pod_hash), obj
+                if before is not None and obj["spec"]["replicas"] < before["spec"]["replicas"]:
+                    self._capacity(pod_hash)
+        elif kind == "AnalysisRun":
+            self._runs[obj["metadata"]["name"]] = obj
+        elif kind == "Ingress" and WEIGHT in annotations_of(obj):
+            self._new_weight(int(annotations_of(obj)[WEIGHT]))
+        elif kind == "Rollout":
+            before, self._rollout = self._rollout, obj
+            self._by_hand = self._by_hand or bool(status_of(obj).get("promoteFull"))
+            self._status(before, obj)
+
+    def _rule(self, holds: bool, what: str) -> None:
+        if not holds:
+            self.broken.append(what)
+
+    def _new_weight(self, weight: int) -> None:
+        steps = dig(self._rollout, "spec", "strategy", "canary", "steps", default=[])
+        allowed = {0, 100, *(step["setWeight"] for step in steps if "setWeight" in step)}
+        self._rule(weight in allowed, f"weight {weight} is in no step")
+        status = status_of(self._rollout) if self._rollout else {}
+        if weight > self._weight:
+            self._rule(not status.get("abort"), f"weight rose to {weight} while aborted")
+            canary = self._sets.get(str(status.get("currentPodHash")))
+            available = dig(canary, "status", "availableReplicas", default=0)
+            self._rule(available > 0, f"weight rose to {weight} with no canary pod available")
+        self._weight = weight
+
+    def _capacity(self, shrunk: str) -> None:
+        """Stable carries 100 minus the weight that the Ingress asks for."""
+        if self._rollout is None or dig(self._rollout, "spec", "strategy", "canary", "trafficRouting") is None:
+            return
+        status, wanted = status_of(self._rollout), dig(self._rollout, "spec", "replicas", default=1)
+        stable = self._sets.get(str(status.get("stableRS")))
+        if stable is None or status.get("stableRS") != shrunk:
+            return
+        needed = math.ceil(wanted * (100 - self._weight) / 100)
+        self._rule(stable["spec"]["replicas"] >= needed, f"stable has {stable['spec']['replicas']} of {needed} replicas")
+
+    def _status(self, before: Obj | None, after: Obj) -> None:
+        weights = dig(after, "status", "canary", "weights")
+        if weights:
+            total = weights["canary"]["weight"] + weights["stable"]["weight"]
+            self._rule(total == 100, f"weights add up to {total}")
+        if before is None:
+            return
+        old, new = status_of(before), status_of(after)
+        if new.get("stableRS") != old.get("stableRS") and old.get("stableRS"):
+            self._promoted(old, new, after)
+        same_update = old.get("currentPodHash") == new.get("currentPodHash") and old.get("currentStepHash") == new.get(
+            "currentStepHash")
+        went_back = (new.get("currentStepIndex") or 0) < (old.get("currentStepIndex") or 0)
+        self._rule(not (same_update and went_back) or bool(new.get("abort")), f"step went back to {new.get('currentStepIndex')}")
+
+    def _promoted(self, old: Obj, new: Obj, rollout: Obj) -> None:
+        steps = len(dig(rollout, "spec", "strategy", "canary", "steps", default=[]))
+        self._rule(self._by_hand or (old.get("currentStepIndex") or 0) >= steps - 1,
+                   f"promoted at step {old.get('currentStepIndex')} of {steps}")
+        canary = self._sets.get(str(new.get("stableRS")))
+        wanted = dig(rollout, "spec", "replicas", default=1)
+        self._rule(dig(canary, "status", "availableReplicas", default=0) >= wanted, "promoted without all pods available")
+        if self._by_hand:
+            self._by_hand = False
+            return
+        for name in ("currentBackgroundAnalysisRunStatus", "currentStepAnalysisRunStatus"):
+            run: dict[str, Any] = dig(old, "canary", name, default={})
+            phase = dig(self._runs.get(str(run.get("name"))), "status", "phase", default="")
+            self._rule(phase not in ("Failed", "Error", "Inconclusive"), f"promoted although {run.get('name')} is {phase}")
