@@ -27,13 +27,17 @@ SOMEBODY = Person("Ada", "ada@example.com")
 
 @dataclass(frozen=True)
 class BareRepositories:
+    """Fetched from disk; pushed to disk, or to `base_url` with a token."""
+
     repositories: Repositories
+    base_url: str = ""
+    token: str = ""
 
     def resolve(self, name_or_url: str) -> Access | None:
         if not self.repositories.exists(name_or_url):
             return None
         path = self.repositories.path(name_or_url)
-        return Access(str(path), path)
+        return Access(f"{self.base_url}{name_or_url}.git" if self.base_url else str(path), path, self.token)
 
 
 @dataclass
@@ -44,6 +48,8 @@ class World:
     settings: PipelineSettings = field(default_factory=lambda: PipelineSettings(places=4))
     job_env: Mapping[str, str] = field(default_factory=dict)
     path_prepend: tuple[str, ...] = ()
+    base_url: str = ""
+    token: str = ""
 
     def __post_init__(self) -> None:
         self.clock = WallClock()
@@ -66,7 +72,7 @@ class World:
     async def running(self) -> AsyncIterator[Daemon]:
         informers = Informers(self.api)
         runner = LocalRunner(RunnerConfig(
-            self.root / "ci", BareRepositories(self.repositories), job_env=self.job_env, path_prepend=self.path_prepend))
+            self.root / "ci", BareRepositories(self.repositories, self.base_url, self.token), job_env=self.job_env, path_prepend=self.path_prepend))
         triggers = TriggerController(informers, self.repositories.open)
         pipelines = PipelineController(informers, self.repositories.open, runner, self.settings)
         trigger_loop = ControllerLoop(triggers, informers, self.clock)

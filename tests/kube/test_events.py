@@ -43,3 +43,26 @@ def test_a_refused_event_is_nobodys_problem() -> None:
         assert (await api.list(CORE_EVENTS)).items == []
 
     run_virtual(main)
+
+
+def test_events_go_an_hour_after_they_were_last_said() -> None:
+    async def main(clock: Clock) -> None:
+        api = EmbeddedApi.in_memory(clock)
+        recorder = EventRecorder(api, clock, "rollouts")
+        obj = await api.create(config("default", "a"))
+
+        async def reasons() -> list[str]:
+            return sorted(event["reason"] for event in (await api.list(CORE_EVENTS)).items)
+
+        await recorder.event(obj, "Normal", "Once", "said once")
+        await recorder.event(obj, "Normal", "Often", "said often")
+        await asyncio.sleep(1800)
+        await recorder.event(obj, "Normal", "Often", "said often")
+        await asyncio.sleep(1801)
+        await recorder.event(obj, "Normal", "Later", "makes room")
+        assert await reasons() == ["Later", "Often"]
+        await asyncio.sleep(1800)
+        await recorder.event(obj, "Normal", "Last", "makes room")
+        assert await reasons() == ["Last", "Later"]
+
+    run_virtual(main)

@@ -180,6 +180,7 @@ def test_bodies_may_be_yaml(served: Served) -> None:
         ("GET", "/api/v1/namespaces/default/foos", None, 404, "the server could not find the requested resource"),
         ("POST", f"{CM}/a", {}, 405, "does not allow this method"),
         ("DELETE", CM.replace("/namespaces/default", ""), None, 405, "does not allow this method"),
+        ("DELETE", "/api/v1/namespaces", None, 405, "does not allow this method"),
         ("GET", f"{CM}?labelSelector=a%20in", None, 400, "unable to parse requirement"),
     ],
 )
@@ -244,6 +245,19 @@ def test_openapi_follows_new_definitions(served: Served) -> None:
     served.create("/apis/tests.dev/v1/namespaces/default/gizmos", "g", spec={"size": 3})
     smp = {"Content_Type": "application/strategic-merge-patch+json"}
     assert served.ask("PATCH", "/apis/tests.dev/v1/namespaces/default/gizmos/g", {}, **smp)[0] == 415
+
+
+def test_an_old_version_of_a_custom_kind_warns_and_points_to_the_new_one(served: Served) -> None:
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    versions = [{"name": "v1", "served": True, "storage": True, "schema": schema},
+                {"name": "v1beta1", "served": True, "storage": False, "deprecated": True, "schema": schema}]
+    crd = {"metadata": {"name": "olds.tests.dev"}, "spec": {
+        "group": "tests.dev", "scope": "Namespaced", "names": {"plural": "olds", "kind": "Old"}, "versions": versions}}
+    assert served.ask("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)[0] == 201
+    served.create("/apis/tests.dev/v1/namespaces/default/olds", "o")
+    for version, warning in (("v1", None), ("v1beta1", '299 - "tests.dev/v1beta1 Old is deprecated; use tests.dev/v1 Old"')):
+        with served.open("GET", f"/apis/tests.dev/{version}/namespaces/default/olds/o") as response:
+            assert (response.headers["Warning"], json.load(response)["apiVersion"]) == (warning, f"tests.dev/{version}")
 
 
 def test_the_admin_may_do_everything(served: Served) -> None:

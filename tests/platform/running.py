@@ -33,7 +33,8 @@ class Running:
     _client: Client | None = field(default=None, repr=False)
 
     def fairway(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([FAIRWAY, "--state", str(self.state.root), *arguments], capture_output=True, text=True, timeout=120)
+        argv = [FAIRWAY, "--state", str(self.state.root), *arguments]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 

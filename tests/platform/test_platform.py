@@ -39,6 +39,8 @@ def deployment(version: str, *, pause: str = "3s", image: str = "host", extra: s
         "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
     }  # fmt: skip
     backend = {"service": {"name": "web-stable", "port": {"name": "http"}}}
+    paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
+    pods = {"containers": [container], "terminationGracePeriodSeconds": 3}
     canary = {
         "stableService": "web-stable", "canaryService": "web-canary", "trafficRouting": {"nginx": {"stableIngress": "web"}},
         "steps": [{"setWeight": 50}, {"pause": {"duration": pause}}],
@@ -48,11 +50,11 @@ def deployment(version: str, *, pause: str = "3s", image: str = "host", extra: s
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web-canary"}, "spec": service},
         {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "web"}, "spec": {
             "ingressClassName": "nginx",
-            "rules": [{"host": "web.example.com", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}],
+            "rules": [{"host": "web.example.com", "http": {"paths": paths}}],
         }},
         {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web"}, "spec": {
             "replicas": 2, "selector": {"matchLabels": selector}, "strategy": {"canary": canary},
-            "template": {"metadata": {"labels": selector}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 3}},
+            "template": {"metadata": {"labels": selector}, "spec": pods},
         }},
     ]  # fmt: skip
     return {"web/all.yaml": yaml.safe_dump_all(objects) + extra}

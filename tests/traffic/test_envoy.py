@@ -141,6 +141,28 @@ def test_a_refused_change_leaves_the_old_one_and_says_why(tmp_path: Path) -> Non
     run(story, tmp_path)
 
 
+def test_a_daemon_that_died_over_a_refused_file_leaves_nothing_believed(tmp_path: Path) -> None:
+    async def story(first: EnvoyDataPlane) -> None:
+        one, two, port = await server("one"), await server("two"), free_port()
+        await first.start()
+        await first.apply(model(port, one))
+        await first.detach()
+        path = tmp_path / "rds-ingress" / "rds.json"
+        bad = path.with_name("half-done")
+        bad.write_text(path.read_text().replace("prefix", "no_such_field"))
+        bad.replace(path)
+        second = envoy(tmp_path)
+        assert await second.start() is True
+        assert await ask("127.0.0.1", port, HOST) == (200, "one")
+        await second.apply(model(port, two))
+        assert await ask("127.0.0.1", port, HOST) == (200, "two")
+        await second.apply(model(port, one))
+        assert await ask("127.0.0.1", port, HOST) == (200, "one")
+        await second.stop()
+
+    run(story, tmp_path)
+
+
 def test_one_listener_that_cannot_open_does_not_hold_back_the_rest(tmp_path: Path) -> None:
     async def story(plane: EnvoyDataPlane) -> None:
         one, port, address = await server("one"), free_port(), own_address()
@@ -237,3 +259,23 @@ def test_the_control_plane_dies_and_comes_back_under_load(tmp_path: Path) -> Non
             assert {answer.version for answer in seen} == {"one", "two"}
 
     asyncio.run(story())
+
+
+def test_clusters_stay_until_metrics_have_seen_their_last_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fairway.traffic.envoy.RETAIN_S", 0.3)
+
+    async def story(plane: EnvoyDataPlane) -> None:
+        one, two, port = await server("one"), await server("two"), free_port()
+        await plane.start()
+        await plane.apply(model(port, one))
+        assert await ask("127.0.0.1", port, HOST) == (200, "one")
+        await plane.apply(model(port, two))
+        assert "shop|web|80|one" in await plane.stats()
+        await until(lambda: _forgotten(plane, "shop|web|80|one"))
+        assert await ask("127.0.0.1", port, HOST) == (200, "two")
+
+    run(story, tmp_path)
+
+
+async def _forgotten(plane: EnvoyDataPlane, cluster: str) -> bool:
+    return cluster not in await plane.stats()

@@ -136,12 +136,19 @@ def _job_named(workflow: Workflow, name: str) -> Job:
 
 
 def _cancel_all(this: _Pass) -> None:
-    """Running legs are told to stop; waiting ones are cancelled, unless their `if` says always() or cancelled()."""
+    """Running legs are told to stop, waiting ones are cancelled; those whose `if` holds in a cancelled run go on."""
     for number, row in enumerate(this.rows):
+        if row.finished or not row.expanded or _goes_on(this, row):
+            continue
         if row.phase == "Running" and row.id in this.seen.alive:
             this.cancel.append(row.id)
-        elif row.phase == "Running" or (row.phase == "Pending" and row.expanded):
+        else:
             this.rows[number] = _ended(row, "Cancelled", this.now, "the run was cancelled")
+
+
+def _goes_on(this: _Pass, row: JobRow) -> bool:
+    job = this.seen.workflow.jobs[row.job]
+    return evaluate_condition(job.condition, _scope(this, job, status=True), STATUS_FUNCTIONS)
 
 
 def _fail_fast(this: _Pass) -> None:

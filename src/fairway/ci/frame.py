@@ -21,7 +21,6 @@ class Frame:
     env: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Value] | None = None
     action_path: Path | None = None
-    action: str = ""
     defaults: RunDefaults = field(default_factory=RunDefaults)
     status: Result = "success"
     depth: int = 0

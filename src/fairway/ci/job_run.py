@@ -173,8 +173,6 @@ class JobRun:
             if frame.is_job and self.status == "success":
                 self.status = conclusion
                 self.message = self.message or f"step {self.rows[row].name!r}: {outcome.failed}" if row is not None else ""
-        if frame.is_job:
-            self.log.flush()
 
     async def _guarded(self, frame: Frame, step: Step, outcome: StepOutcome,
                        row: int | None) -> tuple[Result, Result]:
@@ -354,7 +352,6 @@ class JobRun:
         except FileNotFoundError:
             raise StepFailed(f"{argv[0]}: command not found (PATH is {variables['PATH']})") from None
         self._take_files(files, outcome)
-        self.log.flush()
         return finished
 
     def check(self, finished: Finished, step: Step, timeout_s: float | None) -> None:

@@ -25,7 +25,7 @@ class JobLog:
     def __init__(self, path: Path, masker: Masker, now: Callable[[], datetime], *, listen: Listener | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._file = path.open("wb")
+        self._file = path.open("wb", buffering=0)  # whoever follows the log sees a line when it is said
         self._masker = masker
         self._now = now
         self._listen = listen
@@ -49,14 +49,10 @@ class JobLog:
         if self._left <= 0:
             self._file.write(f"{rfc3339_micro(self._now())} ##[warning]the log is cut here: it reached "
                              f"{MAX_BYTES // 1024 // 1024} MiB\n".encode())
-            self._file.flush()
 
     def lines(self, text: str) -> None:
         for line in text.splitlines() or [""]:
             self.line(line)
-
-    def flush(self) -> None:
-        self._file.flush()
 
     def close(self) -> None:
         if not self._file.closed:

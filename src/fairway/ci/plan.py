@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairway.ci.events import Event, why_not
-from fairway.ci.expressions import ExpressionError, Scope, Value, interpolate_text, to_number, to_text, truthy
+from fairway.ci.expressions import Scope, Value, interpolate_text, to_number, to_text, truthy
 from fairway.ci.expressions.interpolation import interpolate
 from fairway.ci.needs import reaches
 from fairway.ci.spec import Concurrency, Input, Workflow
@@ -109,7 +109,3 @@ def foreign_label(labels: list[str], own: tuple[str, ...]) -> str:
         if low not in own and not any(low == host or low.startswith(f"{host}-") for host in HOSTS):
             return label
     return ""
-
-
-def explain(error: ExpressionError, what: str) -> str:
-    return f"{what}: {error.message}"

@@ -128,7 +128,8 @@ def signal_group(pid: int, sent: signal.Signals) -> None:
 def kill_tracked(tracking: str) -> int:
     """Kill every process that carries this tracking id in its environment, or one below it (`id..more`); their number.
 
-    Blocks until they are gone, which takes milliseconds. Linux only: elsewhere there is no /proc, and the process group is all that is known.
+    Blocks until they are gone, which takes milliseconds. Linux only: elsewhere there is no /proc, and the process group
+    is all that is known.
     """
     wanted = f"{TRACKING}={tracking}".encode()
     killed = [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if _carries(folder, wanted)]

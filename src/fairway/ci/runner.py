@@ -18,7 +18,6 @@ from fairway.ci.environment import SYSTEM_PATH, RunFacts, payload_of
 from fairway.ci.events import Event
 from fairway.ci.expressions import ExpressionError, Scope, Value, interpolate, to_json, to_number, to_text, truthy
 from fairway.ci.folders import JobFolders, RunFolders
-from fairway.ci.frame import Result
 from fairway.ci.job_run import DEFAULT_TIMEOUT_MINUTES, Annotation, JobRun, StepFailed
 from fairway.ci.joblog import JobLog
 from fairway.ci.masking import Masker, SecretMasker
@@ -254,6 +253,3 @@ def _out_of_time(run: JobRun, minutes: float) -> None:
     run.stopped_because = f"The job has exceeded the maximum execution time of {minutes:g} minutes."
     run.log.line(f"##[error]{run.stopped_because}")
     run.cancel.set()
-
-
-__all__ = ["JobRequest", "JobResult", "JobRunner", "LocalRunner", "Progress", "Result", "RunnerConfig"]

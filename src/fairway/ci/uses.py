@@ -99,7 +99,7 @@ class Uses:
             raise StepFailed(f"{step.uses}: composite actions are nested deeper than {MAX_DEPTH}")
         inputs = self._action_inputs(run, frame, step, env, given, action, folder)
         own = {name: value for name, value in env.items() if run.env.get(name) != value}
-        inner = Frame(env=own, inputs=inputs, action_path=folder, action=step.uses, depth=frame.depth + 1)
+        inner = Frame(env=own, inputs=inputs, action_path=folder, depth=frame.depth + 1)
         failed = ""
         for nested in action.steps:
             before = inner.status

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ from fairway.kube.api import (
 from fairway.kube.clock import Clock
 from fairway.kube.crds import CustomTypes
 from fairway.kube.errors import BadRequest, Invalid, MethodNotAllowed, NotFound
+from fairway.kube.expiry import Expiry
 from fairway.kube.identities import Identities
 from fairway.kube.journal import SqliteJournal
 from fairway.kube.objects import Key, Obj, dig, rfc3339
 from fairway.kube.patches.apply import Owner
-from fairway.kube.resources import BUILT_IN, CRDS, NAMESPACES, Resource, ResourceMap
+from fairway.kube.resources import BUILT_IN, CORE_EVENTS, CRDS, NAMESPACES, Resource, ResourceMap
 from fairway.kube.store import Change, Store, Table, Version
 from fairway.kube.watching import Selection, WatchStream
 
@@ -67,6 +69,7 @@ class EmbeddedApi:
         self._resources = ResourceMap(BUILT_IN)
         self._custom = CustomTypes()
         self._admission = Admission(store, self._custom)
+        self._expiry = Expiry(store.rows(table_of(CORE_EVENTS)).items())
         store.listen(table_of(CRDS), self._definition_changed)
 
     @classmethod
@@ -336,6 +339,8 @@ class EmbeddedApi:
         if custom is not None:
             new["apiVersion"] = f"{resource.group}/{custom.storage_version}"
         change = self.store.put(table_of(resource), key, new)
+        if resource == CORE_EVENTS and change.old is None:
+            self._expire(key, new, write.now)
         if resource == CRDS and write.subresource == "" and "deletionTimestamp" not in new["metadata"]:
             self._establish(key, change.new, write)
         return change
@@ -376,6 +381,13 @@ class EmbeddedApi:
             obj = definition.copy()
             obj["metadata"]["finalizers"] = [f for f in obj["metadata"]["finalizers"] if f != crds.CLEANUP]
             self._update(CRDS, key, definition, obj, Write(WriteOptions(manager="kube-apiserver"), self._clock.now()))
+
+    def _expire(self, key: Key, event: Obj, now: datetime) -> None:
+        """A new event makes room: those that nobody said for an hour go."""
+        table = table_of(CORE_EVENTS)
+        self._expiry.add(key, event)
+        for old, version in self._expiry.expired(lambda key: self.store.head(table, key), now):
+            self.store.remove(table, old, _unshared(version.obj))
 
     def _establish(self, key: Key, version: Version, write: Write) -> None:
         """Accept a definition's names: a change of its own, by the server."""

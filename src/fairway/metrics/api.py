@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,6 @@ import msgspec
 import numpy as np
 import promql_parser as ast
 from aiohttp import web
-from multidict import MultiDict, MultiMapping
 
 from fairway import __version__
 from fairway.kube.clock import Clock
@@ -28,10 +28,23 @@ from fairway.metrics.promql.selectors import duration_ms, matchers_of
 from fairway.metrics.series import Block, millis
 from fairway.metrics.store import Store
 
-Form = MultiMapping[str]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _LONG_AGO = -(2**62)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The parameters of a request: of its path, its query and its body."""
+
+    pairs: tuple[tuple[str, str], ...]
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.pairs if key == name]
+
+    def get(self, name: str) -> str:
+        """The first value; "" where there is none."""
+        return next(iter(self.all(name)), "")
 
 
 class BadData(ValueError):
@@ -65,10 +78,8 @@ def _answering(answer: Callable[[Form], Mapping[str, Any]]) -> Handler:
     """Read the form, answer it, or say in Prometheus' way what is wrong with it."""
 
     async def handle(request: web.Request) -> web.Response:
-        form: MultiDict[Any] = MultiDict(request.query)
-        form.extend(await request.post() if request.method == "POST" else {})
-        for name, value in request.match_info.items():
-            form.add(f"path:{name}", value)
+        posted = (await request.post()).items() if request.method == "POST" else ()
+        form = Form((*request.query.items(), *((name, str(value)) for name, value in posted), *request.match_info.items()))
         try:
             return _json(200, {"status": "success", **answer(form)})
         except (BadData, BadQuery) as error:
@@ -103,7 +114,7 @@ class _Api:
         return _answered(over_range(_query(form), self._store, start, end, step, lookback_ms=_lookback(form)), ranged=True)
 
     def series(self, form: Form) -> Mapping[str, Any]:
-        if not form.getall("match[]", []):
+        if not form.all("match[]"):
             raise BadData("no match[] parameter provided")
         return {"data": self._series(form)}
 
@@ -111,19 +122,19 @@ class _Api:
         return {"data": _limited(form, sorted({name for row in self._series(form) for name in row}))}
 
     def label_values(self, form: Form) -> Mapping[str, Any]:
-        name = form["path:name"]
+        name = form.get("name")
         return {"data": _limited(form, sorted({row[name] for row in self._series(form) if name in row}))}
 
     def _series(self, form: Form) -> list[dict[str, str]]:
         now = self._clock.now()
         start, end = _time(form, "start", now, default_ms=_LONG_AGO), _time(form, "end", now)
-        selectors = [_selector(text) for text in form.getall("match[]", [])] or [[]]
+        selectors = [_selector(text) for text in form.all("match[]")] or [[]]
         found = {tuple(sorted(row.items())): row for one in selectors for row in self._store.labels(one, start - 1, end)}
         return [found[key] for key in sorted(found)]
 
     def metadata(self, form: Form) -> Mapping[str, Any]:
         known = self._scraper.metadata() if self._scraper is not None else {}
-        wanted = form.get("metric", "")
+        wanted = form.get("metric")
         return {
             "data": {
                 name: [{"type": m.kind, "help": m.help, "unit": m.unit} for m in entries]
@@ -175,7 +186,7 @@ class _Api:
 
 
 def _query(form: Form) -> str:
-    return form.get("query", "")
+    return form.get("query")
 
 
 def _selector(text: str) -> list[Matcher]:
@@ -187,7 +198,7 @@ def _selector(text: str) -> list[Matcher]:
 
 def _time(form: Form, name: str, default: datetime | None = None, *, default_ms: int | None = None) -> int:
     """Seconds since 1970, or RFC 3339."""
-    text = form.get(name, "")
+    text = form.get(name)
     if not text and default is not None:
         return millis(default) if default_ms is None else default_ms
     try:
@@ -205,7 +216,7 @@ def _time(form: Form, name: str, default: datetime | None = None, *, default_ms:
 
 def _duration(form: Form, name: str) -> int:
     """Seconds, or as PromQL writes durations."""
-    text = form.get(name, "")
+    text = form.get(name)
     found = duration_ms(text)
     if found is None:
         raise BadData(f'invalid parameter "{name}": cannot parse "{text}" to a valid duration')
@@ -222,7 +233,7 @@ def _lookback(form: Form) -> int:
 
 
 def _limited(form: Form, names: list[str]) -> list[str]:
-    limit = form.get("limit", "0")
+    limit = form.get("limit")
     return names[: int(limit)] if limit.isdigit() and int(limit) else names
 
 

@@ -67,7 +67,9 @@ def abort(view: View, base: Status) -> Advance:
     index = None if not count else count if base.stable_hash == base.current_hash else 0
     status = replace(base, abort=True, aborted_at=view.status.aborted_at or view.now, step_index=index, pauses=(),
                      controller_pause=False)
-    return Advance(status, None, (Reason("RolloutAborted", f"update to revision {view.revision} is aborted, stable serves"),))
+    already = bool((view.rollout.get("status") or {}).get("abort"))
+    said = f"Rollout aborted update to revision {view.revision}"
+    return Advance(status, None, (Reason("StaysAborted" if already else "RolloutAborted", said),))
 
 
 def step_on(view: View, situation: Situation, base: Status, weights: Weights | None, *, step_passed: bool,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from fairway.kube.cache import Informers
 from fairway.kube.decision import Outcome, carry_out_decision
+from fairway.kube.events import EventKind, EventRecorder
 from fairway.kube.objects import Key, Obj, dig, is_deleting, key_of, labels_of, meta_of, uid_of
 from fairway.kube.reconcile import Watch, owner_keys
 from fairway.kube.resources import (
@@ -19,11 +20,29 @@ from fairway.kube.resources import (
     ROLLOUTS,
     SERVICES,
 )
+from fairway.rollouts.conditions import INVALID
 from fairway.rollouts.decide import decide
 from fairway.rollouts.keys import HASH_LABEL, MANAGER
 from fairway.rollouts.nginx import canary_ingress_name
 from fairway.rollouts.seen import Seen
 from fairway.rollouts.spec import TemplateRef
+
+
+EVENTS: dict[str, EventKind] = {
+    "RolloutUpdated": "Normal", "RolloutStepCompleted": "Normal", "RolloutCompleted": "Normal", "SkipSteps": "Normal",
+    "ScalingReplicaSet": "Normal", "AnalysisRunCreated": "Normal", "RolloutAborted": "Warning", INVALID: "Warning",
+}  # fmt: skip
+"""Reasons that are said once, when they happen; all others describe a wait."""
+
+
+class _TimeOfPass:
+    """The clock of events: the time that the loop gave the pass that records them."""
+
+    def __init__(self) -> None:
+        self.moment = datetime.min.replace(tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.moment
 
 
 class RolloutController:
@@ -40,6 +59,8 @@ class RolloutController:
     def __init__(self, informers: Informers, *, verify_weights: bool) -> None:
         self._api = informers.api
         self._verify_weights = verify_weights
+        self._time = _TimeOfPass()
+        self._events = EventRecorder(informers.api, self._time, self.name)
         self._rollouts = informers.of(ROLLOUTS)
         self._sets = informers.of(REPLICA_SETS)
         self._services = informers.of(SERVICES)
@@ -65,7 +86,12 @@ class RolloutController:
         if rollout is None or is_deleting(rollout):
             return Outcome()
         decision = decide(self._gather(rollout, key), now)
-        return await carry_out_decision(self._api, decision, ROLLOUTS, rollout, manager=MANAGER)
+        outcome = await carry_out_decision(self._api, decision, ROLLOUTS, rollout, manager=MANAGER)
+        self._time.moment = now
+        for reason in decision.reasons:
+            if reason.code in EVENTS:
+                await self._events.event(rollout, EVENTS[reason.code], reason.code, reason.message)
+        return outcome
 
     def _gather(self, rollout: Obj, key: Key) -> Seen:
         uid = uid_of(rollout)

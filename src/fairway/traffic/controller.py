@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from fairway.kube.resources import ENDPOINT_SLICES, INGRESSES, PODS, SERVICES, R
 from fairway.traffic import addresses, read
 from fairway.traffic.decide import Routing, Seen, route
 from fairway.traffic.model import Model
-from fairway.traffic.port import DataPlane, PortTaken, TrafficError
+from fairway.traffic.port import DataPlane, TrafficError
 from fairway.traffic.read import Remark
 
 log = logging.getLogger("fairway.traffic")
@@ -69,10 +68,7 @@ class TrafficController:
 
     async def start(self) -> None:
         """Raises `PortTaken` where the ingress port belongs to somebody else."""
-        adopted = await self._data_plane.start()
-        if not adopted and not _is_free(*self._ingress):
-            await self._data_plane.stop()
-            raise PortTaken(*self._ingress)
+        adopted = await self._data_plane.start(self._ingress)
         log.info("%s %s", "adopted" if adopted else "started", self._data_plane.description)
 
     async def stop(self, *, workloads: bool) -> None:
@@ -223,16 +219,6 @@ def _refused(listener: str, why: str) -> Remark:
 
 def _annotate(resource: Resource, key: Key, name: str, value: str | None) -> Change:
     return Change(resource, key.namespace, key.name, MergePatch({"metadata": {"annotations": {name: value}}}))
-
-
-def _is_free(address: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-    return True
 
 
 def first_unprivileged_port() -> int:

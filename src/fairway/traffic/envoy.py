@@ -26,7 +26,7 @@ from fairway.traffic.admin import Admin
 from fairway.traffic.detached import Identity
 from fairway.traffic.envoy_config import File, Json
 from fairway.traffic.model import Model
-from fairway.traffic.port import Applied, Rejected, TrafficError, Unconfirmed
+from fairway.traffic.port import Address, Applied, Rejected, TrafficError, Unconfirmed, check_free
 
 log = logging.getLogger("fairway.traffic")
 
@@ -90,7 +90,7 @@ class EnvoyDataPlane:
 
     # --- life -------------------------------------------------------------------------------------------------------
 
-    async def start(self) -> bool:
+    async def start(self, ingress: Address | None = None) -> bool:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for path in self._paths().values():
             path.parent.mkdir(exist_ok=True)
@@ -99,10 +99,13 @@ class EnvoyDataPlane:
         if adopted:
             self._process = known
             self._read_files()
+            taken = await self._admin.versions()  # the last daemon may have died over a file that Envoy refused
+            self._in_force = {name: file for name, file in self._in_force.items() if taken.get(name) == file.version}
             self._refusals = await self._admin.refusals()
         else:
             if known is not None and known.alive():
                 await detached.terminate(known, grace_s=_STOP_GRACE_S)
+            check_free(ingress)
             self._write_empty_files()
             await self._launch()
         self._keeper = asyncio.create_task(self._keep(), name="envoy keeper")

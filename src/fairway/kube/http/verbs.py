@@ -19,11 +19,12 @@ from fairway.kube.api import (
     WriteOptions,
 )
 from fairway.kube.clock import Clock
+from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.errors import BadRequest, Expired, MethodNotAllowed, NotFound, UnsupportedMediaType
 from fairway.kube.http import asked, bodies
 from fairway.kube.http.answers import answer, list_body, warn
 from fairway.kube.http.columns import Layout
-from fairway.kube.http.discovery import is_custom
+from fairway.kube.http.discovery import is_custom, verbs_of
 from fairway.kube.http.media import META_GROUP, Media
 from fairway.kube.http.paths import ObjectPath
 from fairway.kube.http.streams import EventWriter, Streams, send_events
@@ -110,10 +111,20 @@ class Verbs:
         options = asked.list_asked(call.query)
         if options.watch or call.path.watching:
             return await self._watch(call, options)
-        page = await self._api.list(
-            call.resource, call.path.namespace, labels=options.labels, fields=options.fields, limit=options.limit,
-            continue_token=options.continue_token, resource_version=options.resource_version)  # fmt: skip
-        return await self._list(call, page)
+        return await self._list(call, await self._page(call, options))
+
+    async def _page(self, call: Call, options: asked.ListAsked) -> ObjList:
+        """One page, of which nothing may be changed: an API in this process need not copy what is only written out."""
+        resource = call.resource
+        chosen: dict[str, Any] = {
+            "labels": options.labels, "fields": options.fields, "limit": options.limit,
+            "continue_token": options.continue_token, "resource_version": options.resource_version,
+        }  # fmt: skip
+        if not isinstance(self._api, EmbeddedApi):
+            return await self._api.list(resource, call.path.namespace, **chosen)
+        page = self._api.page(resource, call.path.namespace, **chosen)
+        items = [{**version.obj, "apiVersion": resource.api_version} for version in page.versions]
+        return ObjList(items, page.resource_version, page.continue_token, page.remaining)
 
     async def _list(self, call: Call, page: ObjList) -> web.Response:
         metadata: Obj = {"resourceVersion": page.resource_version}
@@ -128,7 +139,9 @@ class Verbs:
         if form in ("metadata", "metadata-list"):
             return answer(list_body("PartialObjectMetadataList", _META, metadata, [partial(o) for o in page.items]))
         items = page.items
-        if not is_custom(resource):  # items of a typed list do not repeat their type
+        if is_custom(resource):
+            metadata.setdefault("continue", "")  # lists of custom kinds show it on their last page too
+        else:  # items of a typed list do not repeat their type
             items = [{k: v for k, v in obj.items() if k not in ("kind", "apiVersion")} for obj in items]
         return answer(list_body(f"{resource.kind}List", resource.api_version, metadata, items), media=call.media)
 
@@ -202,7 +215,8 @@ class Verbs:
         return answer(_deleted(call.resource, path.name, obj))
 
     async def _delete_collection(self, call: Call) -> web.Response:
-        if call.resource.namespaced and not call.path.namespace:
+        nowhere = call.resource.namespaced and not call.path.namespace
+        if nowhere or "deletecollection" not in verbs_of(call.resource):
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
         chosen = asked.list_asked(call.query)
         delete, options = asked.delete_asked(call.query, await self._options_body(call))

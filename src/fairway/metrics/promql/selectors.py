@@ -53,7 +53,7 @@ def asked_ms(read: Callable[[], timedelta | datetime | None]) -> int | None:
     try:
         found = read()
     except (OverflowError, ValueError):
-        raise BadQuery("invalid parameter \"query\": parse error: a duration or time is out of range") from None
+        raise BadQuery('invalid parameter "query": parse error: a duration or time is out of range') from None
     if isinstance(found, datetime):
         return round(found.timestamp() * 1000)
     return None if found is None else millis(found)

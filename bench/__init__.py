@@ -1,0 +1,1 @@
+"""Measurements, run by `make bench`. Ratios against a real peer in the same run where there is one; never asserted."""
