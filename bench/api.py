@@ -80,7 +80,8 @@ def _plain_sqlite(path: Path) -> float:
     import json
 
     connection = apsw.Connection(str(path))
-    for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)"):
+    table = "CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)"
+    for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", table):
         connection.execute(statement).fetchall()
     begin = time.perf_counter()
     for n in range(WRITES):

@@ -1,8 +1,8 @@
 """The main job: how long the platform itself takes between a commit and production, how fast it starts, what it weighs.
 
-`platform_share_s` is what is left of the time from push to end when the team's own steps are taken out: its jobs, its hooks, its
-containers' boot, its pauses. The demo runs without pauses for it. Goals: platform_share_s under 5 s a commit, start under 1 s,
-idle under 250 MB (proportional set size of daemon, Envoy and shims, without the applications).
+`platform_share_s` is what is left of the time from push to end when the team's own steps are taken out: its jobs, its
+hooks, its containers' boot, its pauses. The demo runs without pauses for it. Goals: platform_share_s under
+5 s a commit, start under 1 s, idle under 250 MB (proportional set size of daemon, Envoy and shims, without the applications).
 """
 
 from __future__ import annotations

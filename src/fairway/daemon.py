@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import fcntl
+import gc
 import json
 import logging
 import logging.handlers
@@ -99,6 +100,8 @@ async def _serve(settings: Settings) -> None:
             await web.start(LOOPBACK, platform.web_port)
         except OSError as error:
             raise PortTaken("web", platform.web_port) from error
+        gc.collect()
+        gc.freeze()  # what was loaded at the start stays: collections need not walk over it again
         _announce(announced, platform)
         await platform.run_until(stopped)
     finally:

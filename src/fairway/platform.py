@@ -76,6 +76,8 @@ __all__ = ["Platform", "PortTaken", "Settings"]
 log = logging.getLogger("fairway.platform")
 
 RESTART_DELAY_S = 1.0
+STOP_LIMIT_S = 10.0
+"""Parts stop within milliseconds. One that does not must not keep `fairway down` waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,9 @@ class Platform:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            _, stuck = await asyncio.wait(tasks, timeout=STOP_LIMIT_S)
+            for task in stuck:
+                log.error("%s does not stop; it is left behind", task.get_name())
 
     async def stop(self, *, workloads: bool) -> None:
         """With `workloads` nothing is left running; without, pods and traffic go on for the next daemon."""

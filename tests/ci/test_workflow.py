@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fairway.ci.permissions import excesses
 from fairway.ci.spec import WorkflowError
 from fairway.ci.workflow import decode_workflow
 
@@ -70,3 +71,23 @@ def test_a_cycle_is_named_at_both_edges() -> None:
 """, "ci.yml")
     assert [m.message.partition(" which")[0] for m in caught.value.mistakes] == [
         "Job 'b' depends on job 'c'", "Job 'c' depends on job 'b'"]
+
+
+def test_a_called_workflow_may_not_ask_for_more_than_its_caller_has() -> None:
+    caller = decode_workflow("""
+on: push
+permissions: {contents: read}
+jobs:
+  ok: {uses: ./modest.yml}
+  bad: {uses: ./greedy.yml}
+  more: {permissions: write-all, uses: ./greedy.yml}
+""", "ci.yml")
+    job = "jobs: {j: {name: Push it, permissions: {contents: write}, runs-on: x, steps: []}}\n"
+    others = {
+        "./modest.yml": decode_workflow("on: workflow_call\njobs: {j: {runs-on: x, steps: []}}\n", "modest.yml"),
+        "./greedy.yml": decode_workflow("on: workflow_call\n" + job, "greedy.yml"),
+    }
+    [excess] = excesses(caller, others.get)
+    assert (excess.path, excess.line, excess.column) == ("ci.yml", 6, 3)
+    assert excess.message == ("Error calling workflow './greedy.yml'. The nested job 'Push it' is requesting "
+                              "'contents: write', but is only allowed 'contents: read'.")

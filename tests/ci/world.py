@@ -72,7 +72,8 @@ class World:
     async def running(self) -> AsyncIterator[Daemon]:
         informers = Informers(self.api)
         runner = LocalRunner(RunnerConfig(
-            self.root / "ci", BareRepositories(self.repositories, self.base_url, self.token), job_env=self.job_env, path_prepend=self.path_prepend))
+            self.root / "ci", BareRepositories(self.repositories, self.base_url, self.token), job_env=self.job_env,
+            path_prepend=self.path_prepend))
         triggers = TriggerController(informers, self.repositories.open)
         pipelines = PipelineController(informers, self.repositories.open, runner, self.settings)
         trigger_loop = ControllerLoop(triggers, informers, self.clock)

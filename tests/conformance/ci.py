@@ -19,6 +19,7 @@ from fairway.ci.environment import RunFacts, github_context, numbers_as_floats
 from fairway.ci.events import Event
 from fairway.ci.expressions import ExpressionError, Scope, evaluate, kind_of
 from fairway.ci.local import LocalRun
+from fairway.ci.permissions import LIMITED_READ, WRITE, excesses
 from fairway.ci.plan import InputError, checked_inputs, plan
 from fairway.ci.runner import LocalRunner, RunnerConfig
 from fairway.ci.snapshot import SnapshotRepositories, take_snapshot
@@ -28,6 +29,8 @@ from fairway.ci.tools import link_tools
 from fairway.ci.workflow import MAX_CHARACTERS, decode_workflow
 from fairway.kube.clock import WallClock
 from tests.conformance.result import CaseResult
+
+_DEFAULTS = {"LimitedRead": LIMITED_READ, "Write": WRITE}
 
 
 def suites(root: Path) -> dict[str, Callable[[], Iterable[CaseResult]]]:
@@ -110,9 +113,22 @@ def _parsed(folder: Path) -> CaseResult:
             return _answer(case["id"], f"refused: {error}")
         wanted = sorted(_place(row["Message"]) for row in expected["errors"])
         return _answer(case["id"], "" if found == wanted else f"mistakes at {found}, expected {wanted}")
+    beyond = excesses(workflow, _called(folder, case), _DEFAULTS[case["options"].get("permissions-policy", "Write")])
+    if beyond:
+        found = sorted((e.line, e.column) for e in beyond)
+        wanted = sorted(_place(row["Message"]) for row in expected.get("errors", []))
+        return _answer(case["id"], "" if found == wanted else f"{beyond[0].message}, expected mistakes at {wanted}")
     if case["outcome"] != "template":
         return _answer(case["id"], f"accepted, expected {expected['errors'][0]['Message'][:120]}")
     return _answer(case["id"], _differs(workflow, expected, case))
+
+
+def _called(folder: Path, case: dict[str, Any]) -> Callable[[str], Workflow | None]:
+    def find(name: str) -> Workflow | None:
+        file = case["called"].get(name)
+        return decode_workflow((folder / file).read_text(), name) if file else None
+
+    return find
 
 
 def _place(message: str) -> tuple[int, int]:

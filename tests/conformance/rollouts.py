@@ -307,7 +307,8 @@ _ANALYSIS: dict[str, Callable[[Row], Row]] = {
     "validate-metrics": _valid_metrics,
     "resolve-metric-args": _resolved,
     "as-float": lambda row: {"value": as_float(row["input"]["value"])},
-    "is-inf": lambda row: {"value": condition_holds("isInf(result)", _FLOATS.get(row["input"]["value"], row["input"]["value"]))},
+    "is-inf": lambda row: {"value": condition_holds("isInf(result)",
+                                                    _FLOATS.get(row["input"]["value"], row["input"]["value"]))},
     "is-nil": lambda row: {"value": condition_holds("isNil(result)", row["input"]["value"])},
     "set-equal": lambda row: {"value": set(row["input"]["a"]) == set(row["input"]["b"])},
 }  # fmt: skip

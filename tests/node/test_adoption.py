@@ -19,7 +19,9 @@ from fairway.kube.clock import WallClock
 from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.objects import status_of
 from fairway.kube.resources import PODS
-from fairway.node.folder import PodFolder
+from fairway.node.folder import PodFolder, lives
+from fairway.node.halting import halt_all
+from fairway.node.shims import SOURCE, Shim
 from tests.node.machine import Machine, alive, machine, shell
 
 
@@ -44,6 +46,15 @@ def _daemon(folder: Path, report: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
+@contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Also where a test fails half-way."""
+    try:
+        yield
+    finally:
+        asyncio.run(halt_all(folder / "node" / "pods", 0.0))
+
+
 def _read(report: Path) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = json.loads(report.read_text()) if report.exists() else {}
     return found
@@ -55,6 +66,11 @@ def _answers(address: str) -> bool:
 
 
 def test_killing_the_control_plane_stops_no_pod_and_the_next_one_adopts_them(tmp_path: Path) -> None:
+    with _nothing_left(tmp_path):
+        _kill_and_adopt(tmp_path)
+
+
+def _kill_and_adopt(tmp_path: Path) -> None:
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     with _daemon(tmp_path, first) as daemon:
         before = _wait(lambda: _read(first), "two ready pods")
@@ -136,6 +152,28 @@ def test_a_shim_that_is_killed_takes_its_containers_along_and_they_start_again(t
             await story(made)
 
     asyncio.run(main())
+
+
+def test_a_shim_whose_folder_is_removed_ends(tmp_path: Path) -> None:
+    """Somebody removed the state folder: nothing of it may run for ever."""
+    folder = PodFolder(tmp_path / "pod")
+    folder.create("default", "p", "u", "127.64.0.1")
+    program = tmp_path / "shim.py"
+    program.write_text(SOURCE.read_text().replace("IDLE_S = 20.0", "IDLE_S = 0.05"))
+
+    async def main() -> int:
+        shim = Shim(folder, lambda fields: None, lambda: None)
+        await shim.open(program, sys.executable)
+        await shim.start("main", 0, folder.log("main", 0), ["sleep", "300"], {"PATH": os.defpath}, "/")
+        await shim.close()
+        return folder.attempts()["main"][0].pid
+
+    container = asyncio.run(main())
+    shim = folder.shim()
+    assert shim is not None and alive(container)
+    folder.remove()
+    _wait(lambda: not lives(*shim), "the end of the shim")
+    assert not alive(container)
 
 
 def test_a_shim_is_small(tmp_path: Path) -> None:

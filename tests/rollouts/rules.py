@@ -5,7 +5,7 @@ It sees what the API sees (Rollout, ReplicaSets, Ingress, Services) after every 
 - weights add up to the whole, and the weight on the Ingress is one of the steps' (or 0, or everything);
 - the canary gets traffic only while one of its pods is available;
 - stable is never scaled below what it has to serve;
-- a version becomes stable only after all steps or by a person's word, never with an analysis that failed, erred or does not know;
+- a version becomes stable only after all steps or by a person's word, never with an analysis that failed or does not know;
 - after an abort the weight never rises, and the canary Service leads to stable;
 - a step is never gone back to without a reason.
 """
@@ -90,7 +90,8 @@ class Judge:
         same_update = old.get("currentPodHash") == new.get("currentPodHash") and old.get("currentStepHash") == new.get(
             "currentStepHash")
         went_back = (new.get("currentStepIndex") or 0) < (old.get("currentStepIndex") or 0)
-        self._rule(not (same_update and went_back) or bool(new.get("abort")), f"step went back to {new.get('currentStepIndex')}")
+        excused = not same_update or bool(new.get("abort"))
+        self._rule(excused or not went_back, f"step went back to {new.get('currentStepIndex')}")
 
     def _promoted(self, old: Obj, new: Obj, rollout: Obj) -> None:
         steps = len(dig(rollout, "spec", "strategy", "canary", "steps", default=[]))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from fairway.ci.decide import RunDecision
 from fairway.ci.expressions import ExpressionError, Scope, Value, interpolate, interpolate_text, to_text
 from fairway.ci.local import LocalRun
+from fairway.ci.permissions import excesses
 from fairway.ci.plan import InputError, checked_inputs, first_rows
 from fairway.ci.runner import JobRequest, JobResult, JobRunner, Progress
 from fairway.ci.spec import Trigger, Workflow, WorkflowError
@@ -85,6 +86,10 @@ def _called(request: JobRequest) -> tuple[Workflow, Trigger]:
     trigger = workflow.trigger("workflow_call")
     if trigger is None:
         raise NotCallable(f"{path} cannot be called: it has no `workflow_call` below `on`")
+    job = request.workflow.jobs[request.row.job]
+    for excess in excesses(request.workflow, lambda name: workflow if name == uses else None):
+        if excess.line == job.line:
+            raise NotCallable(f"{request.workflow.path}:{excess.line}:{excess.column}: {excess.message}")
     return workflow, trigger
 
 

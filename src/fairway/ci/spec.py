@@ -108,6 +108,7 @@ class Step:
 class Job:
     id: str
     line: int
+    column: int = 0
     name: Value = None
     needs: tuple[str, ...] = ()
     condition: str = ""

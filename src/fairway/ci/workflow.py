@@ -8,6 +8,7 @@ from fairway.ci import contexts, globs
 from fairway.ci.events import EVENTS
 from fairway.ci.expressions import Value, to_text
 from fairway.ci.needs import check_needs
+from fairway.ci.permissions import SCOPES
 from fairway.ci.reading import Reader, is_null
 from fairway.ci.spec import (
     Concurrency,
@@ -33,11 +34,6 @@ _JOB = ("name", "needs", "if", "runs-on", "strategy", "timeout-minutes", "cancel
         "outputs", "env", "defaults", "permissions", "concurrency", "environment", "services", "container", "steps",
         "snapshot")
 _CALL_JOB = ("name", "needs", "if", "uses", "with", "secrets", "strategy", "permissions", "concurrency")
-_SCOPES = frozenset({
-    "actions", "artifact-metadata", "attestations", "checks", "code-quality", "contents", "copilot-requests",
-    "deployments", "discussions", "drives", "id-token", "issues", "models", "packages", "pages", "pull-requests",
-    "repository-projects", "security-events", "statuses", "vulnerability-alerts",
-})
 _INPUT_TYPES: tuple[InputType, ...] = ("string", "boolean", "number", "choice", "environment")
 
 
@@ -189,7 +185,7 @@ class _Decoder:
                 self.read.refuse(node, f"Unexpected value '{node.text}'")
             return node.text
         granted: dict[str, str] = {}
-        for scope, level in self.read.mapping(node, _SCOPES).items():
+        for scope, level in self.read.mapping(node, SCOPES).items():
             granted[scope] = self.read.text(level)
             allowed = ("write", "none") if scope == "id-token" else ("read", "write", "none")
             if granted[scope] not in allowed:
@@ -234,6 +230,7 @@ class _Decoder:
         return Job(
             id=key.text,
             line=key.line,
+            column=key.column,
             name=self.read.string(fields.get("name"), contexts.JOB),
             needs=self.read.texts(fields.get("needs")),
             condition=self.read.condition(fields.get("if"), contexts.JOB_IF),

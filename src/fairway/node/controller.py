@@ -15,6 +15,7 @@ from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.decision import Outcome, differs
 from fairway.kube.errors import AlreadyExists, NotFound
+from fairway.kube.events import EventRecorder
 from fairway.kube.objects import Key, Obj, annotations_of, is_deleting, key_of, rfc3339, spec_of, status_of, uid_of
 from fairway.kube.reconcile import ControllerLoop, Watch
 from fairway.kube.resources import CONFIG_MAPS, ENDPOINT_SLICES, NODES, PODS, SECRETS, SERVICES
@@ -26,6 +27,7 @@ from fairway.node.images import ImageSource
 from fairway.node.lookups import HOST_IP, Lookups
 from fairway.node.memory import LOOK_S
 from fairway.node.pod import NodePod
+from fairway.node.remarks import remarks, troubles
 from fairway.node.settings import NodeSettings
 from fairway.node.shims import ShimError, compiled
 from fairway.node.status import pod_status
@@ -53,6 +55,7 @@ class NodeController:
         self._addresses = Addresses(settings.addresses, settings.network)
         self._pods: dict[Key, NodePod] = {}
         self._loop = ControllerLoop(self, informers, clock)
+        self._events = EventRecorder(informers.api, clock, MANAGER)
         self._program = Path()
         self._halting = False
 
@@ -87,7 +90,8 @@ class NodeController:
                 tasks.create_task(self._loop.run())
                 tasks.create_task(self._watch_memory())
         finally:
-            await asyncio.gather(*(one.close() for one in self._pods.values()), return_exceptions=True)
+            pods, self._pods = self._pods, {}
+            await asyncio.gather(*(one.close() for one in pods.values()), return_exceptions=True)
 
     async def _watch_memory(self) -> None:
         while True:
@@ -153,12 +157,16 @@ class NodeController:
             known.stopping_since = now
         await known.refresh(now)
         decision = d.decide(self._seen(known), now)
+        for trouble in troubles(known.runs(), known.reported):
+            await self._events.event(pod, *trouble)
         removing = False
         for action in decision.actions:
             if isinstance(action, d.Remove):
                 removing = True
             else:
                 await known.carry_out(action, now)
+                for remark in remarks(action, known.runs()):
+                    await self._events.event(pod, *remark)
         await self._report(known, decision.verdict, now)
         if removing:
             await self._remove(known)
@@ -181,6 +189,8 @@ class NodeController:
         patch = MergePatch({"metadata": {"uid": uid_of(pod)}, "spec": {"nodeName": self._settings.node_name}})
         with contextlib.suppress(NotFound):
             await self._informers.api.patch(PODS, name, namespace, patch, WriteOptions(manager=MANAGER))
+            await self._events.event(pod, "Normal", "Scheduled",
+                                     f"Successfully assigned {namespace}/{name} to {self._settings.node_name}")
         return Outcome()
 
     async def _take(self, pod: Obj, now: datetime) -> NodePod | None:

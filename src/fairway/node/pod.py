@@ -64,6 +64,8 @@ class NodePod:
         self.pod = pod
         self.folder = PodFolder(settings.pods / self.uid)
         self.stopping_since: datetime | None = None
+        self.reported: dict[str, str] = {}
+        """By container, the trouble that an event has told of."""
         self.stale = False
         """Something that the pod's configuration refers to has changed since the last pass."""
         self._settings, self._images, self._lookups, self._program = settings, images, lookups, program

@@ -41,6 +41,8 @@ OUTPUT_LIMIT = 10 * 1024  # of a probe or hook: upstream's limit for probe outpu
 LINE_LIMIT = 16 * 1024  # longer lines are written in parts, as CRI does
 LOG_LIMIT = 10 * 1024 * 1024  # then the file is rotated; one rotated file is kept
 TICK_S = 0.05  # while something is being stopped
+IDLE_S = 20.0  # how often to see whether the folder is still there: a pod without one is nobody's
+GONE_GRACE_MS = 5000
 ENDING_S = 0.5  # how long an ended container's pipes may stay open in a process that escaped
 
 
@@ -135,6 +137,14 @@ def start_time(pid: int) -> str:
         posix.close(fd)
 
 
+def exists(path: str) -> bool:
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
+
+
 def write_atomic(path: str, text: str) -> None:
     fd = posix.open(path + ".new", posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, 0o600)
     posix.write(fd, text.encode())
@@ -224,7 +234,10 @@ class Shim:
         self.poll.register(wake, select.POLLIN)
         while not (self.quitting and not self.containers and not self.execs):
             busy = self.execs or any(c.kill_at or c.ended_at for c in self.containers.values())
-            for fd, mask in self.poll.poll(TICK_S * 1000 if busy or self.quitting else None):
+            events = self.poll.poll((TICK_S if busy or self.quitting else IDLE_S) * 1000)
+            if not events and not busy and not exists("shim.pid"):
+                self.quit(GONE_GRACE_MS)
+            for fd, mask in events:
                 if fd == wake:
                     try:
                         posix.read(wake, 512)
@@ -309,9 +322,7 @@ class Shim:
             if fields[1] in self.containers:
                 self.stop(self.containers[fields[1]], int(fields[2]))
         elif verb == "quit":
-            self.quitting = True
-            for one in self.containers.values():
-                self.stop(one, int(fields[1]))
+            self.quit(int(fields[1]))
         elif verb == "status":
             for one in self.containers.values():
                 self.send(fd, "running", one.name, one.attempt, one.pid, one.start)
@@ -348,6 +359,11 @@ class Shim:
         self.execs[pid] = Exec(ident, fd, time.monotonic() + timeout_ms / 1000, {out, err})
         for pipe in (out, err):
             self.poll.register(pipe, select.POLLIN)
+
+    def quit(self, grace_ms: int) -> None:
+        self.quitting = True
+        for one in self.containers.values():
+            self.stop(one, grace_ms)
 
     def stop(self, one: Container, grace_ms: int) -> None:
         kill_at = time.monotonic() + grace_ms / 1000
@@ -457,7 +473,10 @@ class Shim:
         lines = [f"pid {one.pid}", f"start {one.start}", f"started {one.started}"]
         if one.code is not None:
             lines += [f"code {one.code}", f"signal {one.signal}", f"finished {one.finished}"]
-        write_atomic(f"state/{one.name}.{one.attempt}", "\n".join(lines) + "\n")
+        try:
+            write_atomic(f"state/{one.name}.{one.attempt}", "\n".join(lines) + "\n")
+        except OSError:
+            pass  # the folder was removed: nobody will ask
 
 
 def arguments(rest: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -509,10 +528,8 @@ def main() -> None:
     _signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
     for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGPIPE):
         _signal.signal(number, _signal.SIG_IGN)
-    try:
+    if exists("shim.sock"):
         posix.unlink("shim.sock")
-    except FileNotFoundError:
-        pass
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     listener.bind("shim.sock")
     listener.listen(16)
@@ -520,7 +537,8 @@ def main() -> None:
     pid = posix.getpid()
     write_atomic("shim.pid", f"pid {pid}\nstart {start_time(pid)}\n")
     Shim(listener).run(wake_r)
-    posix.unlink("shim.sock")
+    if exists("shim.sock"):
+        posix.unlink("shim.sock")
 
 
 if __name__ == "__main__":

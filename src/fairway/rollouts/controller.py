@@ -27,7 +27,6 @@ from fairway.rollouts.nginx import canary_ingress_name
 from fairway.rollouts.seen import Seen
 from fairway.rollouts.spec import TemplateRef
 
-
 EVENTS: dict[str, EventKind] = {
     "RolloutUpdated": "Normal", "RolloutStepCompleted": "Normal", "RolloutCompleted": "Normal", "SkipSteps": "Normal",
     "ScalingReplicaSet": "Normal", "AnalysisRunCreated": "Normal", "RolloutAborted": "Warning", INVALID: "Warning",

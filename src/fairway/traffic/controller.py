@@ -88,7 +88,11 @@ class TrafficController:
             try:
                 await self._pass()
             except (TrafficError, ApiError) as error:
-                await self._say_failed(error)
+                await self._say_failed(error.reason, str(error), concerns_all=isinstance(error, TrafficError))
+                asyncio.get_running_loop().call_later(RETRY_S, self._dirty.set)
+            except Exception as error:  # the one place that catches broadly: what serves now goes on serving
+                log.exception("pass failed")
+                await self._say_failed("InternalError", f"{type(error).__name__}: {error}", concerns_all=False)
                 asyncio.get_running_loop().call_later(RETRY_S, self._dirty.set)
 
     def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
@@ -151,13 +155,13 @@ class TrafficController:
             if obj is not None:
                 await self._events.event(obj, "Warning", remark.reason.code, remark.reason.message)
 
-    async def _say_failed(self, error: TrafficError | ApiError) -> None:
-        """Nothing of this pass is in force, and every Ingress is concerned."""
-        reason = Reason(error.reason, str(error))
+    async def _say_failed(self, code: str, message: str, *, concerns_all: bool) -> None:
+        """Nothing of this pass is in force. With `concerns_all`, every Ingress hears of it."""
+        reason = Reason(code, message)
         if reason not in self.reasons:
             log.error("%s", reason)
-            for obj in self._objects(INGRESSES) if isinstance(error, TrafficError) else ():
-                await self._events.event(obj, "Warning", reason.code, reason.message)
+            for obj in self._objects(INGRESSES) if concerns_all else ():
+                await self._events.event(obj, "Warning", code, message)
         self.reasons = (*(remark.reason for remark in (self.routing.remarks if self.routing else ())), reason)
 
     # --- what is written back ---------------------------------------------------------------------------------------

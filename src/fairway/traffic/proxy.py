@@ -1,6 +1,6 @@
 """The slow data plane: a plain asyncio HTTP/1.1 reverse proxy in the daemon's own process, for machines without Envoy.
 
-The same routes, weights, retries and statistics as Envoy gives, at about a tenth of its speed. It ends with the daemon:
+The same routes, weights, retries and statistics as Envoy gives, at a fraction of its speed. It ends with the daemon:
 while the daemon is down, nobody answers.
 """
 

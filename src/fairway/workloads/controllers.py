@@ -11,6 +11,7 @@ from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.decision import Outcome, carry_out, carry_out_decision
 from fairway.kube.errors import ApiError, Conflict, NotFound
+from fairway.kube.events import EventRecorder
 from fairway.kube.objects import (
     Key,
     Obj,
@@ -30,8 +31,10 @@ from fairway.kube.selectors import from_label_selector, from_map
 from fairway.workloads import decide_deployment, decide_endpoints, decide_job, decide_replicaset
 from fairway.workloads.disruption import DisruptionController
 from fairway.workloads.garbage import GarbageCollector
+from fairway.workloads.job_status import finished
 from fairway.workloads.namespace import NamespaceController
 from fairway.workloads.pods import is_finished
+from fairway.workloads.remarks import Remark, end_remark, remarks
 
 
 def workload_controllers(informers: Informers, clock: Clock) -> list[Controller]:
@@ -56,6 +59,7 @@ class ReplicaSetController:
 
     def __init__(self, informers: Informers, clock: Clock) -> None:
         self._informers, self._clock = informers, clock
+        self._events = EventRecorder(informers.api, clock, self.name)
         self._sets, self._pods = informers.of(REPLICA_SETS), informers.of(PODS)
 
     def watches(self) -> Sequence[Watch]:
@@ -74,12 +78,16 @@ class ReplicaSetController:
                 if is_controlled_by(pod, replica_set) or controller_of(pod) is None]
         decision = decide_replicaset.decide(decide_replicaset.Seen(replica_set, pods), now)
         try:
-            return await carry_out_decision(self._informers.api, decision, REPLICA_SETS, replica_set, manager=self.name)
+            outcome = await carry_out_decision(self._informers.api, decision, REPLICA_SETS, replica_set,
+                                               manager=self.name)
         except Conflict:
             raise
         except ApiError as refusal:
+            await self._events.event(replica_set, "Warning", "FailedCreate", refusal.message)
             await self._record_failure(replica_set, refusal, now)
             raise
+        await _record(self._events, replica_set, remarks(decision))
+        return outcome
 
     async def _record_failure(self, replica_set: Obj, refusal: ApiError, now: datetime) -> None:
         """A pod that the API refuses shows as a condition, which the Deployment repeats."""
@@ -99,6 +107,7 @@ class DeploymentController:
 
     def __init__(self, informers: Informers, clock: Clock) -> None:
         self._informers, self._clock = informers, clock
+        self._events = EventRecorder(informers.api, clock, self.name)
         self._deployments, self._sets = informers.of(DEPLOYMENTS), informers.of(REPLICA_SETS)
         self._pods = informers.of(PODS)
 
@@ -130,7 +139,9 @@ class DeploymentController:
                 owned = self._pods.owned_by(uid_of(replica_set))
                 running[uid_of(replica_set)] = sum(not is_finished(pod) for pod in owned)
         decision = decide_deployment.decide(decide_deployment.Seen(deployment, sets, running), now)
-        return await carry_out_decision(self._informers.api, decision, DEPLOYMENTS, deployment, manager=self.name)
+        outcome = await carry_out_decision(self._informers.api, decision, DEPLOYMENTS, deployment, manager=self.name)
+        await _record(self._events, deployment, remarks(decision))
+        return outcome
 
 
 class JobController:
@@ -142,6 +153,7 @@ class JobController:
 
     def __init__(self, informers: Informers, clock: Clock) -> None:
         self._informers, self._clock = informers, clock
+        self._events = EventRecorder(informers.api, clock, self.name)
         self._jobs, self._pods = informers.of(JOBS), informers.of(PODS)
 
     def watches(self) -> Sequence[Watch]:
@@ -155,7 +167,12 @@ class JobController:
             return Outcome()
         pods = self._pods.owned_by(uid_of(job))
         decision = decide_job.decide(decide_job.Seen(job, pods), now)
-        return await carry_out_decision(api, decision, JOBS, job, manager=self.name)
+        outcome = await carry_out_decision(api, decision, JOBS, job, manager=self.name)
+        await _record(self._events, job, remarks(decision))
+        end = finished({"status": decision.status or {}})
+        if end is not None and finished(job) is None and (remark := end_remark(end["reason"])) is not None:
+            await _record(self._events, job, [remark])
+        return outcome
 
     async def _let_go(self, key: Key) -> None:
         """Pods whose Job is gone are counted by nobody: take the finalizer off. The API has the last word on "gone"."""
@@ -170,6 +187,11 @@ class JobController:
             alive = ""
         gone = [pod for pod in left if not _controlled_by_uid(pod, alive)]
         await carry_out(self._informers.api, [decide_job.untrack(pod) for pod in gone], manager=self.name)
+
+
+async def _record(events: EventRecorder, obj: Obj, found: Iterable[Remark]) -> None:
+    for one in found:
+        await events.event(obj, one.kind, one.reason, one.message)
 
 
 def _controlled_by_uid(pod: Obj, uid: str) -> bool:

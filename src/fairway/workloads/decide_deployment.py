@@ -36,6 +36,7 @@ from fairway.workloads.deployment_status import Progress, rollout_status
 from fairway.workloads.pods import adoption, may_adopt
 
 HASH = "pod-template-hash"
+SCALING = "ScalingReplicaSet"
 REVISION = "deployment.kubernetes.io/revision"
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 _NOT_COPIED = frozenset({
@@ -78,7 +79,7 @@ def decide(seen: Seen, now: datetime) -> Decision:
         new = size_of(family.new) if family.new else None
         sizes = sizes_of.rescale(spec, new, [size_of(rs) for rs in family.old])
         actions += _resize(deployment, spec, family.all, sizes)
-        reasons = (Reason("Paused", "the Deployment is paused"),) if spec.paused else _say(sizes)
+        reasons = (Reason("Paused", "the Deployment is paused"),) if spec.paused else _say(sizes, family)
     else:
         steps, progress, reasons = _roll(deployment, spec, family, seen)
         actions += steps
@@ -112,7 +113,7 @@ def _roll(deployment: Obj, spec: DeploymentSpec, family: _Family, seen: Seen
     if spec.recreate:
         sizes = {one.name: 0 for one in old if one.replicas > 0}
         if sizes:
-            return _resize(deployment, spec, family.all, sizes), Progress(), _say(sizes)
+            return _resize(deployment, spec, family.all, sizes), Progress(), _say(sizes, family)
         running = sum(int(status_of(rs).get("replicas") or 0) for rs in family.old)
         running = max(running, sum(seen.running_pods.get(uid_of(rs), 0) for rs in family.old))
         if running:
@@ -125,11 +126,15 @@ def _roll(deployment: Obj, spec: DeploymentSpec, family: _Family, seen: Seen
     else:
         sizes = sizes_of.grow_new(spec, new, old) or sizes_of.shrink_old(spec, new, old)
     found = "" if sizes else new.name
-    return _resize(deployment, spec, family.all, sizes), Progress(found=found), _say(sizes)
+    return _resize(deployment, spec, family.all, sizes), Progress(found=found), _say(sizes, family)
 
 
-def _say(sizes: Mapping[str, int]) -> tuple[Reason, ...]:
-    return tuple(Reason("ScalingReplicaSet", f"ReplicaSet {name} to {count}") for name, count in sizes.items())
+def _say(sizes: Mapping[str, int], family: _Family) -> tuple[Reason, ...]:
+    """In the words of the event that upstream records."""
+    before = {meta_of(rs)["name"]: size_of(rs).replicas for rs in family.all}
+    return tuple(Reason(SCALING, f"Scaled {'up' if count > before[name] else 'down'} replica set {name} "
+                                 f"from {before[name]} to {count}")
+                 for name, count in sizes.items() if count != before[name])
 
 
 def _create(deployment: Obj, spec: DeploymentSpec, family: _Family, present: Sequence[Obj]
@@ -169,7 +174,7 @@ def _create(deployment: Obj, spec: DeploymentSpec, family: _Family, present: Seq
     progress = Progress(created=name, collisions=collisions if collisions != first else None)
     revision = MergePatch({"metadata": {"annotations": {REVISION: notes[REVISION]}}})
     actions: list[Action] = [Create(made), Change(DEPLOYMENTS, *key_of(deployment), revision)]
-    return actions, progress, (Reason("NewReplicaSetCreated", f"{name} x {replicas}"),)
+    return actions, progress, (Reason(SCALING, f"Scaled up replica set {name} from 0 to {replicas}"),)
 
 
 def _resize(deployment: Obj, spec: DeploymentSpec, sets: Sequence[Obj], sizes: Mapping[str, int]) -> list[Action]:

@@ -1,7 +1,7 @@
 """expr-lang, the language of success and failure conditions, as version 1.17 defines it.
 
-`compile_expression(text)` parses; `Program.run(env)` checks the types of what the environment holds, then evaluates. Every error is
-an `ExprError` with the line and column of the part that is wrong. No I/O, no clock: `now()` is not offered.
+`compile_expression(text)` parses; `Program.run(env)` checks the types of what the environment holds, then evaluates. Every
+error is an `ExprError` with the line and column of the part that is wrong. No I/O, no clock: `now()` is not offered.
 """
 
 from __future__ import annotations

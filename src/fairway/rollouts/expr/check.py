@@ -104,8 +104,8 @@ class _Checker:
                 return self._conditional(self.type(condition), then, otherwise, condition.at)
             case s.Member(s.Name("$env"), key, optional):
                 return self._environment(key, optional)
-            case s.Member(target, key, _):
-                return self._member(self.type(target), self.type(key), key)
+            case s.Member(target, key, optional):
+                return self._member(self.type(target), self.type(key), key, optional=optional)
             case s.Chain(inner):
                 return self._chained(inner)
             case s.Slice(target, start, end):
@@ -238,8 +238,8 @@ class _Checker:
 
     # --- members, calls -------------------------------------------------------------------------------------------
 
-    def _member(self, target: Type, key: Type, node: s.Node) -> Type:
-        if target == UNKNOWN:
+    def _member(self, target: Type, key: Type, node: s.Node, *, optional: bool) -> Type:
+        if target == UNKNOWN or (target == NIL and optional):
             return UNKNOWN
         if target == MAP:
             if not _fits(key, STRING):

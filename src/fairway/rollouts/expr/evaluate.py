@@ -30,7 +30,6 @@ from fairway.rollouts.expr.syntax import (
 )
 from fairway.rollouts.expr.values import Groups, is_number, kind, printed
 
-
 _NO_ITEM = object()
 
 
