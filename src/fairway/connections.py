@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from fairway.ci.repositories import Access
+from fairway.ci.tools import package_access
 from fairway.git.port import GitPort, UnknownRepository
 from fairway.git.remote import RemoteRepository
 from fairway.git.repositories import BadName, Repositories
@@ -26,8 +26,6 @@ from fairway.node.images import HostImage, ImageUnavailable, UnpackedImage, is_h
 
 NAMESPACE = "fairway"
 REPOSITORY_LABEL = "fairway.dev/repository"
-_PASSED_ON = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_")
-_PASSED_ON_WHOLE = frozenset({"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
 
 
 class NodeImages:
@@ -141,20 +139,5 @@ class RepositorySettings:
 
 def job_environment(state: Path, caches: Path) -> dict[str, str]:
     """What jobs get besides their clean environment: the state folder, and how this machine reaches its packages."""
-    passed = {
-        name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON) or name in _PASSED_ON_WHOLE
-    }
     return {"UV_CACHE_DIR": str(caches / "uv"), "PIP_CACHE_DIR": str(caches / "pip"), "UV_PYTHON_DOWNLOADS": "never",
-            **passed, "FAIRWAY_STATE": str(state)}
-
-
-def job_commands(folder: Path) -> Path:
-    """A folder for the front of a job's PATH: `fairway` and, where it is installed beside it, `uv`. Not our Python."""
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = Path(sys.executable).parent
-    for name in ("fairway", "uv"):
-        link = folder / name
-        if (beside / name).is_file() and not (link.is_symlink() and link.readlink() == beside / name):
-            link.unlink(missing_ok=True)
-            link.symlink_to(beside / name)
-    return folder
+            **package_access(os.environ), "FAIRWAY_STATE": str(state)}

@@ -21,13 +21,13 @@ from aiohttp import web
 from fairway.ci import logs as ci_logs
 from fairway.ci.controller import PipelineController, PipelineSettings, TriggerController
 from fairway.ci.runner import LocalRunner, RunnerConfig
+from fairway.ci.tools import link_tools
 from fairway.connections import (
     NAMESPACE,
     AnalysisQuerier,
     KnownRepositories,
     NodeImages,
     RepositorySettings,
-    job_commands,
     job_environment,
 )
 from fairway.git import http_backend
@@ -165,13 +165,13 @@ class Platform:
             root=state.ci,
             repositories=self.known,
             job_env=job_environment(state.root, state.ci / "cache"),
-            path_prepend=(str(job_commands(state.ci / "bin")),),
+            path_prepend=(str(link_tools(state.ci / "bin")),),
             fairway=(str(beside),) if beside.is_file() else (sys.executable, "-m", "fairway"),
             maskers=Masker,
         ))  # fmt: skip
-        pipelines = PipelineController(informers, self.known.of, runner,
-                                       PipelineSettings(secrets=given.secrets, variables=given.variables))
-        pipelines.look_again = self._add(pipelines).look_again
+        self._pipelines = PipelineController(informers, self.known.of, runner,
+                                             PipelineSettings(secrets=given.secrets, variables=given.variables))
+        self._pipelines.look_again = self._add(self._pipelines).look_again
 
     def _add(self, controller: Controller) -> ControllerLoop:
         loop = self._loops[controller.name] = ControllerLoop(controller, self.informers, self._clock)
@@ -201,6 +201,7 @@ class Platform:
         try:
             await stopped.wait()
         finally:
+            await self._pipelines.close()
             for task in tasks:
                 task.cancel()
             _, stuck = await asyncio.wait(tasks, timeout=STOP_LIMIT_S)

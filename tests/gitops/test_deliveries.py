@@ -307,3 +307,30 @@ def test_deleting_an_application_with_the_finalizer_deletes_its_objects(play: Pl
         assert world.applied[-2:] == ["-ConfigMap/a", "-ConfigMap/b"], "the highest wave goes first"
 
     play(story)
+
+
+def test_operations_follow_each_other_without_traces_of_the_last(play: Play) -> None:
+    async def story(world: World) -> None:
+        first = world.push(prod__a=config_map("a"))
+        await world.create_app(policy={"retry": {"limit": 2}})
+        await world.settled(first)
+        await world.edit(CONFIG_MAPS, "a", {"data": {"value": "mine"}})
+        await world.until(lambda o: "autoHealAttemptsCount" in str(dig(o, "status", "operationState", "operation")))
+        await world.until(lambda o: "operation" not in o)
+        asked = {"sync": {"dryRun": True}, "initiatedBy": {"username": "ann"}}
+        await world.edit_app({"operation": asked})
+        app = await world.until(lambda o: "operation" not in o, within=10)
+        state = app["status"]["operationState"]
+        assert state["operation"] == asked and state["message"] == "dry run: 0 of 1 objects would change"
+
+    play(story)
+
+
+def test_a_hook_with_a_deadline_of_its_own_is_given_up_soon_after(play: Play) -> None:
+    async def story(world: World) -> None:
+        stuck = hook("migrate", "PreSync", outcome="Never").replace("spec:\n", "spec:\n  activeDeadlineSeconds: 20\n", 1)
+        bad = world.push(prod__migrate=stuck, prod__a=config_map("a"))
+        await world.create_app(policy={"retry": {"limit": 0}})
+        await world.settled(bad, phase="Failed", within=100)
+
+    play(story)

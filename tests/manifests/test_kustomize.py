@@ -56,7 +56,8 @@ def test_an_overlay_with_everything_a_team_uses() -> None:
         "images:\n- {name: shop, newName: r.io/shop, digest: 'sha256:12'}\npatches:\n- path: env.yaml\n"
         "- target: {kind: Service}\n  patch: |-\n    - {op: replace, path: /spec/ports/0/port, value: 8080}\n",
         env="apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\nspec:\n  template:\n    spec:\n"
-            "      containers:\n      - name: shop\n        env:\n        - {name: B, value: b}\n        - {name: A, value: x}\n")
+            "      containers:\n      - name: shop\n"
+            "        env:\n        - {name: B, value: b}\n        - {name: A, value: x}\n")
     deployment, service, settings = found["Deployment"], found["Service"], found["ConfigMap"]
     assert deployment["metadata"] == {"name": "prod-shop", "namespace": "shop", "labels": {"env": "prod"},
                                       "annotations": {"team": "web"}}

@@ -60,6 +60,24 @@ def test_a_missing_reference_stops_nothing_that_runs_and_heals_when_it_comes_bac
     run_virtual(story)
 
 
+def test_a_template_that_the_api_refuses_is_said_in_the_status_and_the_old_version_goes_on() -> None:
+    async def story(clock: Clock) -> None:
+        async with a_world(clock) as world:
+            await world.api.create(rollout())
+            stable = (await world.healthy())["status"]["stableRS"]
+            broken = template("shop:2")
+            broken["spec"]["containers"][0]["resources"] = {"requests": {"memory": "much"}}
+            await world.patch({"spec": {"template": broken}})
+            found = await world.until(lambda r: dig(r, "status", "phase") == "Degraded", within=5)
+            assert found["status"]["message"].startswith('InvalidSpec: The Rollout "shop" is invalid: ')
+            assert "quantities must match" in found["status"]["message"]
+            assert await world.selects("shop-stable") == stable
+            await world.image("shop:3")
+            assert (await world.healthy())["status"]["stableRS"] != stable
+
+    run_virtual(story)
+
+
 def test_a_replica_set_is_found_by_its_template_whatever_the_api_filled_in() -> None:
     written = template("shop:1")
     container = {**written["spec"]["containers"][0], "imagePullPolicy": "IfNotPresent", "resources": {},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +20,7 @@ from fairway.ci.expressions import ExpressionError, Scope, Value, interpolate, t
 from fairway.ci.folders import JobFolders, RunFolders
 from fairway.ci.job_run import DEFAULT_TIMEOUT_MINUTES, Annotation, JobRun, StepFailed
 from fairway.ci.joblog import JobLog
-from fairway.ci.masking import Masker, SecretMasker
+from fairway.ci.masking import MakeMasker, Masker
 from fairway.ci.process import TRACKING, kill_tracked
 from fairway.ci.repositories import NoRepositories, Repositories
 from fairway.ci.spec import Workflow
@@ -78,11 +78,11 @@ class RunnerConfig:
     environment; `fairway` is the command that builds images. `listen` hears every line of every log (job id, line)."""
 
     root: Path
+    maskers: MakeMasker
     repositories: Repositories = field(default_factory=NoRepositories)
     job_env: Mapping[str, str] = field(default_factory=dict)
     path_prepend: tuple[str, ...] = ()
     fairway: tuple[str, ...] = ("fairway",)
-    maskers: Callable[[Iterable[str]], Masker] = SecretMasker
     keep_work: bool = False
     listen: Callable[[str, str], None] | None = None
     prepare: Callable[[Path], None] | None = None

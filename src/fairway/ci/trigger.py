@@ -107,7 +107,7 @@ def pipeline_run(event: Event, workflow: str) -> Obj:
             "namespace": NAMESPACE,
             "labels": {
                 SHA_LABEL: event.sha,
-                REPOSITORY_LABEL: re.sub(r"[^A-Za-z0-9._-]+", "-", event.repository).strip("-")[:63],
+                REPOSITORY_LABEL: re.sub(r"[^A-Za-z0-9._-]+", ".", event.repository).strip(".")[:63],
             },
         },
         "spec": spec,

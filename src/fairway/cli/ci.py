@@ -207,6 +207,7 @@ def _prepared(root: Path, snapshot: Snapshot, file: WorkflowFile, name: str, *, 
     from fairway.ci.snapshot import SnapshotRepositories
     from fairway.ci.tools import link_tools, package_access
     from fairway.kube.clock import WallClock
+    from fairway.secrets.masking import Masker
 
     workflow = file.workflow
     if workflow is None:
@@ -228,7 +229,7 @@ def _prepared(root: Path, snapshot: Snapshot, file: WorkflowFile, name: str, *, 
     job_env = {"UV_CACHE_DIR": str(root / "cache" / "uv"), "PIP_CACHE_DIR": str(root / "cache" / "pip"),
                **package_access(os.environ), "FAIRWAY_STATE": str(root / "state")}
     runner = LocalRunner(RunnerConfig(
-        root, SnapshotRepositories(snapshot), job_env=job_env, path_prepend=(str(link_tools(root / "bin")),),
+        root, Masker, SnapshotRepositories(snapshot), job_env=job_env, path_prepend=(str(link_tools(root / "bin")),),
         keep_work=keep, listen=heard, fairway=(str(root / "bin" / "fairway"),)))
     return LocalRun(workflow, happened, CallingRunner(runner), WallClock(), facts, planned.rows, inputs=given,
                     variables=variables, secrets=secrets, read_file=snapshot.read_file)

@@ -332,14 +332,14 @@ class ApplicationController:
         }
         body: Obj = {"status": found}
         if this.state is not None:
-            found["operationState"] = this.state.as_object()
+            found["operationState"] = status.replacing(old.get("operationState"), this.state.as_object())
             if this.state.completed:
                 operation = decode_operation(this.state.operation, this.app)
                 found["history"] = status.with_history(this.app, status.history_of(this.obj), this.state, operation)
                 if this.obj.get("operation") == this.state.operation:
                     body["operation"] = None
         if this.request is not None:
-            body["operation"] = this.request
+            body["operation"] = status.replacing(this.obj.get("operation"), this.request)
         if this.clear_annotations:
             body["metadata"] = {"annotations": dict.fromkeys(this.clear_annotations)}
         if differs(this.obj, body):
@@ -372,7 +372,8 @@ class ApplicationController:
             body["metadata"] = {"annotations": {REFRESH: None}}
         state = decode_state(old.get("operationState"))
         if state is not None and not state.completed:
-            found["operationState"] = replace(state, message=f"waiting: {reason.message}").as_object()
+            waiting = replace(state, message=f"waiting: {reason.message}").as_object()
+            found["operationState"] = status.replacing(old.get("operationState"), waiting)
         if differs(obj, body):
             await self._events.event(obj, "Warning", reason.code, reason.message)
             await self._patch(obj, body)

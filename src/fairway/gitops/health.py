@@ -197,11 +197,18 @@ def _job(obj: Obj) -> Health:
 
 def _cron_job(obj: Obj) -> Health:
     status = status_of(obj)
+    scheduled, succeeded = status.get("lastScheduleTime"), status.get("lastSuccessfulTime")
     if spec_of(obj).get("suspend"):
-        return Health("Suspended", "CronJob is Suspended")
-    if not status.get("lastScheduleTime"):
-        return Health("Progressing", "CronJob has not been scheduled yet")
-    return Health("Healthy", "CronJob has been scheduled successfully")
+        return Health("Healthy", "CronJob is Suspended")
+    if not scheduled:
+        return Health("Healthy", "CronJob has not been scheduled yet")
+    if status.get("active"):
+        return Health("Healthy", "The job is running. Its last execution may not have been successful")
+    if not succeeded:
+        return Health("Healthy", "The CronJob never completed successfully. It may not be healthy")
+    if succeeded < scheduled:
+        return Health("Degraded", "CronJob has not completed its last execution successfully")
+    return Health("Healthy", "CronJob has completed its last execution successfully")
 
 
 # --- network, storage, scaling ----------------------------------------------------------------------------------------
@@ -258,19 +265,13 @@ def _api_service(obj: Obj) -> Health:
 
 
 def _disruption_budget(obj: Obj) -> Health:
-    status = status_of(obj)
-    if not status:
-        return Health("Progressing", "Waiting for status")
     allowed = _condition(obj, "DisruptionAllowed")
-    if allowed.get("status") == "True":
-        return Health("Healthy", f"{allowed.get('message') or 'PodDisruptionBudget has sufficient pods.'}")
-    if _behind(obj):
-        return Health("Progressing", "Waiting for status")
-    if allowed.get("reason") == "SyncFailed":
+    reason = allowed.get("reason")
+    if reason == "SyncFailed":
         return Health("Degraded", "PodDisruptionBudget has SyncFailed")
-    if allowed.get("reason") == "InsufficientPods":
-        return Health("Progressing", "PodDisruptionBudget has insufficient pods.")
-    return Health("Progressing", "Waiting for status") if not allowed else Health("Healthy", str(allowed.get("message") or ""))
+    if not allowed or _behind(obj):
+        return Health("Progressing", "Waiting for status")
+    return Health("Healthy", f"PodDisruptionBudget has {reason}")
 
 
 # --- Argo's and our own ---------------------------------------------------------------------------------------------
@@ -328,25 +329,15 @@ def rollout_observed(obj: Obj) -> bool:
 def _analysis_run(obj: Obj) -> Health:
     status = status_of(obj)
     phase, message = str(status.get("phase") or ""), str(status.get("message") or "")
-    match phase:
-        case "" | "Pending":
-            return Health("Progressing", "Waiting for analysis run to finish: status has not been reconciled." if not status
-                          else "Waiting for analysis run to finish")
-        case "Running":
-            return Health("Progressing", "Waiting for analysis run to finish")
-        case "Successful":
-            return Health("Healthy", _with("AnalysisRun completed successfully", ""))
-        case "Failed":
-            return Health("Degraded", _with("AnalysisRun failed", message))
-        case "Error":
-            return Health("Degraded", _with("AnalysisRun had an error", message))
-        case "Inconclusive":
-            return Health("Unknown", _with("AnalysisRun was inconclusive", ""))
-    return Health("Unknown", message)
-
-
-def _with(text: str, message: str) -> str:
-    return f"{text}: {message}" if message else text
+    found: dict[str, tuple[HealthStatus, str]] = {
+        "": ("Progressing", "Waiting for analysis run to finish: status has not been reconciled."),
+        "Pending": ("Progressing", "Analysis run is running"), "Running": ("Progressing", "Analysis run is running"),
+        "Successful": ("Healthy", "Analysis run completed successfully"),
+        "Failed": ("Degraded", message or "Analysis run failed"),
+        "Error": ("Degraded", message or "Analysis run had an error"),
+        "Inconclusive": ("Unknown", message or "Analysis run was inconclusive"),
+    }
+    return Health(*found.get(phase, ("Unknown", message)))
 
 
 def _application(obj: Obj) -> Health:

@@ -111,5 +111,12 @@ def with_history(app: Application, history: Sequence[Obj], state: OperationState
     return [*history, entry][-app.history_limit :]
 
 
+def replacing(old: Any, new: Any) -> Any:
+    """The merge patch that makes `old` exactly `new`: what a map no longer has is set to null."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    return {**dict.fromkeys(old.keys() - new.keys()), **{key: replacing(old.get(key), value) for key, value in new.items()}}
+
+
 def history_of(obj: Obj) -> list[Obj]:
     return list(status_of(obj).get("history") or ())

@@ -26,6 +26,8 @@ from fairway.kube.objects import annotations_of, is_deleting, meta_of, parse_tim
 OPERATION = "fairway.dev/operation"
 """Annotation on a hook: the operation that made it. One with our own id is ours although its result was not written."""
 
+_LAST_WORDS = timedelta(minutes=1)  # a Job past its deadline stops its pods first: 30 s of grace, and as much again
+
 ResultStatus = Literal["Synced", "SyncFailed", "Pruned", "PruneSkipped"]
 HookPhase = Literal["Running", "Succeeded", "Failed", "Error"]
 OperationPhase = Literal["Running", "Terminating", "Failed", "Error", "Succeeded"]
@@ -144,16 +146,22 @@ def _hook_result(task: Task, result: Result, found: Health | None, now: datetime
     deadline = _hook_deadline(task, limit)
     if deadline is not None and now >= deadline:
         return replace(result, phase="Failed",
-                       message=f"the hook did not finish within {limit}; see its log, or set activeDeadlineSeconds")
+                       message=f"the hook did not finish within {deadline - _created(task)}; see its log, or set "
+                               "activeDeadlineSeconds")
     return replace(result, message=found.message) if found.message else result
 
 
+def _created(task: Task) -> datetime:
+    return parse_time(meta_of(task.live or {})["creationTimestamp"])
+
+
 def _hook_deadline(task: Task, limit: timedelta) -> datetime | None:
-    """When a hook has taken too long. A Job with a deadline of its own is judged by that alone."""
+    """When a hook has taken too long. A Job with a deadline of its own has that, and a minute to come to its end."""
     created = meta_of(task.live or {}).get("creationTimestamp")
-    if not created or spec_of(task.obj).get("activeDeadlineSeconds"):
+    own = spec_of(task.obj).get("activeDeadlineSeconds")
+    if not created:
         return None
-    return parse_time(created) + limit
+    return parse_time(created) + (timedelta(seconds=own) + _LAST_WORDS if isinstance(own, int) else limit)
 
 
 def _deadline(tasks: Iterable[Task], limit: timedelta) -> datetime | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fairway.kube.objects import Obj, annotations_of, dig, labels_of, meta_of, spec_of
 
 _IDENTIFIER = re.compile(r"[^A-Z0-9]")
+PORTS_ANNOTATION = "fairway.dev/ports"
 _SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['(.+)'\]$")
 _QUANTITY = re.compile(r"^([+-]?[0-9.]+)([eE][+-]?\d+|[numkKMGTPE]i?|)$")
 _FACTORS = {"": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
@@ -191,17 +192,22 @@ def service_variables(services: Sequence[Obj]) -> dict[str, str]:
         address, ports = spec_of(service).get("clusterIP"), spec_of(service).get("ports") or ()
         if not address or address == "None" or not ports:
             continue
-        name = _IDENTIFIER.sub("_", meta_of(service)["name"].upper())
+        name, moved = _IDENTIFIER.sub("_", meta_of(service)["name"].upper()), _moved_ports(service)
         env[f"{name}_SERVICE_HOST"] = address
-        env[f"{name}_SERVICE_PORT"] = str(ports[0]["port"])
+        env[f"{name}_SERVICE_PORT"] = moved.get(str(ports[0]["port"]), str(ports[0]["port"]))
         for i, port in enumerate(ports):
-            number, protocol = port["port"], (port.get("protocol") or "TCP")
+            number, protocol = moved.get(str(port["port"]), str(port["port"])), (port.get("protocol") or "TCP")
             if port.get("name"):
-                env[f"{name}_SERVICE_PORT_{_IDENTIFIER.sub('_', port['name'].upper())}"] = str(number)
+                env[f"{name}_SERVICE_PORT_{_IDENTIFIER.sub('_', port['name'].upper())}"] = number
             url = f"{protocol.lower()}://{address}:{number}"
             if i == 0:
                 env[f"{name}_PORT"] = url
-            base = f"{name}_PORT_{number}_{protocol}"
-            env.update({base: url, f"{base}_PROTO": protocol.lower(), f"{base}_PORT": str(number),
-                        f"{base}_ADDR": address})
+            base = f"{name}_PORT_{port['port']}_{protocol}"
+            env.update({base: url, f"{base}_PROTO": protocol.lower(), f"{base}_PORT": number, f"{base}_ADDR": address})
     return env
+
+
+def _moved_ports(service: Obj) -> dict[str, str]:
+    """`fairway.dev/ports: "80=20080"`: where a port answers that only root may open; written by traffic."""
+    written = annotations_of(service).get(PORTS_ANNOTATION, "")
+    return dict(pair.split("=", 1) for pair in written.split(",") if "=" in pair)

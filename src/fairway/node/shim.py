@@ -227,6 +227,7 @@ class Shim:
         self.containers: dict[str, Container] = {}
         self.execs: dict[int, Exec] = {}
         self.quitting = False
+        self.look_at = time.monotonic() + IDLE_S
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -234,10 +235,7 @@ class Shim:
         self.poll.register(wake, select.POLLIN)
         while not (self.quitting and not self.containers and not self.execs):
             busy = self.execs or any(c.kill_at or c.ended_at for c in self.containers.values())
-            events = self.poll.poll((TICK_S if busy or self.quitting else IDLE_S) * 1000)
-            if not events and not busy and not exists("shim.pid"):
-                self.quit(GONE_GRACE_MS)
-            for fd, mask in events:
+            for fd, mask in self.poll.poll((TICK_S if busy or self.quitting else IDLE_S) * 1000):
                 if fd == wake:
                     try:
                         posix.read(wake, 512)
@@ -253,6 +251,10 @@ class Shim:
                     self.gather(fd)
             self.reap()
             self.press()
+            if time.monotonic() >= self.look_at:
+                self.look_at = time.monotonic() + IDLE_S
+                if not exists("shim.pid") and not self.quitting:
+                    self.quit(GONE_GRACE_MS)
 
     def accept(self) -> None:
         try:

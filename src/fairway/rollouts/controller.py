@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from fairway.kube.cache import Informers
 from fairway.kube.decision import Outcome, carry_out_decision
+from fairway.kube.errors import BadRequest, Invalid
 from fairway.kube.events import EventKind, EventRecorder
 from fairway.kube.objects import Key, Obj, dig, is_deleting, key_of, labels_of, meta_of, uid_of
 from fairway.kube.reconcile import Watch, owner_keys
@@ -21,11 +22,11 @@ from fairway.kube.resources import (
     SERVICES,
 )
 from fairway.rollouts.conditions import INVALID
-from fairway.rollouts.decide import decide
+from fairway.rollouts.decide import decide, refused
 from fairway.rollouts.keys import HASH_LABEL, MANAGER
 from fairway.rollouts.nginx import canary_ingress_name
 from fairway.rollouts.seen import Seen
-from fairway.rollouts.spec import TemplateRef
+from fairway.rollouts.spec import TemplateRef, decode_rollout
 
 EVENTS: dict[str, EventKind] = {
     "RolloutUpdated": "Normal", "RolloutStepCompleted": "Normal", "RolloutCompleted": "Normal", "SkipSteps": "Normal",
@@ -84,8 +85,13 @@ class RolloutController:
         rollout = self._rollouts.get(key)
         if rollout is None or is_deleting(rollout):
             return Outcome()
-        decision = decide(self._gather(rollout, key), now)
-        outcome = await carry_out_decision(self._api, decision, ROLLOUTS, rollout, manager=MANAGER)
+        seen = self._gather(rollout, key)
+        decision = decide(seen, now)
+        try:
+            outcome = await carry_out_decision(self._api, decision, ROLLOUTS, rollout, manager=MANAGER)
+        except (BadRequest, Invalid) as refusal:  # trying again as it is cannot help: the user acts next
+            decision = refused(seen, decode_rollout(rollout), refusal.message, now)
+            outcome = await carry_out_decision(self._api, decision, ROLLOUTS, rollout, manager=MANAGER)
         self._time.moment = now
         for reason in decision.reasons:
             if reason.code in EVENTS:

@@ -49,14 +49,14 @@ def decide(seen: Seen, now: datetime) -> Decision:
     try:
         spec = decode_rollout(seen.rollout)
     except SpecError as mistake:
-        return _refused(seen, RolloutSpec(), str(mistake), now)
+        return refused(seen, RolloutSpec(), str(mistake), now)
     mistakes = spec_errors(spec)
     if mistakes:
-        return _refused(seen, spec, str(mistakes[0]), now)
+        return refused(seen, spec, str(mistakes[0]), now)
     view = look(seen, spec, now)
     mistakes = reference_errors(view)
     if mistakes and not view.status.abort:  # an abort needs nothing but stable, and must work whatever else is broken
-        return _refused(seen, spec, str(mistakes[0]), now)
+        return refused(seen, spec, str(mistakes[0]), now)
     if collides(view):
         return _decision(view, Advance(replace(view.status, collisions=view.status.collisions + 1)))
     situation = situation_of(view)
@@ -134,8 +134,8 @@ def _counted(view: View) -> Status:
     )
 
 
-def _refused(seen: Seen, spec: RolloutSpec, mistake: str, now: datetime) -> Decision:
-    """The Rollout cannot be read or refers to what is not there: it is left as it is, and says so."""
+def refused(seen: Seen, spec: RolloutSpec, mistake: str, now: datetime) -> Decision:
+    """The Rollout cannot be read, refers to what is not there, or asks for what the API refuses: it stays as it is, and says so."""
     meta, status = meta_of(seen.rollout), read_status(seen.rollout)
     message = f'The Rollout "{meta.get("name", "")}" is invalid: {mistake}'
     before = status.condition(INVALID)

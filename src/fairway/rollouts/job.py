@@ -65,7 +65,8 @@ class JobProvider:
             pass
         except ApiError as error:
             return replace(unfinished, phase="Error", message=error.message, finished_at=now, resume_at=None)
-        return replace(unfinished, phase="Successful", finished_at=now, resume_at=None)
+        return replace(unfinished, phase="Inconclusive", message="the Job was ended before it had an outcome", finished_at=now,
+                       resume_at=None)
 
     def about(self, metric: Metric) -> Mapping[str, str]:
         return {}

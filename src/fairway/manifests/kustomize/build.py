@@ -108,7 +108,7 @@ def _resource(layers: _Layers, k: Kustomization, path: Any, place: Place, above:
             raise ManifestError(place, f"expected kind != 'Component' for path '{path}'", "list it under `components:`")
         return _layer(layers, at, above, configuration).items
     file = _file(layers, k, path, place)
-    return [Resource(_with_text_entries(value), where) for value, where in objects_in(_documents(layers, file))]
+    return [Resource(_with_text_entries(value), where) for value, where in objects_in(_documents(layers, file), lenient=True)]
 
 
 def _with_text_entries(obj: Obj) -> Obj:
@@ -121,20 +121,23 @@ def _with_text_entries(obj: Obj) -> Obj:
     return found
 
 
-def objects_in(documents: Sequence[tuple[Any, Place]]) -> list[tuple[Obj, Place]]:
-    """Objects, lists of objects taken apart; each must say what it is and how it is called."""
+def objects_in(documents: Sequence[tuple[Any, Place]], *, lenient: bool = False) -> list[tuple[Obj, Place]]:
+    """Objects, lists of objects taken apart; each must say what it is and how it is called.
+
+    `lenient` lets an apiVersion be absent, as upstream does: a patch or the API has the last word.
+    """
     found: list[tuple[Obj, Place]] = []
     for value, place in documents:
         if not isinstance(value, dict):
             raise ManifestError(place, "not a Kubernetes object", "an object is a mapping with apiVersion, kind, metadata")
         kind = value.get("kind")
         if isinstance(kind, str) and kind.endswith("List") and isinstance(value.get("items"), list):
-            found += objects_in([(item, place) for item in value["items"]])
+            found += objects_in([(item, place) for item in value["items"]], lenient=lenient)
             continue
         meta = value.get("metadata")
         if not isinstance(kind, str) or not kind:
             raise ManifestError(place, "missing Resource metadata: the object has no `kind`", "add `kind:`")
-        if not isinstance(value.get("apiVersion"), str):
+        if not isinstance(value.get("apiVersion"), str) and not lenient:
             raise ManifestError(place, f"{kind}: the object has no `apiVersion`", "add `apiVersion:`")
         if not isinstance(meta, dict) or not (meta.get("name") or meta.get("generateName")):
             raise ManifestError(place, f"{kind}: missing metadata.name in object", "add `metadata: {name: …}`")

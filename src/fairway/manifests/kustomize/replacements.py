@@ -6,6 +6,7 @@ import copy
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from fairway.kube.objects import Obj
@@ -91,12 +92,21 @@ def _matches(item: Resource, selector: Mapping[str, Any]) -> bool:
     """By the present id or a former one; empty fields match all."""
     for one in item.ids:
         if all(
-            not selector.get(key) or selector[key] == getattr(one, key)
+            not selector.get(key) or selector[key] == getattr(one, key) or _pattern(str(selector[key])).match(getattr(one, key))
             or (key == "namespace" and selector[key] == "default" and not one.namespace)
             for key in ("group", "version", "kind", "name", "namespace")
         ):
             return True
     return False
+
+
+@lru_cache(maxsize=1024)
+def _pattern(text: str) -> re.Pattern[str]:
+    """A selector's field is a regular expression for the whole value; one that is none matches only itself."""
+    try:
+        return re.compile(f"(?:{text})\\Z")
+    except re.error:
+        return re.compile(f"{re.escape(text)}\\Z")
 
 
 def split_path(path: str) -> list[str]:
