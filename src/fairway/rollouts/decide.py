@@ -135,7 +135,7 @@ def _counted(view: View) -> Status:
 
 
 def refused(seen: Seen, spec: RolloutSpec, mistake: str, now: datetime) -> Decision:
-    """The Rollout cannot be read, refers to what is not there, or asks for what the API refuses: it stays as it is, and says so."""
+    """The Rollout cannot be read, refers to what is not there, or asks for what the API refuses: it stays, and says so."""
     meta, status = meta_of(seen.rollout), read_status(seen.rollout)
     message = f'The Rollout "{meta.get("name", "")}" is invalid: {mistake}'
     before = status.condition(INVALID)

@@ -13,12 +13,13 @@ from fairway.kube.api import Api
 from fairway.kube.clock import Clock
 from fairway.kube.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from fairway.kube.facts import facts
-from fairway.kube.http import answers, bodies, identity, openapi
+from fairway.kube.http import answers, bodies, channels, identity, openapi
 from fairway.kube.http.asked import flag, number
 from fairway.kube.http.discovery import REVIEWS, Discovery
 from fairway.kube.http.identity import User
 from fairway.kube.http.media import accepted
 from fairway.kube.http.paths import GroupPath, ObjectPath, parse_path
+from fairway.kube.http.pod_exec import PodExec, check_running
 from fairway.kube.http.pod_logs import PodLogs, check_started, container_of
 from fairway.kube.http.reviews import reviewed
 from fairway.kube.http.streams import Streams, send_log
@@ -39,10 +40,12 @@ _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryL
 class KubeServer:
     """`start`, then `url` says where it listens; `stop` ends every stream and returns within a second or so."""
 
-    def __init__(self, api: Api, clock: Clock, *, logs: PodLogs | None, tls: ssl.SSLContext | None, token: str) -> None:
+    def __init__(self, api: Api, clock: Clock, *, logs: PodLogs | None, tls: ssl.SSLContext | None, token: str,
+                 exec: PodExec | None = None) -> None:
         self._api = api
         self._clock = clock
         self._logs = logs
+        self._exec = exec
         self._tls = tls
         self._token = token
         self._streams = Streams()
@@ -126,8 +129,11 @@ class KubeServer:
             raise NotFound("the server could not find the requested resource")
         if resource.namespaced != bool(path.namespace) and (path.namespace or path.name or request.method == "POST"):
             return answers.page_not_found()
-        if path.subresource == "log" and resource.group_kind == PODS.group_kind:
-            return await self._log(request, path)
+        if resource.group_kind == PODS.group_kind:
+            if path.subresource == "log":
+                return await self._log(request, path)
+            if path.subresource in ("exec", "attach"):
+                return await self._in_container(request, path)
         media = accepted(request.headers.get("Accept", ""))
         return await self._verbs.run(Call(request, path, resource, media))
 
@@ -183,7 +189,7 @@ class KubeServer:
         found = await self._api.list(CRDS)
         return {(crd["spec"]["group"], crd["spec"]["names"]["kind"]): crd for crd in found.items}
 
-    # --- reviews and logs ---------------------------------------------------------------------------------------------
+    # --- reviews and containers ---------------------------------------------------------------------------------------
 
     async def _review(self, request: web.Request, path: ObjectPath, review: Resource, user: User) -> web.Response:
         if request.method != "POST" or path.name:
@@ -207,6 +213,31 @@ class KubeServer:
             tail_lines=number(query, "tailLines"), since_s=self._since(request),
             limit_bytes=number(query, "limitBytes"), timestamps=flag(query, "timestamps"))  # fmt: skip
         return await send_log(request, self._streams, chunks, follow=follow)
+
+    async def _in_container(self, request: web.Request, path: ObjectPath) -> web.StreamResponse:
+        """`exec` and `attach`. Every refusal comes before the connection is a stream, where clients can read it."""
+        if request.method not in ("GET", "POST"):
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        pod = await self._api.get(PODS, path.name, path.namespace)
+        if self._exec is None:
+            raise BadRequest("this server has no node that could run commands")
+        query, command = request.query, request.query.getall("command", [])
+        container = container_of(pod, query.get("container", ""))
+        stdin, tty = flag(query, "stdin"), flag(query, "tty")
+        if not (stdin or flag(query, "stdout") or flag(query, "stderr")):
+            raise BadRequest("you must specify at least 1 of stdin, stdout, stderr")
+        if path.subresource == "exec" and not command:
+            raise BadRequest("you must specify at least 1 command for the container")
+        if path.subresource == "attach" and stdin:
+            raise BadRequest("containers of this node have no standard input: attach without stdin (kubectl: no -i)")
+        check_running(pod, container)
+        channels.check_upgrade(request)
+        if path.subresource == "exec":
+            session = await self._exec.exec(path.namespace, path.name, container=container, command=command, stdin=stdin,
+                                            tty=tty)
+        else:
+            session = await self._exec.attach(path.namespace, path.name, container=container)
+        return await channels.carry(request, self._streams, session)
 
     def _since(self, request: web.Request) -> float | None:
         seconds = number(request.query, "sinceSeconds")
