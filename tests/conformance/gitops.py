@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fairway.gitops import hooks, tasks
+from fairway.gitops import hooks, rbac, tasks, windows
 from fairway.gitops.compare import differing_fields, normalised
 from fairway.gitops.health import health
 from fairway.gitops.retry import SelfHealBackoff
@@ -30,6 +31,8 @@ def suites(root: Path) -> dict[str, Callable[[], Iterable[CaseResult]]]:
         "gitops/ordering": lambda: _judged(_rows(folder / "ordering"), _ordering),
         "gitops/retry": lambda: _judged(_rows(folder / "retry"), _retry),
         "gitops/diff": lambda: _diff_cases(folder / "diff"),
+        "gitops/windows": lambda: _judged(_rows(folder / "windows"), _windows),
+        "gitops/rbac": lambda: _judged(_rows(folder / "rbac"), _rbac),
     }
 
 
@@ -170,6 +173,75 @@ def _retry(case: Case) -> str:
 
 def _length(text: Any) -> timedelta:
     return parse_duration(text) if isinstance(text, str) else timedelta(seconds=float(text or 0))
+
+
+# --- windows and access -----------------------------------------------------------------------------------------------
+
+
+def _windows(case: Case) -> str:
+    want = case["want"]
+    try:
+        found = _window_answer(case)
+    except windows.InvalidWindow as error:
+        missing = [part for part in want.get("error_has") or () if part not in f"invalid sync windows: {error}"]
+        if not want.get("error"):
+            return f"an error: {error}"
+        return f"{error} does not say {missing}" if missing else ""
+    if want.get("error"):
+        return "no error"
+    return _differs({key: found[key] for key in want if key in found}, {k: v for k, v in want.items() if k in found})
+
+
+def _window_answer(case: Case) -> dict[str, Any]:
+    now = datetime.fromisoformat(case["now"].replace("Z", "+00:00")).astimezone(UTC) if "now" in case else datetime.now(UTC)
+    given = [windows.decode_window(window) for window in case.get("windows") or ()]
+    one = windows.decode_window(case.get("window") or {})
+    match case["op"]:
+        case "active" | "inactive-allows":
+            chosen = (windows.active if case["op"] == "active" else windows.inactive_allows)(given, now)
+            return {"count": len(chosen), "index": given.index(chosen[0]) if len(chosen) == 1 else None}
+        case "window-active":
+            return {"value": one.active(now)}
+        case "can-sync":
+            began = case.get("operation_start")
+            started = datetime.fromisoformat(began.replace("Z", "+00:00")).astimezone(UTC) if began else None
+            return {"value": windows.can_sync(given, manual=case["manual"], now=now, started=started)}
+        case "matches":
+            app = case["app"]
+            return {"count": sum(w.applies_to(app["name"], app["namespace"], app["server"], app["cluster"]) for w in given)}
+        case "has-deny":
+            value, manual = windows.has_deny(given)
+            return {"value": value, "manual": manual}
+        case "has-allow":
+            return {"value": windows.has_allow(given)}
+        case "deny-allows-overrun":
+            return {"value": windows.denies_allow_overrun(given)}
+        case "validate":
+            one.check()
+        case "add":
+            windows.may_be_added(one)
+    return {}
+
+
+def _rbac(case: Case) -> str:
+    given, want = case.get("policy"), case["want"]
+    if case["op"] == "enforce":
+        return _differs(_allowed(given, *case["request"]), want["allowed"])
+    try:
+        (rbac.parse if case["op"] == "validate" else rbac.parse_line)(given if case["op"] == "validate" else case["line"])
+    except rbac.InvalidPolicy:
+        return _differs(False, want["valid"])
+    return _differs(True, want["valid"])
+
+
+def _allowed(given: dict[str, Any], subject: str | None, resource: str, action: str, obj: str) -> bool:
+    policy = rbac.Policy()
+    for part in ("builtin", "user", "runtime"):
+        text = given.get(part) or ""
+        with suppress(rbac.InvalidPolicy):  # a project's bad policy counts for nothing
+            policy += rbac.BUILTIN if text == "argocd" else rbac.parse(text)
+    enforcer = rbac.Enforcer(policy, given.get("default_role") or "", given["match_mode"], given["enabled"])
+    return enforcer.allows(subject, resource, action, obj)
 
 
 # --- diff -------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from fairway.kube.clock import WallClock
 from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.http.pki import Pki, ensure_pki, server_context, write_kubeconfig
+from fairway.kube.http.pod_exec import PodExec
 from fairway.kube.http.server import KubeServer
 
 T = TypeVar("T")
@@ -43,8 +44,9 @@ class FakeLogs:
 class Served:
     """A running server: how to reach it, and a way to act on its API in its own loop."""
 
-    def __init__(self, folder: Path, *, tls: bool = True) -> None:
+    def __init__(self, folder: Path, *, tls: bool = True, exec: PodExec | None = None) -> None:
         self.folder = folder
+        self._exec = exec
         self.pki: Pki = ensure_pki(folder, datetime.now(UTC))
         self.kubeconfig = folder / "kubeconfig"
         self._use_tls = tls
@@ -61,7 +63,7 @@ class Served:
         self.api = EmbeddedApi.in_memory(clock)
         self.logs = FakeLogs()
         tls = server_context(self.pki) if self._use_tls else None
-        self.server = KubeServer(self.api, clock, logs=self.logs, tls=tls, token=self.pki.token)
+        self.server = KubeServer(self.api, clock, logs=self.logs, tls=tls, token=self.pki.token, exec=self._exec)
         await self.server.start("127.0.0.1", 0)
 
     def stop(self) -> None:
@@ -110,8 +112,8 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, *, tls: bool = True) -> Iterator[Served]:
-    served = Served(folder, tls=tls)
+def serving(folder: Path, *, tls: bool = True, exec: PodExec | None = None) -> Iterator[Served]:
+    served = Served(folder, tls=tls, exec=exec)
     served.start()
     try:
         yield served

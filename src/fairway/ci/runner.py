@@ -240,6 +240,7 @@ class LocalRunner:
     def _process_env(self, request: JobRequest, folders: JobFolders) -> dict[str, str]:
         return {
             "HOME": str(folders.home),
+            "TMPDIR": str(folders.temp),  # /tmp is shared with other users and jobs: tools trip over what those left there
             "LANG": "C.UTF-8",
             "USER": "runner",
             "GITHUB_ACTIONS": "true",

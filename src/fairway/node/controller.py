@@ -64,6 +64,10 @@ class NodeController:
         """Its `reasons` say why a pod is where it is."""
         return self._loop
 
+    def pod(self, key: Key) -> NodePod | None:
+        """The pod as this node runs it."""
+        return self._pods.get(key)
+
     def watches(self) -> Sequence[Watch]:
         configuration = [Watch(row, self._configured) for row in (CONFIG_MAPS, SECRETS, SERVICES)]
         return [Watch(ENDPOINT_SLICES, self._draining), *configuration]

@@ -96,7 +96,7 @@ class ShimLogs:
         rest = b""
         try:
             while True:
-                running = _runs(folder, container, attempt)
+                running = runs(folder, container, attempt)
                 data, _, rest = (rest + tail.read()).rpartition(b"\n")
                 fresh = [line for raw in data.split(b"\n") if (line := parse_line(raw)) is not None]
                 for chunk in _grouped(_text(fresh, timestamps=timestamps)):
@@ -109,7 +109,7 @@ class ShimLogs:
             tail.close()
 
 
-class _Tail:
+class Tail:
     """A place in a log file that moves on with it, over a rotation, and to its end when the file is removed."""
 
     def __init__(self, path: Path, offset: int) -> None:
@@ -144,16 +144,16 @@ class _Tail:
             self._file.close()
 
 
-def _read_all(path: Path) -> tuple[bytes, _Tail]:
+def _read_all(path: Path) -> tuple[bytes, Tail]:
     """Everything up to now, the rotated file first, in whole lines; and where to go on."""
     rotated = path.with_name(path.name + ".1")
     earlier = rotated.read_bytes() if rotated.exists() else b""
     current = path.read_bytes() if path.exists() else b""
     whole = current.rfind(b"\n") + 1
-    return earlier + current[:whole], _Tail(path, whole)
+    return earlier + current[:whole], Tail(path, whole)
 
 
-def _runs(folder: PodFolder, container: str, attempt: int) -> bool:
+def runs(folder: PodFolder, container: str, attempt: int) -> bool:
     attempts = folder.attempts().get(container, [])
     return bool(attempts) and attempts[0].number == attempt and attempts[0].running and folder.shim() is not None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+import os
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from fairway.node.environment import ConfigProblem, Facts
 from fairway.node.folder import PodFolder, kill_group
 from fairway.node.halting import wait_gone
 from fairway.node.images import HostImage, ImageSource, ImageUnavailable, UnpackedImage, is_host
+from fairway.node.inside import words
 from fairway.node.launch import Launch, Surroundings, compose
 from fairway.node.lookups import Lookups
 from fairway.node.memory import held_bytes
@@ -353,19 +355,38 @@ class NodePod:
     def _exec(self, one: Container) -> Callable[[tuple[str, ...], float], Coroutine[Any, Any, tuple[int | None, str]]]:
         async def run(command: tuple[str, ...], timeout_s: float) -> tuple[int | None, str]:
             try:
-                state = self._state(one.name)
-                if state.launch is None:
-                    if state.image is None:
-                        state.image = HostImage() if is_host(one.image) else await self._images.ensure(one.image)
-                    state.launch = await self._compose(one, None)
+                launch = await self._launched(one)
                 shim = await self._connect()
                 paths = await self._paths(one)
                 argv = [paths.rewrite(word) for word in command]
-                return await shim.exec(one.name, argv, state.launch.env, state.launch.cwd, timeout_s)
+                return await shim.exec(one.name, argv, launch.env, launch.cwd, timeout_s)
             except (ShimError, ConfigProblem, ImageUnavailable, TimeoutError) as error:
                 return 1, f"the command could not be run: {error}"
 
         return run
+
+    async def inside(self, container: str, command: Sequence[str]) -> Launch:
+        """How somebody's `command` is run in a container: in its environment, and its paths are the container's."""
+        one = self.spec.named(container)
+        launch, paths = await self._launched(one), await self._paths(one)
+        root = Path(paths.root)
+
+        def is_ours(path: str) -> bool:
+            """There, or about to be made in a folder of the container, unless this machine has it."""
+            place = root / path.lstrip("/")
+            return os.path.lexists(place) or (place.parent != root and place.parent.is_dir() and not Path(path).exists())
+
+        argv = words(command, replace(paths, in_image=is_ours), lambda place: Path(place).is_dir())
+        return replace(launch, argv=tuple(argv))
+
+    async def _launched(self, one: Container) -> Launch:
+        """How the container was started; composed anew where an earlier daemon has started it."""
+        state = self._state(one.name)
+        if state.launch is None:
+            if state.image is None:
+                state.image = HostImage() if is_host(one.image) else await self._images.ensure(one.image)
+            state.launch = await self._compose(one, None)
+        return state.launch
 
     # --- composing ----------------------------------------------------------------------------------------------
 
@@ -415,6 +436,8 @@ class NodePod:
                 target.mkdir(parents=True)
             targets[mount.path] = target
         build(root, image.root, working_dir if image.root is not None else "", targets)
+        if not os.path.lexists(root / "tmp"):
+            (root / "tmp").symlink_to(self.folder.root / "tmp")
 
     async def _paths(self, one: Container) -> PathMap:
         image = self._state(one.name).image

@@ -15,9 +15,14 @@ many bytes, fields joined by NUL. Requests and their answers:
     start  NAME ATTEMPT LOG CWD NOFILE ARGC ARG… ENV…   -> started NAME ATTEMPT PID STARTTIME
                                                            | failed NAME ATTEMPT ERRNO TEXT
     exec   ID NAME TIMEOUT_MS CWD ARGC ARG… ENV…        -> done ID EXIT_CODE|timeout OUTPUT
+    session NAME TTY CWD ARGC ARG… ENV…                 -> done NAME EXIT_CODE TEXT
     stop   NAME GRACE_MS                                -> (exited follows)
     quit   GRACE_MS                                     -> (the socket closes when nothing is left)
     status                                              -> running NAME ATTEMPT PID STARTTIME, for each, then end
+
+A session has a connection of its own. The descriptors of its input, output and errors (with TTY not empty: of its
+terminal alone) come with the first bytes. It is killed when the connection closes and when the container NAME ends. TEXT
+says why a command was not started, and is empty otherwise.
 
 Every client also hears `exited NAME ATTEMPT CODE`. CODE is the exit status, or 128 + signal.
 
@@ -61,6 +66,7 @@ class Container:
 class Client:
     def __init__(self, sock: _socket.socket) -> None:
         self.sock, self.received, self.unsent = sock, b"", b""
+        self.passed: list[int] = []
 
 
 class Exec:
@@ -68,6 +74,11 @@ class Exec:
         self.ident, self.client, self.deadline, self.pipes = ident, client, deadline, pipes
         self.output = b""
         self.timed_out = False
+
+
+class Session:
+    def __init__(self, client: int, name: str) -> None:
+        self.client, self.name = client, name
 
 
 class Log:
@@ -152,46 +163,59 @@ def write_atomic(path: str, text: str) -> None:
     posix.rename(path + ".new", path)
 
 
-def spawn(argv: list[str], env: dict[str, str], cwd: str, nofile: int) -> tuple[int, int, int]:
-    """Start argv in a session of its own. Returns (pid, stdout, stderr); raises OSError with the child's own error."""
+def spawn_heard(argv: list[str], env: dict[str, str], cwd: str, nofile: int) -> tuple[int, int, int]:
+    """Start argv with pipes to us. Returns (pid, stdout, stderr); raises OSError with the child's own error."""
+    null = posix.open("/dev/null", posix.O_RDONLY | posix.O_CLOEXEC)
     out_r, out_w = posix.pipe2(posix.O_CLOEXEC)
     err_r, err_w = posix.pipe2(posix.O_CLOEXEC)
-    oops_r, oops_w = posix.pipe2(posix.O_CLOEXEC)
-    pid = posix.fork()
-    if pid == 0:
-        try:
-            become(argv, env, cwd, nofile, out_w, err_w)
-        except OSError as error:
-            posix.write(oops_w, f"{error.errno} {error.strerror}: {error.filename or argv[0]}".encode())
-        finally:
-            posix._exit(127)
-    for fd in (out_w, err_w, oops_w):
-        posix.close(fd)
-    oops = posix.read(oops_r, 4096)
-    posix.close(oops_r)
-    if oops:
-        posix.waitpid(pid, 0)
+    try:
+        pid = spawn(argv, env, cwd, nofile, [null, out_w, err_w])
+    except OSError:
         posix.close(out_r)
         posix.close(err_r)
-        number, _, text = oops.decode(errors="replace").partition(" ")
-        raise OSError(int(number), text)
+        raise
+    finally:
+        for fd in (null, out_w, err_w):
+            posix.close(fd)
     posix.set_blocking(out_r, False)
     posix.set_blocking(err_r, False)
     return pid, out_r, err_r
 
 
-def become(argv: list[str], env: dict[str, str], cwd: str, nofile: int, out: int, err: int) -> None:
+def spawn(argv: list[str], env: dict[str, str], cwd: str, nofile: int, streams: list[int]) -> int:
+    """Start argv in a session of its own, on three streams or on one terminal."""
+    oops_r, oops_w = posix.pipe2(posix.O_CLOEXEC)
+    pid = posix.fork()
+    if pid == 0:
+        try:
+            become(argv, env, cwd, nofile, streams)
+        except OSError as error:
+            posix.write(oops_w, f"{error.errno} {error.strerror}: {error.filename or argv[0]}".encode())
+        finally:
+            posix._exit(127)
+    posix.close(oops_w)
+    oops = posix.read(oops_r, 4096)
+    posix.close(oops_r)
+    if oops:
+        posix.waitpid(pid, 0)
+        number, _, text = oops.decode(errors="replace").partition(" ")
+        raise OSError(int(number), text)
+    return pid
+
+
+def become(argv: list[str], env: dict[str, str], cwd: str, nofile: int, streams: list[int]) -> None:
     """In the child: from shim to container. Returns only by raising."""
     posix.setsid()
+    if len(streams) == 1:
+        streams = [posix.open(posix.ttyname(streams[0]), posix.O_RDWR)] * 3  # the first terminal opened is the session's
     for number in range(1, _signal.NSIG):
         if number not in (_signal.SIGKILL, _signal.SIGSTOP):
             try:
                 _signal.signal(number, _signal.SIG_DFL)
             except (OSError, ValueError):
                 pass  # numbers that the C library keeps for itself
-    posix.dup2(posix.open("/dev/null", posix.O_RDONLY), 0)
-    posix.dup2(out, 1)
-    posix.dup2(err, 2)
+    for number in range(3):
+        posix.dup2(streams[number], number)
     if nofile:
         import resource
 
@@ -226,6 +250,7 @@ class Shim:
         self.pipes: dict[int, tuple[Container, str]] = {}
         self.containers: dict[str, Container] = {}
         self.execs: dict[int, Exec] = {}
+        self.sessions: dict[int, Session] = {}
         self.quitting = False
         self.look_at = time.monotonic() + IDLE_S
 
@@ -273,7 +298,7 @@ class Shim:
         if not mask & (select.POLLIN | select.POLLHUP | select.POLLERR) or fd not in self.clients:
             return
         try:
-            data = client.sock.recv(65536)
+            data = self.receive(client)
         except BlockingIOError:
             return
         except OSError:
@@ -289,9 +314,26 @@ class Shim:
             message, client.received = client.received[4:end], client.received[end:]
             self.obey(fd, message.decode("utf-8", "surrogateescape").split("\0"))
 
+    def receive(self, client: Client) -> bytes:
+        data, passed, _, _ = client.sock.recvmsg(65536, _socket.CMSG_SPACE(12), _socket.MSG_CMSG_CLOEXEC)
+        for level, kind, packed in passed:
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+                client.passed += [int.from_bytes(packed[i:i + 4], sys.byteorder) for i in range(0, len(packed) - 3, 4)]
+        return data
+
     def forget(self, fd: int) -> None:
         self.poll.unregister(fd)
-        self.clients.pop(fd).sock.close()
+        client = self.clients.pop(fd)
+        client.sock.close()
+        self.close_passed(client)
+        for pid, one in self.sessions.items():
+            if one.client == fd:
+                signal_group(pid, _signal.SIGKILL)
+
+    def close_passed(self, client: Client) -> None:
+        for fd in client.passed:
+            posix.close(fd)
+        client.passed = []
 
     def send(self, fd: int, *fields: object) -> None:
         if fd in self.clients:
@@ -320,6 +362,8 @@ class Shim:
         elif verb == "exec":
             ident, _, timeout_ms, cwd = fields[1:5]
             self.exec(fd, ident, int(timeout_ms), cwd, fields[5:])
+        elif verb == "session":
+            self.session(fd, fields[1], fields[3], fields[4:])
         elif verb == "stop":
             if fields[1] in self.containers:
                 self.stop(self.containers[fields[1]], int(fields[2]))
@@ -340,7 +384,7 @@ class Shim:
             return
         argv, env = arguments(rest)
         try:
-            pid, out, err = spawn(argv, env, cwd, nofile)
+            pid, out, err = spawn_heard(argv, env, cwd, nofile)
         except OSError as error:
             self.send(fd, "failed", name, attempt, error.errno, error.strerror)
             return
@@ -354,13 +398,24 @@ class Shim:
     def exec(self, fd: int, ident: str, timeout_ms: int, cwd: str, rest: list[str]) -> None:
         argv, env = arguments(rest)
         try:
-            pid, out, err = spawn(argv, env, cwd, 0)
+            pid, out, err = spawn_heard(argv, env, cwd, 0)
         except OSError as error:
             self.send(fd, "done", ident, 127 if error.errno == errno.ENOENT else 126, error.strerror)
             return
         self.execs[pid] = Exec(ident, fd, time.monotonic() + timeout_ms / 1000, {out, err})
         for pipe in (out, err):
             self.poll.register(pipe, select.POLLIN)
+
+    def session(self, fd: int, name: str, cwd: str, rest: list[str]) -> None:
+        client = self.clients[fd]
+        argv, env = arguments(rest)
+        try:
+            if name not in self.containers or self.quitting or len(client.passed) not in (1, 3):
+                raise OSError(errno.ESRCH, f"container {name} does not run")
+            self.sessions[spawn(argv, env, cwd, 0, client.passed)] = Session(fd, name)
+        except OSError as error:
+            self.send(fd, "done", name, 127 if error.errno == errno.ENOENT else 126, error.strerror)
+        self.close_passed(client)
 
     def quit(self, grace_ms: int) -> None:
         self.quitting = True
@@ -423,6 +478,11 @@ class Shim:
             if pid in self.execs:
                 self.finish_exec(pid, code)
                 continue
+            if pid in self.sessions:
+                session = self.sessions.pop(pid)
+                signal_group(pid, _signal.SIGKILL)
+                self.send(session.client, "done", session.name, code, "")
+                continue
             for one in self.containers.values():
                 if one.pid == pid:
                     one.code, one.signal, one.finished = code, signal, time.time_ns()
@@ -468,6 +528,9 @@ class Shim:
         one.log.close()
         self.save(one)
         del self.containers[one.name]
+        for pid, session in self.sessions.items():
+            if session.name == one.name:
+                signal_group(pid, _signal.SIGKILL)
         for fd in list(self.clients):
             self.send(fd, "exited", one.name, one.attempt, one.code)
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import py_compile
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -71,20 +71,12 @@ class Shim:
                 await asyncio.sleep(0.005)
 
     async def _connect(self) -> None:
-        """A socket's path may have 107 bytes; by way of the folder's descriptor any folder will do.
-
-        Returns when the shim has answered: from then on it tells us every end, and what ended before is in the folder.
-        """
-        descriptor = os.open(self._folder.path, os.O_RDONLY | os.O_DIRECTORY)
+        """Returns when the shim has answered: from then on it tells us every end, and what ended before is in the folder."""
         try:
-            path = f"/proc/self/fd/{descriptor}/shim.sock"
-            if not Path("/proc/self/fd").is_dir():
-                path = str(self._folder.path / "shim.sock")
-            reader, self._writer = await asyncio.open_unix_connection(path)
+            with shim_address(self._folder) as path:
+                reader, self._writer = await asyncio.open_unix_connection(path)
         except OSError as error:
             raise ShimError(f"the shim of {self._folder.path} does not answer: {error}") from error
-        finally:
-            os.close(descriptor)
         self._reading = asyncio.create_task(self._read(reader))
         self._greeted = asyncio.get_running_loop().create_future()
         self._send("status")
@@ -125,8 +117,7 @@ class Shim:
     def _send(self, *fields: object) -> None:
         if self._writer is None:
             raise ShimError("the shim is gone")
-        body = "\0".join(str(field) for field in fields).encode("utf-8", "surrogateescape")
-        self._writer.write(len(body).to_bytes(4, "big") + body)
+        self._writer.write(message(*fields))
 
     # --- requests -----------------------------------------------------------------------------------------------
 
@@ -135,7 +126,7 @@ class Shim:
         """Raises `StartRefused` with the reason of the operating system."""
         waiter = self._starts[name, str(attempt)] = asyncio.get_running_loop().create_future()
         log.parent.mkdir(parents=True, exist_ok=True)
-        self._send("start", name, attempt, log, cwd, 0, *_program(argv, env))
+        self._send("start", name, attempt, log, cwd, 0, *program(argv, env))
         async with asyncio.timeout(START_LIMIT_S):
             answer = await waiter
         if answer[0] == "failed":
@@ -146,7 +137,7 @@ class Shim:
         """(exit code, output); None for the code where the time ran out."""
         ident = str(next(self._ids))
         waiter = self._execs[ident] = asyncio.get_running_loop().create_future()
-        self._send("exec", ident, name, int(timeout_s * 1000), cwd, *_program(argv, env))
+        self._send("exec", ident, name, int(timeout_s * 1000), cwd, *program(argv, env))
         async with asyncio.timeout(timeout_s + START_LIMIT_S):
             answer = await waiter
         return (None if answer[2] == "timeout" else int(answer[2])), answer[3]
@@ -167,5 +158,21 @@ class Shim:
             self._writer = None
 
 
-def _program(argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
+@contextlib.contextmanager
+def shim_address(folder: PodFolder) -> Iterator[str]:
+    """Where the shim listens. A socket's path may have 107 bytes; by way of the folder's descriptor any folder will do."""
+    descriptor = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        by_descriptor = Path("/proc/self/fd").is_dir()
+        yield f"/proc/self/fd/{descriptor}/shim.sock" if by_descriptor else str(folder.path / "shim.sock")
+    finally:
+        os.close(descriptor)
+
+
+def message(*fields: object) -> bytes:
+    body = "\0".join(str(field) for field in fields).encode("utf-8", "surrogateescape")
+    return len(body).to_bytes(4, "big") + body
+
+
+def program(argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
     return [str(len(argv)), *argv, *(f"{name}={value}" for name, value in env.items())]

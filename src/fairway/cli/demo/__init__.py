@@ -29,18 +29,20 @@ def command(ctx: click.Context, keep: bool, rate: int, no_pauses: bool, output: 
     from fairway.cli.demo.report import answer_of, as_expected, print_page
     from fairway.cli.demo.stage import Stage
     from fairway.cli.demo.story import Story
-    from fairway.cli.platform_process import start_platform, stop_platform
+    from fairway.cli.platform_process import start_platform
 
     chosen = ctx.find_root().params.get("folder")
     state = StateDir(chosen.absolute() if chosen else Path(tempfile.mkdtemp(prefix="fairway-demo-")))
     work = Path(tempfile.mkdtemp(prefix="fairway-demo-work-"))
     stage = Stage()
     stage.say(f"state folder: {state.root}")
+    ended = False
     try:
         start_platform(state)
         stage.say("platform ready")
         told = Story(state, stage, rate=rate, pauses=not no_pauses, work=work).tell()
         answer = answer_of(told, _dora(state))
+        ended = True
         if output == "json":
             click.echo(json.dumps(answer))
         else:
@@ -51,10 +53,22 @@ def command(ctx: click.Context, keep: bool, rate: int, no_pauses: bool, output: 
         ctx.exit(1 if wrong else 0)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-        if not keep:
-            stop_platform(state)
-            if not chosen:
-                shutil.rmtree(state.root, ignore_errors=True)
+        _clean_up(state, keep=keep, remove=ended and not chosen)
+
+
+def _clean_up(state: StateDir, *, keep: bool, remove: bool) -> None:
+    """Stop the platform unless it is to be kept; a demo that broke off leaves its folder behind, to be looked at."""
+    from fairway.cli.client import Addresses
+    from fairway.cli.platform_process import stop_platform
+
+    if keep:
+        return
+    if Addresses.read(state) is not None:
+        stop_platform(state)
+    if remove:
+        shutil.rmtree(state.root, ignore_errors=True)
+    else:
+        click.echo(f"the state is kept in {state.root}; look at it with: fairway --state {state.root} up", err=True)
 
 
 def _dora(state: StateDir) -> dict[str, Any]:
