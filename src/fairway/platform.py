@@ -50,6 +50,7 @@ from fairway.metrics.controller import Scraper
 from fairway.metrics.querier import EmbeddedQuerier
 from fairway.metrics.store import Store
 from fairway.node.controller import NodeController
+from fairway.node.exec import NodeExec
 from fairway.node.logs import ShimLogs
 from fairway.node.settings import NodeSettings
 from fairway.notify.controller import NotifyController
@@ -109,7 +110,8 @@ class Platform:
             NodeImages(EmbeddedImages(LocalRegistry(state.registry), state.unpacked)),
         )  # fmt: skip
         logs = ShimLogs(self.informers, self._clock, node.pods)
-        self.server = KubeServer(api, self._clock, logs=logs, tls=server_context(pki), token=pki.token)
+        self.server = KubeServer(api, self._clock, logs=logs, tls=server_context(pki), token=pki.token,
+                                 exec=NodeExec(self.node.pod))
         self.data_plane = _data_plane(state.envoy)
         self.traffic = TrafficController(self.informers, self._clock, self.data_plane, ingress_address=LOOPBACK,
                                          ingress_port=ports.ingress, address_seed=str(state.root))

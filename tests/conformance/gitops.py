@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fairway.gitops import hooks, rbac, tasks, windows
+from fairway.gitops import hooks, masking, rbac, strategies, tasks, windows
 from fairway.gitops.compare import differing_fields, normalised
 from fairway.gitops.health import health
 from fairway.gitops.retry import SelfHealBackoff
@@ -254,8 +254,18 @@ def _diff_cases(folder: Path) -> Iterator[CaseResult]:
 
 
 def _diff(case: Case) -> str:
-    if case["strategy"] != "server-side":
-        return f"strategy {case['strategy']}: only the server-side diff is built"
-    live = yaml.load((case["folder"] / "live.yaml").read_text())
-    predicted = json.loads((case["folder"] / "predicted-live.json").read_text())
-    return _differs(bool(differing_fields(normalised(live), normalised(predicted))), case["modified"])
+    folder = case["folder"]
+    config, live = (yaml.load(file.read_text()) if (file := folder / name).exists() else None
+                    for name in ("config.yaml", "live.yaml"))
+    match case["strategy"]:
+        case "hide-secret":
+            target, hidden = masking.masked(config, live, case.get("hide_annotations") or ())
+            found = {name: side["data"] for name, side in (("target", target), ("live", hidden)) if side and side.get("data")}
+            return _differs(found, {name: data for name, data in case["want"].items() if data})
+        case "server-side":
+            predicted = json.loads((folder / "predicted-live.json").read_text())
+            return _differs(bool(differing_fields(normalised(live), normalised(predicted))), case["modified"])
+        case "structured-merge":
+            return _differs(bool(strategies.structured_merge(config, live, "argocd-controller")), case["modified"])
+    ignore = bool((case.get("options") or {}).get("ignoreAggregatedRoles"))
+    return _differs(bool(strategies.three_way(config, live, ignore_aggregated=ignore)), case["modified"])

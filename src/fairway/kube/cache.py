@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 
@@ -41,7 +42,8 @@ class Cache:
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
         self._objects: dict[Key, Obj] = {}
-        self._by_owner: dict[str, set[Key]] = {}
+        self._keys: list[Key] = []  # sorted: a list of a namespace is a slice, and no pass sorts
+        self._by_owner: dict[str, list[Key]] = {}
         self._dead: OrderedDict[str, None] = OrderedDict()
         self._handlers: list[Handler] = []
         self.synced = asyncio.Event()
@@ -51,16 +53,15 @@ class Cache:
 
     def list(self, namespace: str = "", selector: Selector = EVERYTHING) -> list[Obj]:
         """In the order of their keys, so that decisions do not depend on arrival."""
-        return [
-            obj
-            for key, obj in sorted(self._objects.items())
-            if (not namespace or key.namespace == namespace)
-            and (selector is EVERYTHING or selector.matches(labels_of(obj)))
-        ]
+        keys = self._keys
+        if namespace:
+            keys = keys[bisect_left(keys, (namespace, "")):bisect_left(keys, (namespace + "\0", ""))]
+        found = [self._objects[key] for key in keys]
+        return found if selector is EVERYTHING else [obj for obj in found if selector.matches(labels_of(obj))]
 
     def owned_by(self, uid: str) -> Objects:
         """Objects with an owner reference to `uid`, in the order of their keys."""
-        return [self._objects[key] for key in sorted(self._by_owner.get(uid, ()))]
+        return [self._objects[key] for key in self._by_owner.get(uid, ())]
 
     def on_change(self, handler: Handler) -> None:
         """Call `handler` now for every present object and later for every change."""
@@ -72,10 +73,14 @@ class Cache:
         key, old = key_of(obj), self._objects.get(key_of(obj))
         if uid_of(obj) in self._dead or (old is not None and version_of(old) >= version_of(obj)):
             return
-        self._forget_owners(key, old)
+        if old is None:
+            insort(self._keys, key)
         self._objects[key] = obj
-        for ref in meta_of(obj).get("ownerReferences") or ():
-            self._by_owner.setdefault(ref["uid"], set()).add(key)
+        before, after = _owners(old), _owners(obj)
+        if before != after:
+            self._forget_owners(key, before - after)
+            for uid in after - before:
+                insort(self._by_owner.setdefault(uid, []), key)
         self._tell(old, obj)
 
     def drop(self, obj: Obj) -> None:
@@ -85,8 +90,9 @@ class Cache:
             self._dead.popitem(last=False)
         if old is None or uid_of(old) != uid_of(obj):
             return
-        self._forget_owners(key, old)
+        self._forget_owners(key, _owners(old))
         del self._objects[key]
+        del self._keys[bisect_left(self._keys, key)]
         self._tell(old, None)
 
     def reset(self, objects: Iterable[Obj]) -> None:
@@ -98,17 +104,20 @@ class Cache:
         for obj in present.values():
             self.put(obj)
 
-    def _forget_owners(self, key: Key, old: Obj | None) -> None:
-        for ref in meta_of(old).get("ownerReferences") or () if old else ():
-            keys = self._by_owner.get(ref["uid"])
-            if keys is not None:
-                keys.discard(key)
-                if not keys:
-                    del self._by_owner[ref["uid"]]
+    def _forget_owners(self, key: Key, uids: Iterable[str]) -> None:
+        for uid in uids:
+            keys = self._by_owner[uid]
+            del keys[bisect_left(keys, key)]
+            if not keys:
+                del self._by_owner[uid]
 
     def _tell(self, old: Obj | None, new: Obj | None) -> None:
         for handler in self._handlers:
             handler(old, new)
+
+
+def _owners(obj: Obj | None) -> set[str]:
+    return {ref["uid"] for ref in meta_of(obj).get("ownerReferences") or ()} if obj else set()
 
 
 class Informers:

@@ -6,6 +6,7 @@ the hands: they are carried out in order, and the first refusal ends the pass (t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -80,10 +81,21 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a reconcile pass tells the loop."""
+    """What a reconcile pass tells the loop. `rest_s`: events of that time are answered by one pass at its end."""
 
     wake_at: datetime | None = None
     reasons: tuple[Reason, ...] = field(default=())
+    rest_s: float = 0.0
+
+
+_FREE_OF_REST = 50
+_REST_PER_OBJECT_S = 0.0002
+
+
+def rest_after(count: int) -> float:
+    """The rest after a pass over `count` objects: such a pass costs about 30 us an object, so that events about a
+    thousand pods keep their controller busy for a sixth of the time at most. Small things are answered at once."""
+    return min(count * _REST_PER_OBJECT_S, 1.0) if count > _FREE_OF_REST else 0.0
 
 
 def earliest(*moments: datetime | None) -> datetime | None:
@@ -92,24 +104,63 @@ def earliest(*moments: datetime | None) -> datetime | None:
 
 
 async def carry_out(api: Api, actions: Iterable[Action], *, manager: str) -> None:
-    """Carry the actions out in order. Raises the first `ApiError` that is not "already so"."""
+    """Carry the actions out in order. Raises the first `ApiError` that is not "already so".
+
+    Objects of one kind that are created or deleted one after the other do not depend on each other: they go out side by
+    side, one first, then two, then four, so that a refusal of the first costs one request.
+    """
     options = WriteOptions(manager=manager)
+    for run in _runs(actions):
+        start, size = 0, 1
+        while start < len(run):
+            batch = run[start:start + size]
+            if len(batch) == 1:
+                await _carry_out_one(api, batch[0], options)
+            else:
+                done = await asyncio.gather(*(_carry_out_one(api, one, options) for one in batch), return_exceptions=True)
+                for failure in done:
+                    if failure is not None:
+                        raise failure
+            start, size = start + size, min(size * 2, _MOST_AT_ONCE)
+
+
+_MOST_AT_ONCE = 64
+
+
+def _runs(actions: Iterable[Action]) -> list[list[Action]]:
+    runs: list[list[Action]] = []
+    last: object = None
     for action in actions:
         match action:
             case Create(obj):
-                with contextlib.suppress(AlreadyExists):
-                    await api.create(obj, options)
-            case Apply(obj, as_manager):
-                resource = api.resources.of(obj)
-                meta = meta_of(obj)
-                await api.patch(resource, meta["name"], meta.get("namespace", ""), ApplyPatch(obj, force=True),
-                                WriteOptions(manager=as_manager))
-            case Change(resource, namespace, name, patch, subresource):
-                with contextlib.suppress(NotFound):
-                    await api.patch(resource, name, namespace, patch, options, subresource=subresource)
-            case Delete(resource, namespace, name, uid, propagation):
-                with contextlib.suppress(NotFound):
-                    await api.delete(resource, name, namespace, DeleteOptions(propagation, uid=uid), options)
+                kind: object = (Create, obj["kind"])
+            case Delete(resource):
+                kind = (Delete, resource)
+            case _:
+                kind = None
+        if kind is None or kind != last:
+            runs.append([])
+        runs[-1].append(action)
+        last = kind
+    return runs
+
+
+async def _carry_out_one(api: Api, action: Action, options: WriteOptions) -> None:
+    match action:
+        case Create(obj):
+            with contextlib.suppress(AlreadyExists):
+                await api.create(obj, options)
+        case Apply(obj, as_manager):
+            resource = api.resources.of(obj)
+            meta = meta_of(obj)
+            await api.patch(resource, meta["name"], meta.get("namespace", ""), ApplyPatch(obj, force=True),
+                            WriteOptions(manager=as_manager))
+        case Change(resource, namespace, name, patch, subresource):
+            with contextlib.suppress(NotFound):
+                await api.patch(resource, name, namespace, patch, options, subresource=subresource)
+        case Delete(resource, namespace, name, uid, propagation):
+            with contextlib.suppress(NotFound):
+                await api.delete(resource, name, namespace, DeleteOptions(propagation, uid=uid), options)
 
 
 async def carry_out_decision(api: Api, decision: Decision, resource: Resource, obj: Obj, *, manager: str) -> Outcome:

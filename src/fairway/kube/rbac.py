@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any, Protocol
 
 from fairway.kube.objects import Obj, dig
-from fairway.kube.selectors import matches_label_selector
+from fairway.kube.selectors import from_label_selector
 from fairway.kube.users import ACCOUNT_PREFIX, User
 
 GROUP = "rbac.authorization.k8s.io"
@@ -88,8 +88,8 @@ class Rule:
         if not _has(self.verbs, piece.verbs[0]):
             return False
         if piece.paths:
-            return any(_path_covers(path, piece.paths[0]) for path in self.paths)
-        resource, _, sub = piece.resources[0].partition("/")
+            return any(_path_matches(path, piece.paths[0]) for path in self.paths)
+        sub = piece.resources[0].partition("/")[2]
         held = set(self.resources)
         known = bool(held & {_ALL, piece.resources[0]}) or bool(sub and f"*/{sub}" in held)
         named = not self.names or (bool(piece.names) and piece.names[0] in self.names)
@@ -110,10 +110,6 @@ def _resource_matches(resources: Sequence[str], asked: Attributes) -> bool:
 
 
 def _path_matches(rule: str, path: str) -> bool:
-    return rule in (_ALL, path) or (rule.endswith(_ALL) and path.startswith(rule[:-1]))
-
-
-def _path_covers(rule: str, path: str) -> bool:
     return rule in (_ALL, path) or (rule.endswith(_ALL) and path.startswith(rule[:-1]))
 
 
@@ -224,7 +220,7 @@ def effective_rules(role: Obj, others: Iterable[Obj]) -> list[Obj]:
     for other in others:
         meta = other["metadata"]
         if meta["name"] != role["metadata"]["name"] and any(
-                matches_label_selector(selector, meta.get("labels") or {}) for selector in selectors):
+                from_label_selector(selector).matches(meta.get("labels") or {}) for selector in selectors):
             chosen[meta["name"]] = other
     found: list[Obj] = []
     for name in sorted(chosen):

@@ -3,7 +3,7 @@
 An event only says "look again" at a name. A pass re-reads everything, is idempotent, and does not retry inside: it
 raises, and the loop tries again after a growing delay. One name is in at most one pass at a time; a name that becomes
 dirty during its pass gets another. Besides events, every name is looked at again every `RESYNC`, and whenever a pass
-asked for it.
+asked for it. A pass over many objects may ask for a rest, so that a thousand events are answered by a few passes.
 """
 
 from __future__ import annotations
@@ -70,12 +70,13 @@ class _Queue:
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
         self._dirty: set[Key] = set()
         self._running: set[Key] = set()
+        self._resting: set[Key] = set()
 
     def add(self, key: Key) -> None:
         if key in self._dirty:
             return
         self._dirty.add(key)
-        if key not in self._running:
+        if key not in self._running and key not in self._resting:
             self._ready.put_nowait(key)
 
     async def take(self) -> Key:
@@ -84,8 +85,16 @@ class _Queue:
         self._running.add(key)
         return key
 
-    def done(self, key: Key) -> None:
+    def done(self, key: Key, *, rest: bool = False) -> None:
+        """With `rest`, the name waits for `rested` before it is looked at again."""
         self._running.discard(key)
+        if rest:
+            self._resting.add(key)
+        elif key in self._dirty:
+            self._ready.put_nowait(key)
+
+    def rested(self, key: Key) -> None:
+        self._resting.discard(key)
         if key in self._dirty:
             self._ready.put_nowait(key)
 
@@ -136,12 +145,16 @@ class ControllerLoop:
     async def _work(self) -> None:
         while True:
             key = await self._queue.take()
+            rest_s = 0.0
             try:
-                await self._pass(key)
+                rest_s = await self._pass(key)
             finally:
-                self._queue.done(key)
+                self._queue.done(key, rest=rest_s > 0)
+            if rest_s > 0:
+                asyncio.get_running_loop().call_later(rest_s, self._queue.rested, key)
 
-    async def _pass(self, key: Key) -> None:
+    async def _pass(self, key: Key) -> float:
+        """How long the name rests now."""
         self._cancel_timer(key)
         try:
             outcome = await self.controller.reconcile(key, self._clock.now())
@@ -162,6 +175,8 @@ class ControllerLoop:
                 for reason in outcome.reasons:
                     self._log.info("%s: %s", key, reason)
             self._remember(key, outcome)
+            return outcome.rest_s
+        return 0.0
 
     def _remember(self, key: Key, outcome: Outcome) -> None:
         if outcome.reasons:

@@ -141,8 +141,9 @@ def place_of(node: Node, file: str) -> Place:
 
 
 class _Builder:
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, *, last_wins: bool = False) -> None:
         self.file = file
+        self.last_wins = last_wins
         self.built = 0
         self.open: set[int] = set()
 
@@ -180,7 +181,7 @@ class _Builder:
                 merged.append(value)
                 continue
             name = self._key(key)
-            if name in where:
+            if name in where and not self.last_wins:
                 first = where[name].start_mark.line + 1
                 raise ManifestError(place_of(key, self.file), f"key {name!r} is already set in line {first}",
                                     "remove one of the two")
@@ -208,9 +209,9 @@ class _Builder:
         return "null" if value is None else str(value)
 
 
-def value_of(node: Node, file: str = "") -> Any:
-    """The JSON-shaped value of a node."""
-    return _Builder(file).value(node)
+def value_of(node: Node, file: str = "", *, last_wins: bool = False) -> Any:
+    """The JSON-shaped value of a node. `last_wins`: of a key that is set twice the second counts, and nobody is told."""
+    return _Builder(file, last_wins=last_wins).value(node)
 
 
 def load(data: bytes | str, file: str = "") -> Any:

@@ -94,7 +94,7 @@ class CommandSession:
         """Raises `ShimError`."""
         ours, theirs = _terminal() if tty else _pipes(stdin=stdin)
         try:
-            reader, writer = await _ask(folder, container, launch, theirs, tty=tty)
+            reader, writer = await _ask(folder, container, launch, theirs)
         except BaseException:
             _close(ours.values())
             raise
@@ -168,7 +168,7 @@ class CommandSession:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._input is not None:
+        if self._input is not None and not self._input[0].is_closing():
             self._input[0].abort()
         for transport in self._output_ends:
             transport.close()
@@ -199,7 +199,7 @@ def _close(descriptors: Iterable[int]) -> None:
         os.close(descriptor)
 
 
-async def _ask(folder: PodFolder, container: str, launch: Launch, streams: Sequence[int], *, tty: bool
+async def _ask(folder: PodFolder, container: str, launch: Launch, streams: Sequence[int]
                ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Send the command to the shim, with its streams. The descriptors travel with the first bytes."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -207,7 +207,7 @@ async def _ask(folder: PodFolder, container: str, launch: Launch, streams: Seque
         sock.setblocking(False)
         with shim_address(folder) as address:
             await asyncio.get_running_loop().sock_connect(sock, address)
-        body = message("session", container, "tty" if tty else "", launch.cwd, *program(launch.argv, launch.env))
+        body = message("session", container, launch.cwd, *program(launch.argv, launch.env))
         socket.send_fds(sock, [body[:4]], list(streams))
         reader, writer = await asyncio.open_unix_connection(sock=sock)
     except OSError as error:

@@ -376,7 +376,7 @@ class NodePod:
             place = root / path.lstrip("/")
             return os.path.lexists(place) or (place.parent != root and place.parent.is_dir() and not Path(path).exists())
 
-        argv = words(command, replace(paths, in_image=is_ours), lambda place: Path(place).is_dir())
+        argv = words(command, replace(paths, in_image=is_ours), lambda place: Path(place).is_symlink() and Path(place).is_dir())
         return replace(launch, argv=tuple(argv))
 
     async def _launched(self, one: Container) -> Launch:

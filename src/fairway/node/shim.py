@@ -15,14 +15,13 @@ many bytes, fields joined by NUL. Requests and their answers:
     start  NAME ATTEMPT LOG CWD NOFILE ARGC ARG… ENV…   -> started NAME ATTEMPT PID STARTTIME
                                                            | failed NAME ATTEMPT ERRNO TEXT
     exec   ID NAME TIMEOUT_MS CWD ARGC ARG… ENV…        -> done ID EXIT_CODE|timeout OUTPUT
-    session NAME TTY CWD ARGC ARG… ENV…                 -> done NAME EXIT_CODE TEXT
+    session NAME CWD ARGC ARG… ENV…                     -> done NAME EXIT_CODE TEXT
     stop   NAME GRACE_MS                                -> (exited follows)
     quit   GRACE_MS                                     -> (the socket closes when nothing is left)
     status                                              -> running NAME ATTEMPT PID STARTTIME, for each, then end
 
-A session has a connection of its own. The descriptors of its input, output and errors (with TTY not empty: of its
-terminal alone) come with the first bytes. It is killed when the connection closes and when the container NAME ends. TEXT
-says why a command was not started, and is empty otherwise.
+A session has a connection of its own, whose first bytes bring the descriptors of its input, output and errors, or of its
+terminal alone. It is killed when the connection closes or NAME ends. TEXT, if any, says why a command was not started.
 
 Every client also hears `exited NAME ATTEMPT CODE`. CODE is the exit status, or 128 + signal.
 
@@ -74,11 +73,6 @@ class Exec:
         self.ident, self.client, self.deadline, self.pipes = ident, client, deadline, pipes
         self.output = b""
         self.timed_out = False
-
-
-class Session:
-    def __init__(self, client: int, name: str) -> None:
-        self.client, self.name = client, name
 
 
 class Log:
@@ -171,12 +165,10 @@ def spawn_heard(argv: list[str], env: dict[str, str], cwd: str, nofile: int) -> 
     try:
         pid = spawn(argv, env, cwd, nofile, [null, out_w, err_w])
     except OSError:
-        posix.close(out_r)
-        posix.close(err_r)
+        close_all([out_r, err_r])
         raise
     finally:
-        for fd in (null, out_w, err_w):
-            posix.close(fd)
+        close_all([null, out_w, err_w])
     posix.set_blocking(out_r, False)
     posix.set_blocking(err_r, False)
     return pid, out_r, err_r
@@ -250,7 +242,7 @@ class Shim:
         self.pipes: dict[int, tuple[Container, str]] = {}
         self.containers: dict[str, Container] = {}
         self.execs: dict[int, Exec] = {}
-        self.sessions: dict[int, Session] = {}
+        self.sessions: dict[int, tuple[int, str]] = {}  # process: client, container
         self.quitting = False
         self.look_at = time.monotonic() + IDLE_S
 
@@ -316,24 +308,18 @@ class Shim:
 
     def receive(self, client: Client) -> bytes:
         data, passed, _, _ = client.sock.recvmsg(65536, _socket.CMSG_SPACE(12), _socket.MSG_CMSG_CLOEXEC)
-        for level, kind, packed in passed:
-            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-                client.passed += [int.from_bytes(packed[i:i + 4], sys.byteorder) for i in range(0, len(packed) - 3, 4)]
+        for _, _, raw in passed:
+            client.passed += [int.from_bytes(raw[i:i + 4], sys.byteorder) for i in range(0, len(raw) - 3, 4)]
         return data
 
     def forget(self, fd: int) -> None:
         self.poll.unregister(fd)
         client = self.clients.pop(fd)
         client.sock.close()
-        self.close_passed(client)
-        for pid, one in self.sessions.items():
-            if one.client == fd:
+        close_all(client.passed)
+        for pid, (owner, _) in self.sessions.items():
+            if owner == fd:
                 signal_group(pid, _signal.SIGKILL)
-
-    def close_passed(self, client: Client) -> None:
-        for fd in client.passed:
-            posix.close(fd)
-        client.passed = []
 
     def send(self, fd: int, *fields: object) -> None:
         if fd in self.clients:
@@ -363,7 +349,7 @@ class Shim:
             ident, _, timeout_ms, cwd = fields[1:5]
             self.exec(fd, ident, int(timeout_ms), cwd, fields[5:])
         elif verb == "session":
-            self.session(fd, fields[1], fields[3], fields[4:])
+            self.session(fd, fields[1], fields[2], fields[3:])
         elif verb == "stop":
             if fields[1] in self.containers:
                 self.stop(self.containers[fields[1]], int(fields[2]))
@@ -412,10 +398,10 @@ class Shim:
         try:
             if name not in self.containers or self.quitting or len(client.passed) not in (1, 3):
                 raise OSError(errno.ESRCH, f"container {name} does not run")
-            self.sessions[spawn(argv, env, cwd, 0, client.passed)] = Session(fd, name)
+            self.sessions[spawn(argv, env, cwd, 0, client.passed)] = fd, name
         except OSError as error:
             self.send(fd, "done", name, 127 if error.errno == errno.ENOENT else 126, error.strerror)
-        self.close_passed(client)
+        close_all(client.passed)
 
     def quit(self, grace_ms: int) -> None:
         self.quitting = True
@@ -479,9 +465,9 @@ class Shim:
                 self.finish_exec(pid, code)
                 continue
             if pid in self.sessions:
-                session = self.sessions.pop(pid)
+                client, name = self.sessions.pop(pid)
                 signal_group(pid, _signal.SIGKILL)
-                self.send(session.client, "done", session.name, code, "")
+                self.send(client, "done", name, code, "")
                 continue
             for one in self.containers.values():
                 if one.pid == pid:
@@ -528,8 +514,8 @@ class Shim:
         one.log.close()
         self.save(one)
         del self.containers[one.name]
-        for pid, session in self.sessions.items():
-            if session.name == one.name:
+        for pid, (_, name) in self.sessions.items():
+            if name == one.name:
                 signal_group(pid, _signal.SIGKILL)
         for fd in list(self.clients):
             self.send(fd, "exited", one.name, one.attempt, one.code)
@@ -552,6 +538,11 @@ def arguments(rest: list[str]) -> tuple[list[str], dict[str, str]]:
         name, _, value = pair.partition("=")
         env[name] = value
     return rest[1:end], env
+
+
+def close_all(descriptors: list[int]) -> None:
+    while descriptors:
+        posix.close(descriptors.pop())
 
 
 def signal_group(pid: int, number: int) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from fairway.kube.api import patch_status
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
-from fairway.kube.decision import Outcome, carry_out, carry_out_decision
+from fairway.kube.decision import Outcome, carry_out, carry_out_decision, rest_after
 from fairway.kube.errors import ApiError, Conflict, NotFound
 from fairway.kube.events import EventRecorder
 from fairway.kube.objects import (
@@ -33,6 +34,7 @@ from fairway.workloads.disruption import DisruptionController
 from fairway.workloads.garbage import GarbageCollector
 from fairway.workloads.job_status import finished
 from fairway.workloads.namespace import NamespaceController
+from fairway.workloads.orphans import Orphans
 from fairway.workloads.pods import is_finished
 from fairway.workloads.remarks import Remark, end_remark, remarks
 
@@ -61,6 +63,7 @@ class ReplicaSetController:
         self._informers, self._clock = informers, clock
         self._events = EventRecorder(informers.api, clock, self.name)
         self._sets, self._pods = informers.of(REPLICA_SETS), informers.of(PODS)
+        self._orphans = Orphans(self._pods)
 
     def watches(self) -> Sequence[Watch]:
         return [Watch(PODS, _owner_or_adopter("ReplicaSet", self._adopters))]
@@ -74,8 +77,7 @@ class ReplicaSetController:
         replica_set = self._sets.get(key)
         if replica_set is None:
             return Outcome()
-        pods = [pod for pod in self._pods.list(key.namespace)
-                if is_controlled_by(pod, replica_set) or controller_of(pod) is None]
+        pods = [*self._pods.owned_by(uid_of(replica_set)), *self._orphans.of(key.namespace)]
         decision = decide_replicaset.decide(decide_replicaset.Seen(replica_set, pods), now)
         try:
             outcome = await carry_out_decision(self._informers.api, decision, REPLICA_SETS, replica_set,
@@ -87,7 +89,7 @@ class ReplicaSetController:
             await self._record_failure(replica_set, refusal, now)
             raise
         await _record(self._events, replica_set, remarks(decision))
-        return outcome
+        return replace(outcome, rest_s=rest_after(len(pods)))
 
     async def _record_failure(self, replica_set: Obj, refusal: ApiError, now: datetime) -> None:
         """A pod that the API refuses shows as a condition, which the Deployment repeats."""
@@ -125,7 +127,7 @@ class DeploymentController:
             return
         key = Key(key_of(pod).namespace, ref["name"])
         deployment = self._deployments.get(key)
-        if deployment is not None and (spec_of(deployment).get("strategy") or {}).get("type") == "Recreate":
+        if deployment is not None and _recreates(deployment):
             yield key
 
     async def reconcile(self, key: Key, now: datetime) -> Outcome:
@@ -135,13 +137,17 @@ class DeploymentController:
         sets = self._sets.list(key.namespace)
         running: Counter[str] = Counter()
         for replica_set in sets:
-            if is_controlled_by(replica_set, deployment):
+            if _recreates(deployment) and is_controlled_by(replica_set, deployment):
                 owned = self._pods.owned_by(uid_of(replica_set))
                 running[uid_of(replica_set)] = sum(not is_finished(pod) for pod in owned)
         decision = decide_deployment.decide(decide_deployment.Seen(deployment, sets, running), now)
         outcome = await carry_out_decision(self._informers.api, decision, DEPLOYMENTS, deployment, manager=self.name)
         await _record(self._events, deployment, remarks(decision))
         return outcome
+
+
+def _recreates(deployment: Obj) -> bool:
+    return (spec_of(deployment).get("strategy") or {}).get("type") == "Recreate"
 
 
 class JobController:
@@ -172,7 +178,7 @@ class JobController:
         end = finished({"status": decision.status or {}})
         if end is not None and finished(job) is None and (remark := end_remark(end["reason"])) is not None:
             await _record(self._events, job, [remark])
-        return outcome
+        return replace(outcome, rest_s=rest_after(len(pods)))
 
     async def _let_go(self, key: Key) -> None:
         """Pods whose Job is gone are counted by nobody: take the finalizer off. The API has the last word on "gone"."""
@@ -229,7 +235,8 @@ class EndpointSliceController:
         slices = [one for one in self._slices.owned_by(uid_of(service))
                   if labels_of(one).get(decide_endpoints.MANAGED_BY) == decide_endpoints.MANAGER]
         decision = decide_endpoints.decide(decide_endpoints.Seen(service, pods, slices), now)
-        return await carry_out_decision(self._informers.api, decision, SERVICES, service, manager=self.name)
+        outcome = await carry_out_decision(self._informers.api, decision, SERVICES, service, manager=self.name)
+        return replace(outcome, rest_s=rest_after(len(pods)))
 
 
 def _service_of_slice(one: Obj) -> Iterable[Key]:

@@ -6,10 +6,11 @@ Source: kubernetes `pkg/controller/disruption/disruption.go` getExpectedPodCount
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from fairway.kube.cache import Informers
-from fairway.kube.decision import Decision, Outcome, Reason, carry_out_decision
+from fairway.kube.decision import Decision, Outcome, Reason, carry_out_decision, rest_after
 from fairway.kube.objects import (
     Key,
     Obj,
@@ -80,4 +81,5 @@ class DisruptionController:
         selector = from_label_selector(spec_of(budget).get("selector"))
         pods = [p for p in self._pods.list(key.namespace, selector) if status_of(p).get("phase") not in ("Succeeded", "Failed")]
         decision = decide(budget, pods, now)
-        return await carry_out_decision(self._informers.api, decision, self.resource, budget, manager=self.name)
+        outcome = await carry_out_decision(self._informers.api, decision, self.resource, budget, manager=self.name)
+        return replace(outcome, rest_s=rest_after(len(pods)))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from fairway.kube.cache import Informers
-from fairway.kube.decision import Outcome, Reason, carry_out
+from fairway.kube.decision import Outcome, Reason, carry_out, rest_after
 from fairway.kube.errors import NotFound
 from fairway.kube.objects import Key, Obj, is_deleting, key_of, meta_of, uid_of
 from fairway.kube.reconcile import Watch
@@ -62,7 +62,8 @@ class GarbageCollector:
                     self._pairs.discard(pair)
                 elif pair not in self._pairs:
                     self._pairs.add(pair)
-                    yield Key(_UID, pair[1])
+                    if not self._is_alive(ref, obj):
+                        yield Key(_UID, pair[1])
                 if gone and pair[1] in self._dying:
                     yield Key(_UID, pair[1])
 
@@ -109,7 +110,7 @@ class GarbageCollector:
                 return Outcome(reasons=(doubt,))
         decision = decide(Seen(uid, owner, tuple(dependents)))
         await carry_out(self._informers.api, decision.actions, manager=NAME)
-        return Outcome(decision.wake_at, decision.reasons)
+        return Outcome(decision.wake_at, decision.reasons, rest_after(len(dependents)))
 
     def _dying_owner(self, uid: str) -> tuple[Resource, Obj] | None:
         place = self._dying.get(uid)
@@ -124,6 +125,11 @@ class GarbageCollector:
             return None
         cache = self._informers.known(row)
         return cache.get(_owner_key(row, ref, dependent)) if cache is not None else None
+
+    def _is_alive(self, ref: Obj, dependent: Obj) -> bool:
+        """Seen, and not going: its own going is an event that brings its dependents up again."""
+        owner = self._cached(ref, dependent)
+        return owner is not None and uid_of(owner) == ref["uid"] and not is_deleting(owner)
 
     def _alive_owners(self, obj: Obj) -> Iterable[str]:
         for ref in meta_of(obj).get("ownerReferences") or ():

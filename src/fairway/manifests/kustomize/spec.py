@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,10 @@ _LISTS = (
 _MAPS = ("commonLabels", "commonAnnotations", "generatorOptions", "helmGlobals", "openapi", "sortOptions", "metadata")
 _TEXTS = ("namespace", "namePrefix", "nameSuffix", "apiVersion", "kind")
 FIELDS = frozenset((*_LISTS, *_MAPS, *_TEXTS))
+_CANONICAL = {field.lower(): field for field in FIELDS}
+"""Field names are matched whatever their case, as upstream's decoder does."""
 _NESTED: Mapping[str, frozenset[str]] = {
+    "vars": frozenset(("name", "objref", "fieldref")),
     "images": frozenset(("name", "newName", "newTag", "digest", "tagSuffix")),
     "replicas": frozenset(("name", "count")),
     "patches": frozenset(("path", "patch", "target", "options")),
@@ -64,7 +67,7 @@ class Kustomization:
 
     def place(self, field: str = "", index: int | None = None) -> Place:
         path: tuple[str | int, ...] = tuple(p for p in (field, index) if p not in ("", None))
-        at = yaml.find(self.node, *path)
+        at = yaml.find(self.node, *path) or yaml.find(self.node, *path[:1])
         return yaml.place_of(at, self.file) if at is not None else Place(self.file)
 
 
@@ -85,19 +88,32 @@ def read(files: FileTree, folder: str) -> Kustomization:
     if len(documents) > 1:
         raise ManifestError(yaml.place_of(documents[1], file), "a second document", "a kustomization has one")
     node = documents[0] if documents else None
-    value = yaml.value_of(node, file) if node is not None else None
-    if value is None:
-        raise ManifestError(Place(file), "kustomization.yaml is empty", "list what belongs to it under `resources:`")
-    if not isinstance(value, dict):
+    value = yaml.value_of(node, file, last_wins=True) if node is not None else None  # as upstream's decoder has it
+    if value is not None and not isinstance(value, dict):
         raise ManifestError(Place(file, 1), "a kustomization is a mapping")
-    found = Kustomization(folder, file, value, node)
+    fields = {_CANONICAL.get(name.lower(), name): inner for name, inner in (value or {}).items()}
+    if not any(inner for name, inner in fields.items() if name not in ("apiVersion", "kind")):
+        raise ManifestError(Place(file), "kustomization.yaml is empty", "list what belongs to it under `resources:`")
+    for name, known in _NESTED.items():
+        if isinstance(fields.get(name), list):
+            fields[name] = [in_known_case(entry, known) for entry in fields[name]]
+    found = Kustomization(folder, file, fields, node)
     _check(found)
     return found
 
 
+def in_known_case(entry: Any, known: Iterable[str]) -> Any:
+    """An entry whose keys are spelt as `known` has them: `Digest` and `digest` are the same field."""
+    if not isinstance(entry, dict):
+        return entry
+    names = {name.lower(): name for name in known}
+    return {names.get(key.lower(), key): value for key, value in entry.items()}
+
+
 def _check(kustomization: Kustomization) -> None:
     assert isinstance(kustomization.node, MappingNode)
-    lines = {key.value: yaml.place_of(key, kustomization.file) for key, _ in kustomization.node.value}
+    lines = {_CANONICAL.get(key.value.lower(), key.value): yaml.place_of(key, kustomization.file)
+             for key, _ in kustomization.node.value}
     for field, value in kustomization.fields.items():
         place = lines.get(field, Place(kustomization.file))
         if field not in FIELDS:
