@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ def suites(root: Path) -> dict[str, Callable[[], Iterable[CaseResult]]]:
         "rollouts/validation": lambda: _cases(at / "validation" / "cases.jsonl", _verdict),
         "rollouts/validation-wording": lambda: _cases(at / "validation" / "cases.jsonl", _wording),
     }
-    for name in ("argo", "tables", "generated"):
-        found[f"rollouts/conditions-{name}"] = lambda name=name: _conditions(at / "conditions", name)
+    found["rollouts/conditions"] = lambda: chain.from_iterable(
+        _conditions(at / "conditions", name) for name in ("argo", "tables", "generated"))
     return found if at.is_dir() else {}
 
 
