@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 TRACKING = "RUNNER_TRACKING_ID"
+NICENESS = 10
+"""Jobs share this machine with what serves users: half the default distance to the lowest priority lets the users go first."""
 INTERRUPT_S, TERMINATE_S = 7.5, 2.5
 _CHUNK = 64 * 1024
 _LONGEST_LINE = 256 * 1024  # a longer one is handed on in pieces
@@ -78,6 +80,8 @@ async def run_process(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str],
         process = await asyncio.create_subprocess_exec(
             *argv, cwd=cwd, env=dict(env), stdin=asyncio.subprocess.DEVNULL, stdout=writing, stderr=writing,
             start_new_session=True)
+        with contextlib.suppress(OSError):  # it may have ended already
+            os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
     except BaseException:
         os.close(reading)
         raise
@@ -87,7 +91,8 @@ async def run_process(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str],
     try:
         ending = await _wait(process, cancel, timeout_s)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(eof.wait(), _DRAIN_S)
+            async with asyncio.timeout(_DRAIN_S):
+                await eof.wait()
         lines.end()
     except asyncio.CancelledError:
         signal_group(process.pid, signal.SIGKILL)

@@ -16,7 +16,7 @@ from fairway.state import StateDir
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave the platform running at the end.")
-@click.option("--rate", default=250, show_default=True, help="Requests a second on the ingress.")
+@click.option("--rate", default=220, show_default=True, help="Requests a second on the ingress.")
 @click.option("--no-pauses", is_flag=True, help="Steps follow each other at once: for measuring the platform itself.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How to print the answer.")
 @click.pass_context

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,7 +64,6 @@ class Story:
         self._deploy = Developer(work / "deploy", git_url + "shop/deploy.git", token)
         self._load = Load(self._client.addresses.ingress_port, rate, work / "answers.jsonl")
         self._tail = Tail(self._load.record)
-        self._recent: deque[Answer] = deque()
 
     def tell(self) -> Told:
         told = Told()
@@ -109,7 +107,7 @@ class Story:
         lay_out(version, self._app.tree)
         pushed = time.time()
         sha = self._app.commit_and_push(MESSAGES[version])
-        self._stage.begin(version, sha, MESSAGES[version], pushed)
+        self._stage.begin(version, sha, MESSAGES[version])
         self._wait_for_pipeline(sha)
         if version == VERSIONS[0]:
             self._apply("shop.yaml", APPLICATIONS)
@@ -118,7 +116,7 @@ class Story:
         ended = time.time()
         events = self._recorder.events
         outcome = OUTCOMES[status_of(release)["outcome"]]
-        self._stage.end(outcome, str(dig(release, "status", "evidence", default="")), ended)
+        self._stage.end(outcome, str(dig(release, "status", "evidence", default="")))
         return Delivery(
             sha=sha, version=version, digest=str(spec_of(release).get("digest", "")), outcome=outcome, pushed=pushed,
             ended=ended, phases=dict(status_of(release).get("phases") or {}),
@@ -175,23 +173,17 @@ class Story:
     # --- progress -----------------------------------------------------------------------------------------------------
 
     def _tick(self, sha: str) -> None:
+        self._stage.traffic(self._tail.new_answers())
         run = self._run_of(sha)
         if run is not None:
             for job in status_of(run).get("jobs") or ():
                 self._stage.job(str(job["name"]), str(job.get("phase", "")))
         for app in self._recorder.objects(APPLICATIONS):
             if app["metadata"]["name"] == "shop":
-                self._stage.application(str(dig(app, "status", "sync", "status", default="")),
-                                        str(dig(app, "status", "health", "status", default="")),
-                                        str(dig(app, "status", "operationState", "message", default="")))
+                self._stage.application(str(dig(app, "status", "operationState", "message", default="")))
         for rollout in self._recorder.objects(ROLLOUTS):
             self._stage.rollout(str(dig(rollout, "status", "phase", default="")),
                                 str(dig(rollout, "status", "message", default="")))
         for ingress in self._recorder.objects(INGRESSES):
             if applied := annotations_of(ingress).get(timeline.APPLIED_WEIGHT):
-                self._stage.weight(applied)
-        self._recent.extend(self._tail.new_answers())
-        now = time.time()
-        while self._recent and self._recent[0].at < now - 2:
-            self._recent.popleft()
-        self._stage.traffic(list(self._recent))
+                self._stage.weight(int(applied))
