@@ -45,7 +45,13 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix src tests bench
 
-e2e: $(STAMP) $(WHEELS)/.ready
+# Other people's Kubernetes clients, which only the end-to-end tests use.
+.venv/.clients-ready: $(STAMP)
+	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e '.[clients]'; \
+	else $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[clients]'; fi
+	@touch $@
+
+e2e: $(STAMP) $(WHEELS)/.ready .venv/.clients-ready
 	$(OFFLINE) $(BIN)/python -m pytest -q -m e2e tests $(TEST_FLAGS)
 
 conformance: $(STAMP)

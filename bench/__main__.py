@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-MEASUREMENTS = ("api", "promql", "main_job")
+MEASUREMENTS = ("api", "promql", "main_job", "kustomize")
 
 
 def main() -> int:

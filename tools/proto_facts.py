@@ -38,8 +38,8 @@ _LINE = re.compile(r"^\s*(optional|repeated|map<string, ([\w.]+)>)\s+(?:([\w.]+)
 
 def short(name: str) -> str:
     """`.k8s.io.apimachinery.pkg.apis.meta.v1.Time` is `meta.v1.Time`."""
-    for lead in ("k8s.io.api.", "k8s.io.apimachinery.pkg.apis.", "k8s.io.apimachinery.pkg.api.", "k8s.io.apimachinery.pkg.util.",
-                 "k8s.io.apimachinery.pkg."):
+    machinery = "k8s.io.apimachinery.pkg."
+    for lead in ("k8s.io.api.", f"{machinery}apis.", f"{machinery}api.", f"{machinery}util.", machinery):
         if name.lstrip(".").startswith(lead):
             return name.lstrip(".").removeprefix(lead)
     return name.lstrip(".")

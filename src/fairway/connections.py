@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
+import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,6 +25,9 @@ from fairway.kube.objects import Obj, labels_of, spec_of
 from fairway.kube.resources import CONFIG_MAPS, REPOSITORIES, SECRETS
 from fairway.metrics.querier import EmbeddedQuerier
 from fairway.node.images import HostImage, ImageUnavailable, UnpackedImage, is_host
+from fairway.rollouts.gate import Arm
+from fairway.rollouts.gate_provider import NoCounts
+from fairway.traffic.port import DataPlane, TrafficError
 
 NAMESPACE = "fairway"
 REPOSITORY_LABEL = "fairway.dev/repository"
@@ -53,6 +58,50 @@ class AnalysisQuerier:
         answer = await self._querier.query(text, at)
         values = [sample.value for sample in answer.samples]
         return values[0] if answer.kind == "scalar" else values
+
+
+class DataPlaneCounts:
+    """What the data plane served, by version, as the native gate asks for it: from the statistics of its clusters, which are
+    named `<namespace>|<service>|<port>|<hash>`."""
+
+    def __init__(self, data_plane: DataPlane) -> None:
+        self._data_plane = data_plane
+
+    async def counts(self, namespace: str, *, slower_than: timedelta | None) -> Mapping[str, Arm]:
+        try:
+            text = await self._data_plane.stats()
+        except (TrafficError, OSError, TimeoutError) as error:
+            raise NoCounts(str(error) or type(error).__name__) from error
+        return arms_of(text, namespace, slower_than)
+
+
+_CLUSTER = re.compile(r'envoy_cluster_name="([^|"]*)\|[^|"]*\|[^|"]*\|([^|"]*)"')
+_CLASS = re.compile(r'envoy_response_code_class="(\d)"')
+_BOUND = re.compile(r'le="([^"]+)"')
+
+
+def arms_of(text: str, namespace: str, slower_than: timedelta | None) -> dict[str, Arm]:
+    """`slow` counts from the histogram's first bound that is not below `slower_than`."""
+    found: dict[str, Arm] = {}
+    quick: dict[tuple[str, str], tuple[float, int]] = {}
+    limit = slower_than.total_seconds() * 1000 if slower_than else math.inf
+    for line in text.splitlines():
+        counting = line.startswith("envoy_cluster_upstream_rq_xx{")
+        timing = slower_than is not None and line.startswith("envoy_cluster_upstream_rq_time_bucket{")
+        named = _CLUSTER.search(line) if counting or timing else None
+        if named is None or named[1] != namespace:
+            continue
+        value = int(float(line.rpartition("}")[2].split()[0]))
+        if counting and (code := _CLASS.search(line)) is not None:
+            found[named[2]] = found.get(named[2], Arm()) + Arm(value, value if code[1] == "5" else 0)
+        elif (bound := _BOUND.search(line)) is not None and (at := float(bound[1])) >= limit:
+            key = (named[0], named[2])
+            if key not in quick or at < quick[key][0]:
+                quick[key] = (at, value)
+    for template_hash in {name for _, name in quick}:
+        arm, in_time = found.get(template_hash, Arm()), sum(n for (_, name), (_, n) in quick.items() if name == template_hash)
+        found[template_hash] = Arm(arm.requests, arm.errors, max(arm.requests - in_time, 0))
+    return found
 
 
 class KnownRepositories:

@@ -20,9 +20,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fairway.platform import NoEnvoy, Platform, Settings
+from fairway.platform import NoEnvoy, NotifyMistake, Platform, Settings
 from fairway.ports import LOOPBACK, PortTaken
-from fairway.state import StateDir
+from fairway.state import ALREADY_RUNS, StateDir
+from fairway.traffic.detached import started_of
 from fairway.web.server import WebServer
 
 _LOG_BYTES, _LOG_FILES = 8 << 20, 3  # 32 MB of log at the most
@@ -36,7 +37,7 @@ def main() -> int:
     if lock is None:
         print(f"another daemon already runs over {state.root}; stop it with: fairway --state {state.root} down",
               file=sys.stderr)
-        return 1
+        return 1 if options.foreground else ALREADY_RUNS
     _log_to(state, also_stderr=options.foreground)
     settings = Settings(
         state=state,
@@ -47,8 +48,9 @@ def main() -> int:
         data_plane=options.data_plane,
     )
     try:
-        asyncio.run(_serve(settings))
-    except (PortTaken, NoEnvoy) as refused:
+        # Not asyncio.run: it would wait for every thread that still copies a file or waits for a network.
+        asyncio.Runner().run(_serve(settings))
+    except (PortTaken, NoEnvoy, NotifyMistake) as refused:
         print(refused, file=sys.stderr)
         return 1
     return 0
@@ -113,7 +115,8 @@ async def _serve(settings: Settings) -> None:
 
 
 def _announce(path: Path, platform: Platform) -> None:
-    facts = {"pid": os.getpid(), "started": datetime.now(UTC).isoformat(), **platform.addresses()}
+    pid = os.getpid()
+    facts = {"pid": pid, "process": started_of(pid), "started": datetime.now(UTC).isoformat(), **platform.addresses()}
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(facts, indent=1))
     temporary.replace(path)
@@ -129,4 +132,7 @@ def _asked_to_stop_workloads(marker: Path) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(code)  # what must be on disk is there; threads that still wait hold nobody up

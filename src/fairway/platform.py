@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from fairway.connections import (
 )
 from fairway.git import http_backend
 from fairway.git.repositories import Repositories
+from fairway.gitops import webhooks
+from fairway.gitops.application_set_controller import ApplicationSetController
 from fairway.gitops.controller import ApplicationController
 from fairway.images.registry import LocalRegistry
 from fairway.images.unpack import EmbeddedImages
@@ -56,7 +58,8 @@ from fairway.node.logs import ShimLogs
 from fairway.node.settings import NodeSettings
 from fairway.notify.controller import NotifyController
 from fairway.notify.sinks import ConsoleSink, Sink, WebhookSink
-from fairway.notify.spec import decode_webhooks
+from fairway.notify.spec import NotifyMistake, decode_webhooks
+from fairway.pod_metrics import PodMetrics
 from fairway.ports import LOOPBACK, Ports, PortTaken, choose_ports
 from fairway.releases.controller import ReleaseController
 from fairway.rollouts.analysis_controller import AnalysisRunController
@@ -66,6 +69,7 @@ from fairway.rollouts.job import JobProvider
 from fairway.rollouts.prometheus import PrometheusProvider
 from fairway.rollouts.web import WebProvider
 from fairway.secrets.masking import Masker
+from fairway.secrets.redaction import redacted
 from fairway.state import StateDir
 from fairway.traffic.controller import TrafficController
 from fairway.traffic.envoy import EnvoyDataPlane, find_binary
@@ -74,13 +78,14 @@ from fairway.traffic.port import PortTaken as IngressPortTaken
 from fairway.traffic.proxy import ProxyDataPlane
 from fairway.workloads.controllers import workload_controllers
 
-__all__ = ["NoEnvoy", "Platform", "PortTaken", "Settings"]
+__all__ = ["NoEnvoy", "NotifyMistake", "Platform", "PortTaken", "Settings"]
 
 log = logging.getLogger("fairway.platform")
 
 RESTART_DELAY_S = 1.0
-STOP_LIMIT_S = 10.0
-"""Parts stop within milliseconds. One that does not must not keep `fairway down` waiting."""
+STOP_LIMIT_S, ASK_AGAIN_S = 10.0, 3.0
+"""Parts stop within milliseconds, notifications under way are given two seconds. One that does not stop is told so once
+more, and must not keep `fairway down` waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,7 @@ class Platform:
     def _compose(self) -> None:
         """Controllers and what they are given."""
         informers, clock, state = self.informers, self._clock, self._state
-        for controller in workload_controllers(informers, clock):
+        for controller in workload_controllers(informers, clock, PodMetrics(EmbeddedQuerier(self.store), clock)):
             self._add(controller)
         self._add(RolloutController(informers, verify_weights=True))
         own = AnalysisQuerier(EmbeddedQuerier(self.store))
@@ -167,6 +172,7 @@ class Platform:
         }))  # fmt: skip
         self._gitops = ApplicationController(informers, clock, self.known)
         self._gitops.attach(self._add(self._gitops).look_again)
+        self._add(ApplicationSetController(informers, self.known))
         self._add(ReleaseController(informers))
         self._notify = NotifyController(informers, clock, _sinks(state.notifications))
         self._add(TriggerController(informers, self.known.of))
@@ -202,6 +208,7 @@ class Platform:
         yield from http_backend.routes(self.git, token=self._pki.token, on_push=self._repository_changed)
         yield from metrics_api.routes(self.store, self._clock, self.scraper)
         yield from ci_logs.routes(self._state.ci)
+        yield from webhooks.routes(lambda: webhooks.secrets_in(self.informers), self._gitops.pushed)
 
     async def run_until(self, stopped: asyncio.Event) -> None:
         parts: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
@@ -212,12 +219,7 @@ class Platform:
         try:
             await stopped.wait()
         finally:
-            await self._pipelines.close()
-            for task in tasks:
-                task.cancel()
-            _, stuck = await asyncio.wait(tasks, timeout=STOP_LIMIT_S)
-            for task in stuck:
-                log.error("%s does not stop; it is left behind", task.get_name())
+            await _stopped([asyncio.create_task(self._pipelines.close(), name="pipelines"), *tasks], cancel=tasks)
 
     async def stop(self, *, workloads: bool) -> None:
         """With `workloads` nothing is left running; without, pods and traffic go on for the next daemon."""
@@ -270,11 +272,37 @@ def _data_plane(wanted: str, folder: Path) -> DataPlane:
 
 def _sinks(configuration: Path) -> list[Sink]:
     """The log hears everything; `notify.yaml` in the state folder names the webhooks. Raises `NotifyMistake`."""
-    sinks: list[Sink] = [ConsoleSink(logging.getLogger("fairway.notify").info)]
+    sinks: list[Sink] = [ConsoleSink(_one_line, redacted)]
     if configuration.is_file():
-        written = yaml.safe_load(configuration.read_text()) or {}
-        sinks += [WebhookSink(webhook) for webhook in decode_webhooks(written.get("webhooks") or [])]
+        try:
+            written = yaml.safe_load(configuration.read_text()) or {}
+            if not isinstance(written, dict):
+                raise NotifyMistake("a mapping with the key webhooks is needed")
+            webhooks = decode_webhooks(written.get("webhooks") or [])
+        except yaml.MarkedYAMLError as error:  # its own text quotes the line, which may be a webhook's URL
+            line = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
+            raise NotifyMistake(f"{configuration}: it is no YAML{line}; correct it, or remove the file") from None
+        except NotifyMistake as mistake:
+            raise NotifyMistake(f"{configuration}: {mistake}") from None
+        sinks += [WebhookSink(webhook, redacted) for webhook in webhooks]
     return sinks
+
+
+def _one_line(text: str) -> None:
+    logging.getLogger("fairway.notify").info("%s", "; ".join(text.splitlines()))
+
+
+async def _stopped(tasks: Sequence[asyncio.Task[None]], *, cancel: Sequence[asyncio.Task[None]]) -> None:
+    """Until all `tasks` have ended, `STOP_LIMIT_S` at the most; those of `cancel` are told to."""
+    running = set(tasks)
+    for patience in (ASK_AGAIN_S, STOP_LIMIT_S - ASK_AGAIN_S):
+        for task in running.intersection(cancel):
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=patience)
+        if not running:
+            return
+    for task in running:
+        log.error("%s does not stop; it is left behind", task.get_name())
 
 
 async def _kept_running(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -287,4 +315,7 @@ async def _kept_running(name: str, run: Callable[[], Coroutine[Any, Any, None]])
             log.warning("%s stopped and is started again: %s", name, error)
         except Exception:  # the outermost loop: whatever it was, delivery goes on
             log.exception("%s stopped and is started again", name)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            return  # it was told to stop and failed on the way
         await asyncio.sleep(RESTART_DELAY_S)

@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+ALREADY_RUNS = 4
+"""The daemon's exit code where another one holds the state folder: it starts, runs, or is about to end."""
+
 
 @dataclass(frozen=True, slots=True)
 class StateDir:
@@ -27,7 +30,7 @@ class StateDir:
 
     @property
     def daemon(self) -> Path:
-        """JSON: pid, started, api_url, web_url, ingress_port; present while a daemon runs."""
+        """JSON: pid, process (which one of this pid), started, api_url, web_url, ingress_port; there while a daemon runs."""
         return self.root / "daemon.json"
 
     @property

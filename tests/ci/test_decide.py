@@ -61,6 +61,14 @@ def test_each_job_starts_when_its_own_needs_are_done() -> None:
     assert run.end("d").phase == "Succeeded"
 
 
+def test_what_waits_is_said_once() -> None:
+    run = Run(job("a") + job("b", "needs: a") + job("c", "needs: b") + job("d", "needs: c"))
+    run.look()
+    assert [reason.message for reason in run.end("a", "Failed").reasons] == []
+    run = Run(job("a") + job("b", "needs: a") + job("c", "needs: b"))
+    assert [reason.message for reason in run.look().reasons] == ["b waits for a", "c waits for b"]
+
+
 def test_a_failure_or_a_skip_is_passed_on_unless_the_if_says_otherwise() -> None:
     run = Run(job("a") + job("b", "needs: a") + job("c", "needs: b, if: always()") + job("d", "needs: c")
               + job("e", "needs: [a], if: failure()"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -124,10 +125,25 @@ def test_logs_over_http(tmp_path: Path) -> None:
                     assert await answer.text() == "2026-01-01T00:00:01Z second\n"
                 async with session.get(f"{base}/r2") as answer:
                     assert answer.status == 404
+                quiet = tmp_path / "runs" / "r1" / "jobs" / "b" / "log.txt"
+                quiet.parent.mkdir()
+                quiet.write_text("2026-01-01T00:00:00Z says nothing more\n")
+                async with session.get(f"{base}/r1", params={"job": "b", "follow": "true"}) as answer:
+                    await answer.content.readline()
+                    assert open_files(quiet)
+                    answer.close()  # the reader leaves
+                async with asyncio.timeout(10):
+                    while open_files(quiet):  # noqa: ASYNC110 (nobody is told)
+                        await asyncio.sleep(0.01)
                 async with session.get(f"{base}/r1", params={"job": "../.."}) as answer:
                     assert answer.status == 404
         finally:
             await runner.cleanup()
 
     asyncio.run(main())
-    assert jobs_of(tmp_path, "r1") == ["a"]
+    assert jobs_of(tmp_path, "r1") == ["a", "b"]
+
+
+def open_files(path: Path) -> list[Path]:
+    """Descriptors of this process that are open on `path`."""
+    return [fd for fd in Path("/proc/self/fd").iterdir() if os.path.realpath(fd) == str(path)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from fairway.ci.controller import PipelineSettings
 from fairway.kube.resources import PIPELINE_RUNS
 from tests.ci.world import World, is_alive, job, jobs, log_of, said
 
@@ -278,5 +279,81 @@ jobs:
         assert [step["name"] for step in job(run, "call")["steps"]] == ["first", "second"]
         assert job(run, "gone")["message"] == ".github/workflows/gone.yml does not exist in this commit"
         assert "Job second" in log_of(world, run, "call..second")
+
+    asyncio.run(main())
+
+
+def test_a_secret_in_a_steps_name_or_failure_does_not_reach_the_status(tmp_path: Path) -> None:
+    world = World(tmp_path, PipelineSettings(places=4, secrets=lambda repository: {"TOKEN": "hunter2-hunter2"}))
+    world.push("shop/app", {CI: """
+on: push
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    steps:
+      - name: Deploy as ${{ secrets.TOKEN }}
+        run: "true"
+      - run: ls
+        working-directory: no/${{ secrets.TOKEN }}
+"""})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            [run] = await daemon.finished()
+        first, second = job(run, "a")["steps"]
+        assert first["name"] == "Deploy as ***"
+        assert second["message"] == "working-directory 'no/***' does not exist in the work tree"
+        assert "hunter2" not in str(run) and "hunter2" not in log_of(world, run, "a")
+
+    asyncio.run(main())
+
+
+def test_the_password_of_a_package_index_does_not_reach_a_log(tmp_path: Path) -> None:
+    index = "https://ada:s%40crets@packages.example.com/simple"
+    world = World(tmp_path, job_env={"PIP_INDEX_URL": index, "UV_PUBLISH_TOKEN": "tok-12345", "PIP_NO_INDEX": "1"})
+    world.push("shop/app", {CI: """
+on: push
+jobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'echo "$PIP_INDEX_URL $UV_PUBLISH_TOKEN s@crets $PIP_NO_INDEX"'}]}}
+"""})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            [run] = await daemon.finished()
+        assert "https://ada:***@packages.example.com/simple *** *** 1" in said(world, run, "a")
+
+    asyncio.run(main())
+
+
+def test_a_run_that_waits_for_a_place_gets_that_of_a_deleted_one_and_what_that_called_ends(tmp_path: Path) -> None:
+    world = World(tmp_path, PipelineSettings(places=1))
+    world.push("shop/app", {CI: """
+on: push
+jobs:
+  call:
+    uses: ./.github/workflows/slow.yml
+""", ".github/workflows/slow.yml": f"""
+on: workflow_call
+jobs:
+  sleep:
+    runs-on: ubuntu-latest
+    steps: [{{run: 'echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; echo sleeping; exec sleep 600'}}]
+"""})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            [first] = await daemon.until(lambda runs: runs if runs and jobs_or_none(runs[0]).get("call") == "Running" else None)
+            world.push("shop/app", {CI: "on: push\njobs: {b: {runs-on: ubuntu-latest, steps: [{run: 'true'}]}}"})
+            daemon.pushed("shop/app")
+            await daemon.until(lambda runs: len(runs) == 2 and any(jobs_or_none(run).get("b") == "Pending" for run in runs))
+            async with asyncio.timeout(30):
+                while not (tmp_path / "pid").exists():  # noqa: ASYNC110 (another process makes it)
+                    await asyncio.sleep(0.01)
+            await world.api.delete(PIPELINE_RUNS, first["metadata"]["name"], "fairway")
+            [second] = await daemon.finished()
+            assert jobs(second) == {"b": "Succeeded"}
+            assert not is_alive(int((tmp_path / "pid").read_text()))
 
     asyncio.run(main())

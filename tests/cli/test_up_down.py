@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from fairway.cli.client import Addresses, is_alive
 from fairway.cli.group import cli
-from fairway.cli.platform_process import leftovers, stop_platform
+from fairway.cli.platform_process import leftovers, start_platform, stop_platform
 from fairway.state import StateDir
 
 
@@ -48,6 +50,47 @@ def test_up_again_down_again(state: StateDir) -> None:
     second = json.loads(fairway(state, "up", "-o", "json").stdout)
     ports = ("api_url", "web_url", "ingress_url")
     assert [second[name] for name in ports] == [first[name] for name in ports]
+
+
+def test_two_that_start_it_at_once_get_the_same_one(state: StateDir) -> None:
+    with ThreadPoolExecutor(2) as both:
+        first, second = both.map(lambda _: start_platform(state), range(2))
+    assert first == second
+    assert leftovers_named(state, "fairway.daemon") == [first.pid]
+
+
+def leftovers_named(state: StateDir, name: str) -> list[int]:
+    return [process.pid for process in leftovers(state) if name in process.command]
+
+
+def test_the_pid_of_a_dead_daemon_that_somebody_else_has_now_is_no_platform(state: StateDir) -> None:
+    """After a restart of the machine, say: nobody may be told to stop for us."""
+    fairway(state, "up")
+    facts = json.loads(state.daemon.read_text())
+    fairway(state, "down")
+    state.daemon.write_text(json.dumps({**facts, "pid": os.getppid()}))
+    assert Addresses.read(state) is None
+    assert "no platform is running" in fairway(state, "down", code=3).stderr
+
+
+def test_it_stops_soon_after_it_has_started_and_when_told_in_the_middle_of_it(state: StateDir) -> None:
+    for _ in range(3):
+        pid = json.loads(fairway(state, "up", "-o", "json").stdout)["pid"]
+        begun = time.monotonic()
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+        assert time.monotonic() - begun < 8, "no part waited to be told twice"
+    assert "does not stop" not in (state.logs / "daemon.log").read_text()
+
+
+def test_a_mistake_in_the_notifications_is_said_without_the_url(state: StateDir) -> None:
+    state.root.mkdir()
+    state.notifications.write_text("webhooks:\n- {name: team, url: ftp://example.com/very-secret}\n")
+    refused = fairway(state, "up", code=1).stderr
+    assert "notify.yaml: webhooks[0].url: an http:// or https:// URL is needed" in refused
+    state.notifications.write_text("webhooks: [\nurl: https://example.com/very-secret: {")
+    broken = fairway(state, "up", code=1).stderr
+    assert "notify.yaml: it is no YAML at line 2" in broken and "secret" not in refused + broken
 
 
 def test_a_platform_that_was_killed_is_found_and_adopted(state: StateDir) -> None:

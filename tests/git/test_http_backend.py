@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -11,7 +13,16 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from fairway.git import Change, LostRace, Person, RemoteRepository, Repositories, Unreachable, commit_with_retry
+from fairway.git import (
+    Change,
+    LostRace,
+    Person,
+    RemoteRepository,
+    Repositories,
+    UnknownRevision,
+    Unreachable,
+    commit_with_retry,
+)
 from fairway.git.http_backend import routes
 
 TOKEN = "correct-horse"
@@ -152,6 +163,61 @@ def test_the_port_over_http_polls_reads_commits_and_loses_races(tmp_path: Path) 
             await asyncio.to_thread(wrong.resolve, "main")
 
     serve(tmp_path, scenario)
+
+
+def test_a_url_with_a_password_shows_it_to_nobody(tmp_path: Path) -> None:
+    """What the port says ends in conditions, events and logs."""
+
+    async def scenario(url: str, repositories: Repositories, pushed: Pushes) -> None:
+        repositories.create("shop/deploy").commit("main", _change("1"), expected_head="")
+        remote = RemoteRepository(f"{url}/shop/deploy.git", tmp_path / "cache")
+        assert await asyncio.to_thread(remote.resolve, "main")
+        with pytest.raises(UnknownRevision) as unknown:
+            await asyncio.to_thread(remote.resolve, "no-such-branch")
+        refused = RemoteRepository(f"{url.replace(TOKEN, 'wrong-horse')}/shop/deploy.git", tmp_path / "cache2")
+        with pytest.raises(Unreachable) as unreachable:
+            await asyncio.to_thread(refused.resolve, "main")
+        for said in (remote.url, refused.url, str(unknown.value), str(unreachable.value)):
+            assert "horse" not in said and "ann:" not in said and "/git/shop/deploy.git" in said
+
+    serve(tmp_path, scenario)
+
+
+def test_a_client_that_leaves_in_the_middle_leaves_no_process_behind(tmp_path: Path) -> None:
+    async def scenario(url: str, repositories: Repositories, pushed: Pushes) -> None:
+        local = repositories.create("big")
+        data = {f"f{n}": os.urandom(4_000_000) for n in range(5)}  # far more than fits into a pipe
+        ann = Person("Ann", "ann@example.com")
+        head = local.commit("main", Change(data, "big", ann, datetime(2030, 1, 1, tzinfo=UTC)), expected_head="")
+        host, port = url.rpartition("@")[2].partition("/")[0].split(":")
+        body = _packet(f"want {head} no-progress\n") + b"0000" + _packet("done\n")
+        password = base64.b64encode(f"ann:{TOKEN}".encode()).decode()
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"POST /git/big.git/git-upload-pack HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {password}\r\n"
+                     "Content-Type: application/x-git-upload-pack-request\r\n"
+                     f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        await reader.readexactly(1000)
+        assert _git_processes(tmp_path), "one is at work"
+        writer.transport.abort()
+        async with asyncio.timeout(10):
+            while _git_processes(tmp_path):  # noqa: ASYNC110 (processes tell nobody)
+                await asyncio.sleep(0.01)
+
+    serve(tmp_path, scenario)
+
+
+def _packet(line: str) -> bytes:
+    return f"{len(line) + 4:04x}{line}".encode()
+
+
+def _git_processes(root: Path) -> list[str]:
+    """Processes of git that serve a repository below `root`."""
+    wanted, found = f"GIT_PROJECT_ROOT={root}/".encode(), []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted in (folder / "environ").read_bytes():
+                found.append(folder.name)
+    return found
 
 
 def test_the_port_over_a_file_url(tmp_path: Path) -> None:

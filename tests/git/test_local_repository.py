@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pygit2
 import pytest
 
 from fairway.git import (
@@ -92,6 +93,14 @@ def test_commits_through_the_port_are_announced(tmp_path: Path) -> None:
     repo = Repositories(tmp_path, on_change=heard.append).create("a")
     repo.commit("main", change(x="1"), expected_head="")
     assert heard == ["a"]
+
+
+def test_a_tag_of_something_that_is_no_commit_is_left_out(repo: LocalRepository) -> None:
+    """Some repositories tag a key or a bare tree."""
+    head = repo.commit("main", change(a="1"), expected_head="")
+    bare = pygit2.Repository(str(repo.path))
+    bare.references.create("refs/tags/key", bare.create_blob(b"key"))
+    assert repo.refs() == {"refs/heads/main": head}
 
 
 def test_an_unknown_revision_says_so(repo: LocalRepository) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fairway.git import Change, GitPort, LocalRepository, Person, Repositories, UnknownRepository
-from fairway.gitops import ApplicationController, Settings
+from fairway.gitops import ApplicationController, ApplicationSetController, Settings
 from fairway.kube.api import MergePatch, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
@@ -33,7 +33,7 @@ from fairway.kube.objects import (
     rfc3339,
 )
 from fairway.kube.reconcile import ControllerLoop
-from fairway.kube.resources import APPLICATIONS, CONFIG_MAPS, CORE_EVENTS, JOBS, Resource
+from fairway.kube.resources import APP_PROJECTS, APPLICATIONS, CONFIG_MAPS, CORE_EVENTS, JOBS, Resource
 
 URL = "https://git.example.com/shop/deploy.git"
 OUTCOME = "test/outcome"  # of a Job: Complete (default), Failed, or Never
@@ -49,6 +49,8 @@ class World:
         self.informers: Informers
         self.controller: ApplicationController
         self.loop: ControllerLoop
+        self.sets: ApplicationSetController
+        self.sets_loop: ControllerLoop
         self.applied: list[str] = []
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -64,7 +66,10 @@ class World:
         self.controller = ApplicationController(self.informers, self.clock, self, settings)
         self.loop = ControllerLoop(self.controller, self.informers, self.clock)
         self.controller.attach(self.loop.look_again)
-        self._tasks = [asyncio.create_task(self.loop.run()), asyncio.create_task(self._hands())]
+        self.sets = ApplicationSetController(self.informers, self)
+        self.sets_loop = ControllerLoop(self.sets, self.informers, self.clock)
+        self._tasks = [asyncio.create_task(self.loop.run()), asyncio.create_task(self.sets_loop.run()),
+                       asyncio.create_task(self._hands())]
         for resource in (JOBS, CONFIG_MAPS):
             self.informers.of(resource).on_change(self._note)
 
@@ -78,6 +83,8 @@ class World:
     def _pushed(self, name: str) -> None:
         if self._tasks:
             self.controller.refresh(name)
+            for key in self.sets.all_sets():
+                self.sets_loop.look_again(key)
 
     def _note(self, old: Obj | None, new: Obj | None) -> None:
         if new is not None and old is None:
@@ -135,7 +142,8 @@ class World:
         await self.api.create({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
             "metadata": {"name": name, "namespace": "argocd", **spec.pop("metadata", {})},
-            "spec": {"project": "default", "source": {"repoURL": URL, "path": path, "targetRevision": "main"},
+            "spec": {"project": "default",
+                     **({} if "sources" in spec else {"source": {"repoURL": URL, "path": path, "targetRevision": "main"}}),
                      "destination": {"server": "https://kubernetes.default.svc", "namespace": "default"},
                      "syncPolicy": policy, **spec},
         })
@@ -178,6 +186,9 @@ class World:
 
     async def edit_app(self, body: Obj, name: str = "shop") -> None:
         await self.edit(APPLICATIONS, name, body, namespace="argocd")
+
+    async def edit_project(self, body: Obj, name: str = "team") -> None:
+        await self.edit(APP_PROJECTS, name, body, namespace="argocd")
 
     async def delete_app(self, name: str = "shop") -> None:
         await self.api.delete(APPLICATIONS, name, "argocd")

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,17 @@ def test_what_cannot_be_built_is_said_with_its_line(tmp_path: Path, line: str, m
         built(tmp_path / "project", tmp_path / "layout", f"FROM python:3.12-slim\n{line}\n")
     assert str(caught.value).startswith(message)
     assert ";" in str(caught.value)
+
+
+def test_a_stage_in_the_middle_can_be_built(tmp_path: Path) -> None:
+    staged = "FROM python AS first\nENV GREETING=one\nCOPY hello ./\nCMD [\"a\"]\nFROM first\nENV GREETING=two\n"
+    request = project(tmp_path / "p", staged)
+
+    def greeting(target: str) -> str:
+        layout = Layout(tmp_path / f"out-{target}")
+        config = layout.read_json(build(replace(request, target=target), layout).config_digest)
+        return next(str(entry) for entry in config["config"]["Env"] if entry.startswith("GREETING="))
+
+    assert [greeting(""), greeting("first"), greeting("1")] == ["GREETING=two", "GREETING=one", "GREETING=two"]
+    with pytest.raises(DockerfileError, match="no stage is called 'lasst'; there are: first, 1"):
+        greeting("lasst")

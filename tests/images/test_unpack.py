@@ -58,14 +58,19 @@ def test_upper_layers_replace_and_remove_what_lower_ones_brought(tmp_path: Path)
         (link("out", ".."), ("out/outside", b"x")),
         (link("out", "/"), ("out/tmp/outside", b"x")),
         (link("hard", "../../outside", tarfile.LNKTYPE),),
+        ((".wh...", b""),),
+        (("a/.wh..", b""),),
+        ((".wh.", b""),),
     ],
-    ids=["dots", "relative link", "absolute link", "hard link"],
+    ids=["dots", "relative link", "absolute link", "hard link", "whiteout of the folder above", "of itself", "of nothing"],
 )
 def test_nothing_leaves_the_root_and_nothing_half_done_stays(tmp_path: Path, entries: tuple) -> None:
     layout, digest = image(tmp_path, layer(*entries))
+    neighbour = tmp_path / "images" / "neighbour"
+    neighbour.mkdir(parents=True)
     with pytest.raises(Unpackable):
         unpack(layout, digest, tmp_path / "images" / "root")
-    assert [path for path in (tmp_path / "images").iterdir() if path.name != "chains"] == []
+    assert [path for path in (tmp_path / "images").iterdir() if path.name != "chains"] == [neighbour]
     assert not (tmp_path / "outside").exists()
 
 
@@ -74,6 +79,15 @@ def test_a_damaged_blob_is_found_out(tmp_path: Path) -> None:
     blob = layout.blob_path(layout.read_json(digest)["layers"][0]["digest"])
     blob.write_bytes(b"something else")
     with pytest.raises(BadBlob, match="is not what its name says"):
+        unpack(layout, digest, tmp_path / "root")
+
+
+def test_a_layer_that_is_cut_off_or_missing_is_said(tmp_path: Path) -> None:
+    layout, digest = image(tmp_path, layer(("a", b"1"))[:-9])
+    with pytest.raises(BadBlob, match="not gzip"):
+        unpack(layout, digest, tmp_path / "root")
+    layout, digest = image(tmp_path)
+    with pytest.raises(Unpackable, match="no layers"):
         unpack(layout, digest, tmp_path / "root")
 
 

@@ -21,6 +21,7 @@ from fairway.kube.objects import Key
 from fairway.kube.resources import CONFIG_MAPS
 from fairway.kube.store import Change, Store
 from tests.kube.contract import config, next_events
+from tests.kube.kills import Known, content, judge
 
 _WRITER = """
 import asyncio, sys
@@ -65,6 +66,21 @@ def test_an_acknowledged_write_survives_a_kill(tmp_path: Path) -> None:
     assert len(told) >= 300
     assert set(told) <= names
     assert len(names) <= len(told) + 4  # at most one unacknowledged write per writer
+
+
+def test_fifty_kills_under_load_take_back_nothing(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "tests.kube.kills", str(tmp_path / "state.db"), "7", "50"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 500  # acknowledged writes
+
+
+def test_the_judge_of_kills_sees_what_is_lost_torn_or_older() -> None:
+    torn = config("default", "w1-0", **{**content(2), "last": "1"})
+    torn["metadata"]["resourceVersion"] = "12"
+    known = Known(objects={"w0-0": 3, "w1-0": 2}, steps=[4, 3, 0, 0, 0, 0], revision=20)
+    assert judge({"w1-0": torn}, 10, known)[1] == [
+        "revision 20 was acknowledged, now it is 10", "w0-0: acknowledged step 3, found None", "w1-0: torn"]
 
 
 def test_revisions_go_on_after_a_restart_and_versions_are_kept(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.http.pki import Pki, ensure_pki, server_context, write_kubeconfig
 from fairway.kube.http.pod_exec import PodExec
 from fairway.kube.http.server import KubeServer
+from fairway.kube.users import User
 
 T = TypeVar("T")
 DEADLINE_S = 20.0
@@ -63,7 +64,8 @@ class Served:
         self.api = EmbeddedApi.in_memory(clock)
         self.logs = FakeLogs()
         tls = server_context(self.pki) if self._use_tls else None
-        self.server = KubeServer(self.api, clock, logs=self.logs, tls=tls, token=self.pki.token, exec=self._exec)
+        self.server = KubeServer(self.api, clock, logs=self.logs, tls=tls, token=self.pki.token, exec=self._exec,
+                                 users={"user-alice": User("alice", ("devs",))})
         await self.server.start("127.0.0.1", 0)
 
     def stop(self) -> None:

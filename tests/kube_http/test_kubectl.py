@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.kube_http.kubectl import Kubectl, needs_kubectl
 from tests.kube_http.serving import DEADLINE_S, Served, serving
 
-KUBECTL = shutil.which("kubectl")
-pytestmark = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed here")
+pytestmark = needs_kubectl
 
 WEB = """
 apiVersion: apps/v1
@@ -46,23 +42,6 @@ spec:
     spec: {containers: [{name: c, image: "shop:1"}]}
   strategy: {canary: {steps: [{setWeight: 20}, {pause: {}}]}}
 """
-
-
-class Kubectl:
-    def __init__(self, served: Served, home: Path) -> None:
-        self.served = served
-        self.environment = {**os.environ, "KUBECONFIG": str(served.kubeconfig), "HOME": str(home),
-                            "KUBECACHEDIR": str(home / "cache"), "KUBECTL_KUBERC": "false"}
-
-    def run(self, *arguments: str, given: str = "", fails: bool = False) -> str:
-        done = subprocess.run(["kubectl", *arguments], env=self.environment, input=given, capture_output=True, text=True,
-                              timeout=DEADLINE_S, check=False)
-        assert (done.returncode != 0) == fails, f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
-
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(["kubectl", *arguments], env=self.environment, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -214,10 +193,3 @@ def test_explain_wait_and_version(kubectl: Kubectl) -> None:
     assert "setWeight" in kubectl.run("explain", "rollout.spec.strategy.canary.steps")
     kubectl.run("wait", "namespace/default", "--for=jsonpath={.status.phase}=Active", "--timeout=5s")
     assert "Server Version: v1.35.0" in kubectl.run("version")
-
-
-def test_generators_send_protobuf_and_are_told_the_way_round(kubectl: Kubectl) -> None:
-    said = kubectl.run("create", "configmap", "generated", "--from-literal=a=b", fails=True)
-    assert "does not read protobuf" in said
-    made = kubectl.run("create", "configmap", "generated", "--from-literal=a=b", "--dry-run=client", "-o", "yaml")
-    assert "created" in kubectl.run("apply", "-f", "-", given=made)

@@ -122,8 +122,8 @@ def test_other_patches_are_415(content_type: str) -> None:
         bodies.decode_patch(b"{}", content_type, force=False)
 
 
-def test_protobuf_is_refused_with_a_way_out() -> None:
-    with pytest.raises(UnsupportedMediaType, match="--dry-run=client -o yaml"):
+def test_protobuf_that_is_none_is_400() -> None:
+    with pytest.raises(BadRequest, match="must be of type ConfigMap"):
         bodies.decode_object(b"k8s\0...", bodies.PROTOBUF, "ConfigMap")
 
 

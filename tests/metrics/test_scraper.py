@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import ClientSession, web
 
 from fairway.kube.api import MergePatch
@@ -23,7 +25,7 @@ from fairway.metrics.api import routes
 from fairway.metrics.controller import Scraper
 from fairway.metrics.querier import EmbeddedQuerier, QueryFailed, RemotePrometheus, Result
 from fairway.metrics.relabel import rules
-from fairway.metrics.scrape import FetchFailed, target_labels
+from fairway.metrics.scrape import FetchFailed, HttpFetch, target_labels
 from fairway.metrics.store import Store
 from fairway.metrics.targets import Target
 from tests.metrics.cluster import NS, SCRAPED, pod
@@ -124,6 +126,57 @@ def test_a_target_that_fails_is_down_and_its_series_end() -> None:
         assert await world.ask("sum(x)") == {"": 2.0}
 
     in_world(story)
+
+
+def test_only_a_target_that_stays_down_is_worth_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(world: World) -> None:
+        caplog.set_level(logging.INFO, "fairway.metrics.scrape")
+        await world.add(pod("boots", "127.1.0.2", annotations=SCRAPED))
+        await asyncio.sleep(10.5)
+        world.script.answers["127.1.0.2"] = "x 1\n"
+        await asyncio.sleep(6)
+        assert caplog.messages == []
+        world.script.answers.clear()
+        await asyncio.sleep(60)
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert caplog.messages == ["Pod shop/boots http://127.1.0.2:8000/m is down: connection refused"]
+        world.script.answers["127.1.0.2"] = "x 1\n"
+        await asyncio.sleep(6)
+        assert caplog.messages[1:] == ["Pod shop/boots http://127.1.0.2:8000/m is up again"]
+
+    in_world(story)
+
+
+def test_an_endless_answer_is_cut_off_and_a_closed_session_is_opened_again() -> None:
+    async def story() -> None:
+        async def endless(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            with contextlib.suppress(ConnectionResetError):
+                while True:
+                    await response.write(b"#" * (1 << 20))
+            return response
+
+        async def small(request: web.Request) -> web.Response:
+            return web.Response(text="x 1\n")
+
+        app = web.Application()
+        app.add_routes([web.get("/endless", endless), web.get("/small", small)])
+        runner = web.AppRunner(app)
+        await runner.setup()
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            await web.SockSite(runner, listening).start()
+            base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            fetch = HttpFetch()
+            with pytest.raises(FetchFailed, match="larger than 32 MiB"):
+                await fetch(f"{base}/endless", 20)
+            await fetch.close()
+            assert await fetch(f"{base}/small", 5) == "x 1\n"
+            await fetch.close()
+            await runner.cleanup()
+
+    asyncio.run(story())
 
 
 def test_a_target_that_is_gone_leaves_no_series_behind() -> None:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fairway.kube.api import MergePatch
 from fairway.kube.cache import Informers
@@ -26,6 +26,7 @@ from fairway.node.settings import NodeSettings
 from fairway.workloads.controllers import workload_controllers
 
 DEADLINE_S = 10.0
+ISOLATION: Literal["auto", "paths"] = "auto" if os.environ.get("FAIRWAY_TEST_ISOLATION") == "auto" else "paths"
 
 
 class Machine:
@@ -100,12 +101,13 @@ class Machine:
 
 @asynccontextmanager
 async def machine(folder: Path, images: ImageSource | None = None, *, workloads: bool = False,
-                  api: EmbeddedApi | None = None, leave: bool = False) -> AsyncIterator[Machine]:
+                  api: EmbeddedApi | None = None, leave: bool = False, isolation: Literal["auto", "paths"] = ISOLATION
+                  ) -> AsyncIterator[Machine]:
     """Everything stops at the end: no process may be left. With `leave` the pods run on, as after a kill."""
     clock = WallClock()
     api = api or EmbeddedApi.in_memory(clock)
     informers = Informers(api)
-    settings = NodeSettings(folder / "node")
+    settings = NodeSettings(folder / "node", isolation=isolation)
     node = NodeController(informers, clock, settings, images or NoImages())
     loops = [ControllerLoop(one, informers, clock) for one in workload_controllers(informers, clock)]
     tasks = [asyncio.create_task(loop.run()) for loop in (loops if workloads else [])]

@@ -15,6 +15,7 @@ from fairway.node.exec import CommandSession, NodeExec
 from fairway.node.inside import words
 from fairway.node.paths import PathMap
 from tests.node.machine import DEADLINE_S, Machine, alive, machine, shell
+from tests.node.test_own_root import _possible
 
 
 async def begin(world: Machine, *command: str, stdin: bool = False, tty: bool = False) -> CommandSession:
@@ -92,7 +93,7 @@ def test_a_session_that_is_left_ends_its_command_and_so_does_the_end_of_the_cont
 
             await world.until(gone, "the command that was left is gone")
             stays = await begin(world, "sleep", "60")
-            assert (await run(world, "sh", "-c", "echo > go"))[0] in (0, 137)
+            await asyncio.to_thread((world.folder(await world.pod("p")).root / "main/go").write_text, "\n")
             async with asyncio.timeout(DEADLINE_S):
                 try:
                     assert await stays.wait() == 137
@@ -105,7 +106,7 @@ def test_a_session_that_is_left_ends_its_command_and_so_does_the_end_of_the_cont
 
 def test_paths_are_the_containers_and_files_are_copied_in_and_out(tmp_path: Path) -> None:
     async def main() -> None:
-        async with machine(tmp_path) as world:
+        async with machine(tmp_path, isolation="paths") as world:
             spec = {"volumes": [{"name": "data", "emptyDir": {}}]}
             await world.api.create(shell("p", "sleep 60", spec, volumeMounts=[{"name": "data", "mountPath": "/data"}]))
             pod = await world.ready("p")
@@ -122,6 +123,26 @@ def test_paths_are_the_containers_and_files_are_copied_in_and_out(tmp_path: Path
                 _, out, _ = await run(world, "tar", "cf", "-", asked)
                 with tarfile.open(fileobj=io.BytesIO(out)) as found:
                     assert sorted(found.getnames()) == names
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(not _possible(), reason="this machine refuses namespaces")
+def test_in_a_root_of_its_own_paths_are_what_the_container_sees(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with machine(tmp_path, isolation="auto") as world:
+            spec = {"volumes": [{"name": "data", "emptyDir": {}}]}
+            await world.api.create(shell("p", "sleep 60", spec, volumeMounts=[{"name": "data", "mountPath": "/data"}]))
+            pod = await world.ready("p")
+            archive = packed("note.txt", b"hello")
+            assert (await run(world, "tar", "-xmf", "-", "-C", "/data", given=archive))[::2] == (0, b"")
+            assert (world.folder(pod).volumes / "data/note.txt").read_bytes() == b"hello"
+            assert await run(world, "sh", "-c", "cd /data; cat n*; pwd") == (0, b"hello/data\n", b"")
+            _, out, _ = await run(world, "tar", "cf", "-", "/data")
+            with tarfile.open(fileobj=io.BytesIO(out)) as found:
+                assert [name.rstrip("/") for name in found.getnames()] == ["data", "data/note.txt"]
+            session = await begin(world, "sh", "-c", "test -t 0 && ls /data", tty=True)
+            assert (await said(session))[:2] == (0, b"note.txt\r\n")
 
     asyncio.run(main())
 
@@ -151,7 +172,7 @@ def test_words(command: str, placed: str) -> None:
 def test_attach_hears_what_comes_and_how_it_ends(tmp_path: Path) -> None:
     async def main() -> None:
         async with machine(tmp_path) as world:
-            await world.api.create(shell("p", "echo before; mkfifo go; read line < go; echo now; echo oops >&2; exit 4"))
+            await world.api.create(shell("p", "mkfifo go; echo before; read line < go; echo now; echo oops >&2; exit 4"))
             await world.ready("p")
 
             async def wrote() -> bool:

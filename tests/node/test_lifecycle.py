@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from fairway.kube.objects import Obj, status_of
-from fairway.kube.resources import PODS, SERVICES
+from fairway.kube.objects import Obj, condition, status_of
+from fairway.kube.resources import JOBS, PODS, SERVICES
 from tests.node.machine import Machine, alive, machine, pod, shell
 from tests.node.test_pods import SERVE, play
 
@@ -138,3 +138,33 @@ def test_a_forced_delete_leaves_no_process(tmp_path: Path) -> None:
             await m.until(dead, "the process is gone")
 
     asyncio.run(main())
+
+
+def test_sidecars_end_one_by_one_the_last_one_first(tmp_path: Path) -> None:
+    async def story(m: Machine) -> None:
+        trace = tmp_path / "trace"
+        sidecars = [{"name": name, "image": "host", "restartPolicy": "Always", "command": [
+            "sh", "-c", f"trap 'sleep 0.1; echo {name} >> {trace}; exit 0' TERM; while :; do sleep 0.02; done"]}
+            for name in ("first", "second")]
+        await m.api.create(shell("helped", "sleep 0.2", {"initContainers": sidecars}))
+        await m.phase("helped", "Succeeded")
+        assert trace.read_text() == "second\nfirst\n"
+
+    play(tmp_path, story)
+
+
+def test_a_job_past_its_deadline_whose_pod_never_got_its_image_leaves_nothing(tmp_path: Path) -> None:
+    async def story(m: Machine) -> None:
+        template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "nowhere.example/x:1"}]}}
+        await m.api.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "late", "namespace": "default"},
+                            "spec": {"activeDeadlineSeconds": 1, "template": template}})
+
+        async def failed() -> bool:
+            job = await m.api.get(JOBS, "late", "default")
+            entry = condition(job, "Failed")
+            pods = (await m.api.list(PODS, "default")).items
+            return entry is not None and entry["reason"] == "DeadlineExceeded" and status_of(job)["failed"] == 1 and not pods
+
+        await m.until(failed, "the Job has failed and its pod is gone")
+
+    play(tmp_path, story, workloads=True)

@@ -250,7 +250,7 @@ def test_a_webhook_gets_text_for_chats_and_an_event_for_programs(caplog: pytest.
             sock.bind(("127.0.0.1", 0))
             await web.SockSite(runner, sock).start()
             url = f"http://127.0.0.1:{sock.getsockname()[1]}/hook/very-secret"
-            sink = WebhookSink(Webhook("team", url, headers=(("X-Team", "a"),)), Masks())
+            sink = WebhookSink(Webhook("team", url, headers=(("X-Team", "a"),)), Masks().mask)
             for expected in (True, True):
                 with pytest.raises(SinkFailed) as failed:
                     await sink.send(message())
@@ -262,7 +262,7 @@ def test_a_webhook_gets_text_for_chats_and_an_event_for_programs(caplog: pytest.
             assert failed.value.again
             assert "very-secret" not in str(failed.value)
             assert "very-secret" not in repr(Webhook("team", url))
-            outbox = Outbox([WebhookSink(Webhook("team", "http://127.0.0.1:9/hook/very-secret"), Masks())])
+            outbox = Outbox([WebhookSink(Webhook("team", "http://127.0.0.1:9/hook/very-secret"), Masks().mask)])
             with caplog.at_level(logging.DEBUG, "fairway"):
                 outbox.put(message())
                 await asyncio.sleep(0)
@@ -280,7 +280,7 @@ def test_a_webhook_gets_text_for_chats_and_an_event_for_programs(caplog: pytest.
 
 def test_the_console_shows_masked_text() -> None:
     lines: list[str] = []
-    asyncio.run(ConsoleSink(lines.append, Masks()).send(message()))
+    asyncio.run(ConsoleSink(lines.append, Masks().mask).send(message()))
     assert lines == ["🔴 shop failed with ***\nA: ***"]
 
 

@@ -14,7 +14,7 @@ from fairway.kube.clock import Clock, run_virtual
 from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.objects import Obj, parse_time, rfc3339, rfc3339_micro
 from fairway.kube.reconcile import ControllerLoop
-from fairway.kube.resources import APPLICATIONS, PIPELINE_RUNS, RELEASES, ROLLOUTS
+from fairway.kube.resources import APPLICATIONS, JOBS, PIPELINE_RUNS, RELEASES, ROLLOUTS
 from fairway.releases.controller import ReleaseController
 from fairway.releases.dora import dora
 
@@ -175,5 +175,41 @@ def test_a_version_that_another_overtakes_was_never_promoted() -> None:
             assert found["a1"]["status"]["evidence"].startswith("superseded by bbbbbbbbbbbb")
             assert found["b2"]["status"]["outcome"] == "InProgress"
             assert found["b2"]["spec"]["sha"] == "", "no pipeline of ours made it: unknown, not invented"
+
+    run_virtual(story)
+
+
+def test_a_migration_is_not_counted_as_sync_as_well() -> None:
+    async def story(clock: Clock) -> None:
+        async with a_delivery(clock) as delivery:
+            await delivery.pipeline("c1", A)
+            begun = clock.now()
+            await asyncio.sleep(5)
+            notes = {"argocd.argoproj.io/hook": "PreSync", "argocd.argoproj.io/tracking-id": "shop:batch/Job:shop/migrate"}
+            template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "m", "image": "x"}]}}
+            await delivery.api.create({"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": template},
+                                       "metadata": {"name": "migrate", "namespace": "shop", "annotations": notes}})
+            done = {"startTime": rfc3339(begun + timedelta(seconds=1)), "completionTime": rfc3339(begun + timedelta(seconds=4)),
+                    "conditions": [{"type": "Complete", "status": "True"}], "succeeded": 1}
+            await delivery.api.patch(JOBS, "migrate", "shop", MergePatch({"status": done}), subresource="status")
+            await delivery.sync("1" * 40, A)
+            phases = (await delivery.releases())["a1"]["status"]["phases"]
+            assert phases == {"ci": 30.0, "sync": 2.0, "migration": 3.0}
+
+    run_virtual(story)
+
+
+def test_a_digest_on_record_stays_the_one_that_counts_when_its_pipeline_is_gone() -> None:
+    async def story(clock: Clock) -> None:
+        async with a_delivery(clock) as delivery:
+            await delivery.pipeline("c1", A)
+            await delivery.sync("1" * 40, A)
+            sidecar = [{"name": "proxy", "image": f"registry.example.com/proxy@{B}"},
+                       {"name": "shop", "image": f"registry.example.com/shop/app@{A}"}]
+            patch = {"spec": {"template": {"spec": {"containers": sidecar}}}}
+            await delivery.api.patch(ROLLOUTS, "shop", "shop", MergePatch(patch))
+            assert (await delivery.releases()).keys() == {"a1"}
+            await delivery.api.delete(PIPELINE_RUNS, "run-c1", "fairway")
+            assert (await delivery.releases()).keys() == {"a1"}, "the sidecar is no deployment of ours"
 
     run_virtual(story)

@@ -22,12 +22,12 @@ from fairway.kube.errors import NotFound
 from fairway.kube.objects import Obj, annotations_of, dig, labels_of, rfc3339, status_of
 from fairway.kube.reconcile import Controller, ControllerLoop
 from fairway.kube.resources import ANALYSIS_RUNS, INGRESSES, PODS, REPLICA_SETS, ROLLOUTS, SERVICES, Resource
+from fairway.rehearse.judge import Judge
 from fairway.rollouts.analysis_controller import AnalysisRunController
 from fairway.rollouts.controller import RolloutController
 from fairway.rollouts.keys import APPLIED_WEIGHT, HASH_LABEL
 from fairway.rollouts.prometheus import PrometheusProvider
 from fairway.workloads.controllers import ReplicaSetController
-from tests.rollouts.rules import Judge
 
 NS = "default"
 STEPS: list[Obj] = [

@@ -128,6 +128,17 @@ def test_the_older_ingress_keeps_its_path() -> None:
     assert [remark.reason.code for remark in routing.remarks] == ["PathTaken"]
 
 
+def test_a_canary_without_pods_is_remarked_only_where_it_should_get_requests() -> None:
+    """Before its first pod is ready a canary has no weight, and nothing is wrong."""
+
+    def remarks(**notes: str) -> list[str]:
+        ingresses = [ingress("shop", "stable"), ingress("shop-canary", "canary", canary="true", **notes)]
+        return [remark.reason.code for remark in routed([STABLE, CANARY], SLICES[:1], ingresses, HASHES).remarks]
+
+    assert remarks(canary_weight="0") == []
+    assert remarks(canary_weight="20") == remarks(canary_by_header="x-canary") == ["CanaryNotReady"]
+
+
 def test_what_is_missing_is_named() -> None:
     routing = routed([STABLE], SLICES, [ingress("a", "nobody"), ingress("b", "stable", path="/b", port="grpc")], HASHES)
     assert [str(remark.reason) for remark in routing.remarks] == [

@@ -215,3 +215,18 @@ def test_what_is_sent_twice(kind: str, tmp_path: Path) -> None:
 async def _cut_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
     writer.transport.abort()
+
+
+def test_a_request_with_two_lengths_is_refused(kind: str, tmp_path: Path) -> None:
+    """What is behind the proxy may believe the other one, and read a second request in the first one's body."""
+
+    async def story() -> None:
+        host = VirtualHost(HOST, (HOST,), (Route("/", "prefix", to("a")),))
+        async with serving(data_plane(kind, tmp_path), host, clusters=(Cluster("shop", "a", 80, ""),)) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+            writer.write(f"{head}0\r\n\r\n".encode())
+            assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+            writer.close()
+
+    asyncio.run(story())

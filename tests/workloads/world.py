@@ -17,6 +17,7 @@ from fairway.kube.reconcile import ControllerLoop
 from fairway.kube.resources import DEPLOYMENTS, PODS, Resource
 from fairway.node.simulated import Behaviour, Script, SimulatedNode
 from fairway.workloads.controllers import workload_controllers
+from fairway.workloads.metric_source import MetricSource
 
 
 class World:
@@ -52,11 +53,11 @@ class World:
 
 
 @asynccontextmanager
-async def world(clock: Clock, script: Behaviour | Script | None = None) -> Any:
+async def world(clock: Clock, script: Behaviour | Script | None = None, metrics: MetricSource | None = None) -> Any:
     api = EmbeddedApi.in_memory(clock)
     informers = Informers(api)
     node = SimulatedNode(informers, clock, script)
-    loops = [ControllerLoop(one, informers, clock) for one in workload_controllers(informers, clock)]
+    loops = [ControllerLoop(one, informers, clock) for one in workload_controllers(informers, clock, metrics)]
     tasks = [asyncio.create_task(loop.run()) for loop in loops] + [asyncio.create_task(node.run())]
     try:
         yield World(api, clock, node)
@@ -67,9 +68,10 @@ async def world(clock: Clock, script: Behaviour | Script | None = None) -> Any:
         await informers.close()
 
 
-def play(story: Callable[[World], Awaitable[None]], script: Behaviour | Script | None = None) -> None:
+def play(story: Callable[[World], Awaitable[None]], script: Behaviour | Script | None = None,
+         metrics: MetricSource | None = None) -> None:
     async def main(clock: Clock) -> None:
-        async with world(clock, script) as made:
+        async with world(clock, script, metrics) as made:
             await story(made)
 
     run_virtual(main, limit=timedelta(days=2))

@@ -38,6 +38,9 @@ class CallingRunner:
     def clear(self, run: str, job: str) -> None:
         self._inner.clear(run, job)
 
+    def discard(self, run: str) -> None:
+        self._inner.discard(run)
+
     async def run(self, request: JobRequest, progress: Progress, cancel: asyncio.Event) -> JobResult:
         if not request.workflow.jobs[request.row.job].uses:
             return await self._inner.run(request, progress, cancel)

@@ -22,6 +22,7 @@ from fairway.ci.events import Event
 from fairway.ci.expressions import ExpressionError, Scope, Value
 from fairway.ci.plan import InputError, checked_inputs, concurrency_of, first_rows
 from fairway.ci.progress import concluded
+from fairway.ci.retention import age_of, is_outdated, number_of, older_ones
 from fairway.ci.runner import JobRequest, JobResult, JobRunner, ReadFile
 from fairway.ci.spec import Workflow, WorkflowError
 from fairway.ci.states import FINISHED, JobRow, StepRow, from_status, to_status
@@ -30,8 +31,19 @@ from fairway.ci.workflow import decode_workflow
 from fairway.git import Commit, GitError, GitPort, UnknownRevision
 from fairway.kube.api import MergePatch, WriteOptions
 from fairway.kube.cache import Informers
-from fairway.kube.decision import Create, Outcome, Reason, carry_out, differs
-from fairway.kube.objects import Key, Obj, annotations_of, key_of, meta_of, rfc3339, rfc3339_micro, spec_of, status_of
+from fairway.kube.decision import Create, Delete, Outcome, Reason, carry_out, differs
+from fairway.kube.objects import (
+    Key,
+    Obj,
+    annotations_of,
+    key_of,
+    meta_of,
+    rfc3339,
+    rfc3339_micro,
+    spec_of,
+    status_of,
+    uid_of,
+)
 from fairway.kube.reconcile import Watch
 from fairway.kube.resources import PIPELINE_RUNS, REPOSITORIES
 
@@ -188,15 +200,17 @@ class PipelineController:
         if self._closed:
             return Outcome()
         if obj is None or meta_of(obj).get("deletionTimestamp"):
-            self._abandon(key)
+            await self._abandon(key)
             return Outcome()
         if status_of(obj).get("phase") in FINISHED:
             self._forget(key)
+            await self._make_room(key, obj)
             return Outcome()
         try:
             material = self._material(obj)
         except (WorkflowError, GitError, InputError, ExpressionError) as error:
             await self._refuse(obj, str(error), now)
+            self._wake_waiting()
             return Outcome(reasons=(Reason("InvalidWorkflow", str(error)),))
         held = self._held_by(key, obj, material)
         if held is not None and not status_of(obj).get("jobs") and not spec_of(obj).get("cancel"):
@@ -210,7 +224,10 @@ class PipelineController:
         for leg in done:
             del self._live[key, leg]
         self._act(key, material, decision)
-        self._wake_waiting(key, decision, freed=bool(done))
+        if any(reason.code in ("WaitingForRunner", "WaitingForConcurrencyGroup") for reason in decision.reasons):
+            self._waiting.add(key)
+        if done or decision.phase in FINISHED:
+            self._wake_waiting()
         return Outcome(reasons=decision.reasons)
 
     def _rows(self, key: Key, obj: Obj, material: Material, now: datetime) -> tuple[JobRow, ...]:
@@ -301,21 +318,26 @@ class PipelineController:
             if row.phase == "Running" and (key, row.id) not in self._live:
                 await asyncio.to_thread(self._runner.clear, key.name, row.id)
 
-    def _wake_waiting(self, key: Key, decision: RunDecision, *, freed: bool) -> None:
-        """Runs that wait for a place or a group look again when one may be free."""
-        if any(reason.code in ("WaitingForRunner", "WaitingForConcurrencyGroup") for reason in decision.reasons):
-            self._waiting.add(key)
-        if freed or decision.phase in FINISHED:
-            waiting, self._waiting = self._waiting, set()
-            for other in waiting:
-                self._again(other)
+    def _wake_waiting(self) -> None:
+        """A place or a group may be free: runs that wait for one look again."""
+        waiting, self._waiting = self._waiting, set()
+        for other in waiting:
+            self._again(other)
 
-    def _abandon(self, key: Key) -> None:
-        """The run was deleted: its jobs stop."""
+    async def _abandon(self, key: Key) -> None:
+        """The run was deleted: its jobs stop, and then its logs and artifacts go too."""
         for (run, _), live in list(self._live.items()):
             if run == key:
                 live.task.cancel()
         self._forget(key)
+        self._wake_waiting()
+        if not any(run == key for run, _ in self._live):
+            await asyncio.to_thread(self._runner.discard, key.name)
+
+    async def _make_room(self, key: Key, obj: Obj) -> None:
+        if is_outdated(obj, self._informers.of(PIPELINE_RUNS).list(key.namespace)):
+            gone = Delete(PIPELINE_RUNS, key.namespace, key.name, uid_of(obj))
+            await carry_out(self._informers.api, [gone], manager=MANAGER)
 
     def _forget(self, key: Key) -> None:
         for run, leg in [entry for entry in self._live if entry[0] == key]:
@@ -330,13 +352,15 @@ class PipelineController:
         if not material.group:
             return None
         for other in self._others(key, material.event.repository):
-            try:
-                same = self._material(other).group == material.group
-            except (WorkflowError, GitError, InputError, ExpressionError):
-                continue
-            if same and (_age(other) < _age(obj) or status_of(other).get("jobs")):
+            if self._group_of(other) == material.group and (age_of(other) < age_of(obj) or status_of(other).get("jobs")):
                 return other
         return None
+
+    def _group_of(self, run: Obj) -> str:
+        try:
+            return self._material(run).group
+        except (WorkflowError, GitError, InputError, ExpressionError):
+            return ""  # its own pass is about to refuse it
 
     async def _hold(self, obj: Obj, material: Material, held: Obj) -> Outcome:
         """One run of a group waits; a newer one takes its place. cancel-in-progress also ends the running one."""
@@ -344,7 +368,7 @@ class PipelineController:
         key = key_of(obj)
         for other in self._others(key, material.event.repository):
             started = bool(status_of(other).get("jobs"))
-            if self._material(other).group == material.group and _age(other) < _age(obj) and (
+            if self._group_of(other) == material.group and age_of(other) < age_of(obj) and (
                     not started or material.cancels_older):
                 cancelled.append(other)
         for other in cancelled:
@@ -394,12 +418,7 @@ class PipelineController:
         return Material(workflow, event, commit, facts, contexts, group, cancels)
 
     def _number(self, obj: Obj) -> int:
-        """1 for the first run of a workflow in its repository, by age."""
-        spec = spec_of(obj)
-        same = [other for other in self._informers.of(PIPELINE_RUNS).list(key_of(obj).namespace)
-                if spec_of(other).get("repository") == spec.get("repository")
-                and spec_of(other).get("workflow") == spec.get("workflow") and _age(other) < _age(obj)]
-        return len(same) + 1
+        return number_of(obj, older_ones(obj, self._informers.of(PIPELINE_RUNS).list(key_of(obj).namespace)))
 
     # --- status ---------------------------------------------------------------------------------------------------
 
@@ -407,6 +426,7 @@ class PipelineController:
         finished = decision.phase in FINISHED
         status: dict[str, Any] = {
             "phase": "Failed" if decision.phase == "Skipped" else decision.phase,
+            "number": material.facts.number,
             "jobs": [to_status(row) for row in decision.rows],
             "images": _images(decision.rows),
             "commit": _commit_status(obj, material.commit),
@@ -457,8 +477,3 @@ def _commit_status(obj: Obj, commit: Commit) -> dict[str, str]:
     if notes.get("fairway.dev/pushed-at"):
         found["pushedAt"] = notes["fairway.dev/pushed-at"]
     return found
-
-
-def _age(obj: Obj) -> tuple[str, str]:
-    meta = meta_of(obj)
-    return str(meta.get("creationTimestamp", "")), str(annotations_of(obj).get("fairway.dev/pushed-at", "")) or meta["name"]

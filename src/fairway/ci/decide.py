@@ -83,7 +83,7 @@ def decide(seen: Seen, now: datetime) -> RunDecision:
         _cancel_all(this)
     _fail_fast(this)
     while _settle(this):
-        pass
+        this.reasons.clear()  # what the rest waits for is said of the last look alone
     _start(this)
     return RunDecision(tuple(this.rows), tuple(this.start), tuple(this.cancel), *_phase(this.rows, seen.cancel),
                        reasons=tuple(this.reasons))

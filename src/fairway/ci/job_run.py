@@ -215,7 +215,8 @@ class JobRun:
             await work
             return
         try:
-            await asyncio.wait_for(work, minutes * 60)
+            async with asyncio.timeout(minutes * 60):
+                await work
         except TimeoutError:
             raise StepFailed(f"The action '{step_title(step)}' has timed out after {minutes:g} minutes.") from None
 
@@ -223,14 +224,19 @@ class JobRun:
         """Steps of the job itself are shown; those within an action are part of theirs."""
         if not frame.is_job:
             return None
-        self.rows.append(row)
+        self.rows.append(self._shown(row))
         self.progress(tuple(self.rows))
         return len(self.rows) - 1
 
     def _update(self, at: int, row: StepRow) -> None:
+        row = self._shown(row)
         if self.rows[at] != row:
             self.rows[at] = row
             self.progress(tuple(self.rows))
+
+    def _shown(self, row: StepRow) -> StepRow:
+        """Rows end in the run's status: what a name or a failure quotes is masked as in the log."""
+        return replace(row, name=self.masker.mask(row.name), message=self.masker.mask(row.message))
 
     async def _post(self, frame: Frame, title: str, condition: str, work: Callable[[], Awaitable[None]]) -> None:
         scope = self.scope(frame, self.base_env(frame), status=True)

@@ -56,18 +56,23 @@ class LocalRun:
         self._wake.set()
 
     async def run(self) -> RunDecision:
-        """Until every job is finished; the last decision has the outcome."""
-        while True:
-            decision = self._look()
-            if decision.phase in FINISHED and not self._tasks:
-                return decision
-            self._wake.clear()
-            waker = asyncio.ensure_future(self._wake.wait())
-            try:
-                await asyncio.wait({*self._tasks, waker}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                waker.cancel()
-            self._collect()
+        """Until every job is finished; the last decision has the outcome. Cancelled, it takes its jobs with it."""
+        try:
+            while True:
+                decision = self._look()
+                if decision.phase in FINISHED and not self._tasks:
+                    return decision
+                self._wake.clear()
+                waker = asyncio.ensure_future(self._wake.wait())
+                try:
+                    await asyncio.wait({*self._tasks, waker}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    waker.cancel()
+                self._collect()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _look(self) -> RunDecision:
         alive = frozenset(self._tasks.values())

@@ -29,7 +29,8 @@ def _began(path: Path) -> str:
 
 
 async def read_log(path: Path, *, follow: bool = False) -> AsyncIterator[bytes]:
-    """The log in pieces, without its end mark. With `follow` until the end mark is there."""
+    """The log in pieces, without its end mark. With `follow` until the end mark is there; an empty piece says that nothing
+    new was found, so that the caller can see whether anybody still reads."""
     mark = END.encode()
     rest = b""
     with path.open("rb") as file:
@@ -38,6 +39,7 @@ async def read_log(path: Path, *, follow: bool = False) -> AsyncIterator[bytes]:
             if not data:
                 if not follow:
                     break
+                yield b""
                 await asyncio.sleep(_POLL_S)
                 continue
             *lines, rest = (rest + data).split(b"\n")
@@ -68,7 +70,10 @@ def routes(root: Path) -> list[web.RouteDef]:
                 await response.write(f"=== {job}\n".encode())
             async for piece in read_log(RunFolders(root, name).job(job).log,
                                         follow=request.query.get("follow") == "true"):
-                await response.write(piece)
+                if piece:
+                    await response.write(piece)
+                elif request.transport is None or request.transport.is_closing():
+                    return response
         await response.write_eof()
         return response
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from fairway.ci.process import TRACKING, kill_tracked
 from fairway.ci.repositories import NoRepositories, Repositories
 from fairway.ci.spec import Workflow
 from fairway.ci.states import JobRow, Phase, StepRow
+from fairway.ci.tools import secrets_in
 from fairway.ci.uses import Uses
 from fairway.kube.clock import Clock, WallClock
 
@@ -71,6 +73,10 @@ class JobRunner(Protocol):
         """Stop what a lost attempt of this job left running."""
         ...
 
+    def discard(self, run: str) -> None:
+        """The run is gone for good: remove what is left of it."""
+        ...
+
 
 @dataclass(frozen=True)
 class RunnerConfig:
@@ -98,6 +104,9 @@ class LocalRunner:
     def clear(self, run: str, job: str) -> None:
         kill_tracked(self._tracking(run, job))
 
+    def discard(self, run: str) -> None:
+        shutil.rmtree(RunFolders(self.config.root, run).path, ignore_errors=True)
+
     def _tracking(self, run: str, job: str) -> str:
         return f"fairway:{self.config.root}:{run}:{job}"
 
@@ -106,7 +115,8 @@ class LocalRunner:
         await asyncio.to_thread(folders.make)
         if self.config.prepare is not None:
             await asyncio.to_thread(self.config.prepare, folders.work)
-        masker = self.config.maskers([*request.secrets.values(), *filter(None, [self._token_of(request)])])
+        secret = [*request.secrets.values(), self._token_of(request), *secrets_in(self.config.job_env)]
+        masker = self.config.maskers(filter(None, secret))
         listen = self.config.listen
         heard = None if listen is None else lambda line: listen(request.row.id, line)
         try:

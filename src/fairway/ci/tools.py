@@ -6,10 +6,12 @@ Not the whole folder of our interpreter: `pip install` of a job would change Fai
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 from fairway.ci.environment import SYSTEM_PATH
 
@@ -35,6 +37,16 @@ def link_tools(folder: Path) -> Path:
             new.symlink_to(target)
             new.rename(link)
     return folder
+
+
+_PASSWORD = re.compile(r"://[^/@\s]*?:([^/@\s]+)@|://([^/:@\s]+)@")
+"""`https://user:PASSWORD@index` and `https://TOKEN@index`."""
+
+
+def secrets_in(environ: Mapping[str, str]) -> set[str]:
+    """What of these variables no log may show: passwords in URLs, and variables that say that they are secret."""
+    found = {unquote(part) for value in environ.values() for pair in _PASSWORD.findall(value) for part in pair if part}
+    return found | {value for name, value in environ.items() if name.endswith(("_PASSWORD", "_TOKEN")) and value}
 
 
 def package_access(environ: Mapping[str, str]) -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import getpass
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ import click
 from fairway.cli.errors import FAILED, CommandError
 from fairway.cli.output import ago, machine, output_option, table
 from fairway.cli.progress import waiting
-from fairway.kube.objects import Obj, annotations_of, dig, meta_of, parse_time, spec_of, status_of
+from fairway.kube.objects import Obj, annotations_of, dig, meta_of, parse_time, rfc3339, spec_of, status_of
 from fairway.kube.resources import APPLICATIONS
 from fairway.state import StateDir
 
 if TYPE_CHECKING:
     from fairway.cli.client import Client
     from fairway.git import GitPort
+    from fairway.gitops.spec import Application
+    from fairway.kube.resources import ResourceMap
 
 REFRESH = "argocd.argoproj.io/refresh"
 ROLLBACK = "fairway.dev/rollback-to"
@@ -57,7 +60,7 @@ def list_(state: StateDir, namespace: str, output: str) -> None:
 
 
 def _row(app: Obj) -> tuple[str, ...]:
-    source, conditions = dig(app, "spec", "source", default={}), status_of(app).get("conditions") or ()
+    source, conditions = _main_source(app), status_of(app).get("conditions") or ()
     return (
         meta_of(app)["name"], dig(app, "spec", "destination", "namespace", default="-"),
         dig(app, "status", "sync", "status", default="Unknown"), dig(app, "status", "health", "status", default="Unknown"),
@@ -84,7 +87,7 @@ def get(state: StateDir, name: str, refresh: bool, namespace: str, output: str) 
 
 
 def _print(app: Obj) -> None:
-    status, source = status_of(app), dig(app, "spec", "source", default={})
+    status, source = status_of(app), _main_source(app)
     automated = dig(app, "spec", "syncPolicy", "automated")
     policy = "Manual" if automated is None else "Automated" + (" (Prune)" if automated.get("prune") else "")
     facts = [
@@ -111,6 +114,13 @@ def _print(app: Obj) -> None:
              dig(r, "health", "status", default=""), dig(r, "health", "message", default="")) for r in resources]))
 
 
+def _main_source(app: Obj) -> Obj:
+    """The source, or the first of several that describes objects."""
+    several: list[Obj] = spec_of(app).get("sources") or []
+    found: Obj = next((s for s in several if s.get("path") or s.get("chart")), dig(app, "spec", "source", default={}))
+    return found
+
+
 def _joined(word: str, message: str | None) -> str:
     return f"{word} ({message})" if message else word
 
@@ -134,13 +144,17 @@ def history(state: StateDir, name: str, namespace: str, output: str) -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--revision", default="", help="Compare with this commit instead of the target revision.")
+@click.option("--revision", default="", help="Preview this branch, tag or commit.")
 @click.option("--exit-code/--no-exit-code", default=True, show_default=True, help="Exit with 1 where something differs.")
 @_namespace
 @click.pass_context
 @click.pass_obj
 def diff(state: StateDir, ctx: click.Context, name: str, revision: str, exit_code: bool, namespace: str) -> None:
-    """Print what a sync would change: live against a dry-run apply of what git describes."""
+    """Print what a sync would change, and where each difference comes from.
+
+    The live objects are compared with a dry-run apply of what git describes. --revision shows what a branch or commit would
+    change, and touches nothing.
+    """
     client = _client(state)
     app = client.get(APPLICATIONS, name, namespace)
     differences = list(_differences(client, state, app, revision))
@@ -152,25 +166,16 @@ def diff(state: StateDir, ctx: click.Context, name: str, revision: str, exit_cod
 
 
 def _differences(client: Client, state: StateDir, obj: Obj, revision: str) -> Iterator[tuple[str, list[str]]]:
-    from fairway.git import GitError
     from fairway.gitops.compare import normalised, object_key
     from fairway.gitops.comparison import MANAGER
-    from fairway.gitops.spec import InvalidSpec, decode
-    from fairway.gitops.targets import prepare
+    from fairway.gitops.explain import explain
     from fairway.kube.errors import NotFound
     from fairway.kube.resources import BUILT_IN, CUSTOM, ResourceMap
-    from fairway.manifests import ManifestError, render
 
     resources = ResourceMap((*BUILT_IN, *CUSTOM))
-    try:
-        app = decode(obj)
-        port = _port(client, state, app.source.repo_url)
-        tree = port.read_tree(port.resolve(revision or app.source.target_revision))
-        targets = prepare(app, render(tree, app.source.path), resources)
-    except (GitError, ManifestError, InvalidSpec) as error:
-        raise CommandError(str(error)) from error
+    app, targets = _rendered(client, state, obj, revision, resources)
     wanted = set()
-    for target in targets.objects:
+    for target in targets:
         key = object_key(target)
         wanted.add(key)
         try:
@@ -180,13 +185,54 @@ def _differences(client: Client, state: StateDir, obj: Obj, revision: str) -> It
         live = client.find(resource, key.name, key.namespace)
         after = client.apply(resource, target, manager=MANAGER, dry_run=True)
         before = normalised(live, app.ignore) if live is not None else None
-        yield from _unified(str(key), before, normalised(after, app.ignore))
+        found = list(_unified(str(key), before, normalised(after, app.ignore)))
+        reasons = explain(target, live, after, app.ignore, MANAGER) if live is not None else []
+        if found and live is not None:
+            found[0][1].extend(f"# {'(not compared) ' if reason.ignored else ''}{reason}\n" for reason in reasons)
+        yield from found
     for entry in status_of(obj).get("resources") or ():
-        if entry.get("requiresPruning"):
+        if entry.get("requiresPruning") or revision:
             gone = resources.of_group_kind(entry.get("group", ""), entry["kind"])
             live = client.find(gone, entry["name"], entry.get("namespace", "")) if gone is not None else None
             if live is not None and object_key(live) not in wanted:
                 yield from _unified(str(object_key(live)), normalised(live), None)
+
+
+def _rendered(client: Client, state: StateDir, obj: Obj, revision: str,
+              resources: ResourceMap) -> tuple[Application, Sequence[Obj]]:
+    """What git describes for the Application, with the settings of argocd-cm; `revision` is that of its main source."""
+    from fairway.git import GitError
+    from fairway.gitops.customizations import NONE, decode_customizations
+    from fairway.gitops.settings import Settings
+    from fairway.gitops.sources import Sources, resolve_revision
+    from fairway.gitops.spec import InvalidSpec, decode
+    from fairway.gitops.surroundings import with_settings
+    from fairway.gitops.targets import prepare
+    from fairway.kube.resources import CONFIG_MAPS
+    from fairway.manifests import ManifestError
+
+    settings_map = client.find(CONFIG_MAPS, "argocd-cm", "argocd")
+    settings = decode_customizations(settings_map.get("data") or {}) if settings_map is not None else NONE
+    try:
+        app = with_settings(decode(obj), settings)
+        sources = Sources(_Repositories(client, state), Settings())
+        commits = [resolve_revision(sources.port(source), revision if revision and source is app.source
+                                    else source.target_revision) for source in app.sources]
+        rendered = asyncio.run(sources.objects(app, ",".join(commits)))
+        return app, prepare(app, rendered, resources, excluded=settings.excluded).objects
+    except (GitError, ManifestError, InvalidSpec) as error:
+        raise CommandError(str(error)) from error
+
+
+class _Repositories:
+    """The repositories as the platform sees them."""
+
+    def __init__(self, client: Client, state: StateDir) -> None:
+        self._client = client
+        self._state = state
+
+    def of(self, repo_url: str) -> GitPort:
+        return _port(self._client, self._state, repo_url)
 
 
 def _unified(title: str, before: Obj | None, after: Obj | None) -> Iterator[tuple[str, list[str]]]:
@@ -237,8 +283,8 @@ def sync(state: StateDir, name: str, revision: str, prune: bool, dry_run: bool, 
         raise CommandError(f"another operation is already in progress on {name}",
                            mend=f"wait for it (fairway app wait {name} --operation) or stop it (fairway app terminate-op)")
     automated = dig(app, "spec", "syncPolicy", "automated") is not None
-    if revision and automated and revision != dig(app, "spec", "source", "targetRevision"):
-        raise CommandError(f"{name} syncs automatically to {dig(app, 'spec', 'source', 'targetRevision', default='HEAD')}: "
+    if revision and automated and revision != _main_source(app).get("targetRevision"):
+        raise CommandError(f"{name} syncs automatically to {_main_source(app).get('targetRevision') or 'HEAD'}: "
                            f"another revision would be taken back at once", mend="commit the change, or use app rollback")
     asked: Obj = {key: value for key, value in (("revision", revision), ("prune", prune), ("dryRun", dry_run)) if value}
     if resources:
@@ -273,6 +319,17 @@ def _user() -> str:
 
 def _has_ended(app: Obj) -> bool:
     return dig(app, "status", "operationState", "phase") in _ENDED
+
+
+@command.command("confirm-deletion")
+@click.argument("name")
+@_namespace
+@click.pass_obj
+def confirm_deletion(state: StateDir, name: str, namespace: str) -> None:
+    """Agree to the deletion of objects that ask for it (Prune=confirm, Delete=confirm)."""
+    approved = {"metadata": {"annotations": {"argocd.argoproj.io/deletion-approved": rfc3339(datetime.now(UTC))}}}
+    _client(state).patch(APPLICATIONS, name, namespace, approved)
+    click.echo(f"{name}: deletions are confirmed")
 
 
 @command.command()

@@ -48,14 +48,18 @@ class Addresses:
 
     @staticmethod
     def read(state: StateDir) -> Addresses | None:
-        """None where no daemon runs. A file that a killed daemon left behind counts as none."""
+        """None where no daemon runs. A file that a killed daemon left behind counts as none, even where its pid was given
+        to somebody else."""
+        from fairway.traffic.detached import started_of
+
         try:
             facts = json.loads(state.daemon.read_text())
             found = Addresses(int(facts["pid"]), facts["api_url"], facts["web_url"], int(facts["ingress_port"]),
                               str(facts.get("data_plane", "")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return found if is_alive(found.pid) else None
+        same = facts.get("process") in (None, started_of(found.pid))
+        return found if same and is_alive(found.pid) else None
 
 
 def is_alive(pid: int) -> bool:

@@ -54,7 +54,8 @@ def command(state: StateDir, environment: str, application: str, days: int, outp
     rows = [(words, value_text(found[name]), _level(found[name]), f"{found[name]['samples']}")
             for name, words in _NAMES.items()]
     click.echo(table(("FIGURE", "VALUE", "LEVEL", "RELEASES"), rows))
-    click.echo(f"over {found['window_days']:.0f} days")
+    days = round(found["window_days"])
+    click.echo(f"over {days} day{'' if days == 1 else 's'}")
     if found["unrestored"]:
         click.echo(paint(f"{found['unrestored']} failed releases are not restored yet", "red"))
 

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kubeconfig": ("fairway.cli.kubeconfig", "Where the kubeconfig of the platform is."),
     "logs": ("fairway.cli.logs", "Logs of a pod, or of a pipeline run."),
     "query": ("fairway.cli.query", "Ask the metrics a PromQL question."),
+    "rehearse": ("fairway.cli.rehearse", "A rollout in virtual time, with what goes wrong, before anyone meets it."),
     "releases": ("fairway.cli.releases", "What was deployed, when, from which commit, and how it ended."),
     "repo": ("fairway.cli.repo", "Git repositories of the platform: create, list."),
     "rollout": ("fairway.cli.rollout", "Rollouts: get, status, promote, abort, retry, undo, pause."),

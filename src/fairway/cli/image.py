@@ -32,6 +32,7 @@ def _pairs(values: tuple[str, ...], option: str) -> dict[str, str]:
 @click.option("-t", "--tag", "tags", multiple=True, help="Name and tag; again for more.")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE")
 @click.option("--build-arg", "arguments", multiple=True, metavar="NAME=VALUE")
+@click.option("--target", default="", metavar="STAGE", help="Build up to this stage.  [default: the last]")
 @click.option("--push", is_flag=True, help="Push to the embedded registry.")
 @click.option("--registry", type=click.Path(path_type=Path), help="Folder of the embedded registry.")
 @click.option("--layout", type=click.Path(path_type=Path), help="Also write an OCI image layout to this folder.")
@@ -41,7 +42,7 @@ def _pairs(values: tuple[str, ...], option: str) -> dict[str, str]:
 @output_option
 @click.pass_obj
 def build(state: StateDir, path: Path, dockerfile: Path | None, tags: tuple[str, ...], labels: tuple[str, ...],
-          arguments: tuple[str, ...], push: bool, registry: Path | None, layout: Path | None, cache: Path | None,
+          arguments: tuple[str, ...], target: str, push: bool, registry: Path | None, layout: Path | None, cache: Path | None,
           metadata_file: Path | None, iidfile: Path | None, output: str) -> None:
     """Build a Python project into a reproducible image: the same input gives the same digest."""
     from fairway.images.build import Request
@@ -59,7 +60,7 @@ def build(state: StateDir, path: Path, dockerfile: Path | None, tags: tuple[str,
     if push and not names:
         raise Misused("there is nothing to push under", mend="name the image: -t registry.example.com/shop/app:1.0")
     request = Request(path, dockerfile or path / "Dockerfile", cache or state.root / "cache" / "images",
-                      _pairs(labels, "--label"), _pairs(arguments, "--build-arg"))
+                      _pairs(labels, "--label"), _pairs(arguments, "--build-arg"), target)
     with tempfile.TemporaryDirectory(prefix="fairway-image-") as folder:
         made = Layout(layout or Path(folder))
         try:

@@ -6,19 +6,20 @@ The daemon runs in a session of its own, so that it outlives the terminal. What 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fairway.cli.client import Addresses, Client, is_alive
 from fairway.cli.errors import CommandError, NoPlatform
-from fairway.state import StateDir
+from fairway.state import ALREADY_RUNS, StateDir
 
 START_LIMIT_S = 60.0  # a start takes about a second; a first one on a slow disk a few
 STOP_LIMIT_S = 90.0  # two grace periods of 30 s (containers, then init containers of the same pod), and some work
@@ -47,6 +48,7 @@ def start_platform(state: StateDir, *, api_port: int = 0, web_port: int = 0, ing
                    tick: Callable[[float], None] | None = None) -> Addresses:
     """Start the daemon and wait until its API answers; the running one where there is one.
 
+    Where somebody else starts one at the same moment, theirs is as good; where one is about to end, it is waited for.
     `tick` is called with the seconds passed, for progress. `CommandError` says what the daemon said.
     """
     running = Addresses.read(state)
@@ -56,15 +58,18 @@ def start_platform(state: StateDir, *, api_port: int = 0, web_port: int = 0, ing
     state.logs.mkdir(exist_ok=True)
     said = state.logs / "daemon.out"
     argv = daemon_command(state, api_port=api_port, web_port=web_port, ingress_port=ingress_port, data_plane=data_plane)
-    with said.open("wb") as output:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=state.root,
-                                   start_new_session=True)
+    process = _spawn(argv, said)
     start = time.monotonic()
     while (passed := time.monotonic() - start) < START_LIMIT_S:
         addresses = Addresses.read(state)
-        if addresses is not None and addresses.pid == process.pid and _ready(state):
+        if addresses is not None and _ready(state):
+            if addresses.pid != process.pid:
+                process.terminate()
+                process.wait()
             return addresses
-        if process.poll() is not None:
+        if process.poll() == ALREADY_RUNS:
+            process = _spawn(argv, said)
+        elif process.poll() is not None:
             raise _failed(said, state)
         if tick is not None:
             tick(passed)
@@ -72,6 +77,12 @@ def start_platform(state: StateDir, *, api_port: int = 0, web_port: int = 0, ing
     process.terminate()
     raise CommandError(f"the platform was not ready after {START_LIMIT_S:.0f} s and was stopped again",
                        mend=f"see what it was doing: {state.logs / 'daemon.log'}")
+
+
+def _spawn(argv: Sequence[str], said: Path) -> subprocess.Popen[bytes]:
+    with said.open("wb") as output:
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=said.parent,
+                                start_new_session=True)
 
 
 def _ready(state: StateDir) -> bool:
@@ -105,7 +116,8 @@ def stop_platform(state: StateDir, *, tick: Callable[[float], None] | None = Non
         raise NoPlatform(f"no platform is running in {state.root}", mend=_orphans_mend(state))
     marker = state.root / "shutdown.json"
     marker.write_text(json.dumps({"workloads": True}))
-    os.kill(addresses.pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+        os.kill(addresses.pid, signal.SIGTERM)
     start = time.monotonic()
     while is_alive(addresses.pid) and (passed := time.monotonic() - start) < STOP_LIMIT_S:
         if tick is not None:

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from fairway.git.local import LocalRepository
-from fairway.git.port import Change, GitError, LostRace, ReadOnly, UnknownRevision, Unreachable
+from fairway.git.port import Change, GitError, LostRace, ReadOnly, UnknownRevision, Unreachable, without_credentials
 
 
 class Clone(LocalRepository):
@@ -21,7 +21,7 @@ class Clone(LocalRepository):
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        super().__init__(root, url=_git(root, "config", "--get", "remote.origin.url") or root.as_uri())
+        super().__init__(root, url=without_credentials(_git(root, "config", "--get", "remote.origin.url")) or root.as_uri())
 
     @property
     def branch(self) -> str:
@@ -71,4 +71,4 @@ def _git(root: Path, *arguments: str) -> str:
 
 def _last_line(text: str) -> str:
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "git said nothing"
+    return without_credentials(lines[-1].strip()) if lines else "git said nothing"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hmac
 import logging
 import os
@@ -98,6 +99,7 @@ class _Backend:
             await response.write_eof()
         except ConnectionResetError:
             log.debug("%s: the client left before the end of the answer", ask.name)
+            await _empty(process)
         finally:
             feeding.cancel()
             complaints.cancel()
@@ -109,11 +111,9 @@ class _Backend:
 
         A large push starts with an empty one (git tries its password first): nothing moved.
         """
-        if process.returncode is None:
-            try:
-                await asyncio.wait_for(process.wait(), _LAST_WORDS_S)
-            except TimeoutError:
-                return
+        with contextlib.suppress(TimeoutError):  # refs move before the process tidies up, which may take its time
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await process.wait()
         if self._repositories.open(name).refs() != before:
             self._repositories.settle_head(name)
             self._on_push(name)
@@ -179,10 +179,20 @@ async def _drain(process: asyncio.subprocess.Process) -> bytes:
     return await process.stderr.read()
 
 
+async def _empty(process: asyncio.subprocess.Process) -> None:
+    """Read what nobody waits for any more: git's own children would wait at a full pipe for ever."""
+    assert process.stdout is not None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORDS_S):
+            while await process.stdout.read(_CHUNK):
+                pass
+
+
 async def _end(process: asyncio.subprocess.Process) -> None:
     """A process that has answered ends by itself; one that is stuck is made to."""
     try:
-        await asyncio.wait_for(process.wait(), _LAST_WORDS_S)
+        async with asyncio.timeout(_LAST_WORDS_S):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -85,7 +86,8 @@ class LocalRepository:
         found: dict[str, str] = {}
         for name in self._repo.references:
             if name.startswith(("refs/heads/", "refs/tags/")):
-                found[name] = str(self._repo.references[name].peel(pygit2.Commit).id)
+                with contextlib.suppress(KeyError, ValueError, pygit2.GitError):  # deleted meanwhile, or a tag of no commit
+                    found[name] = str(self._repo.references[name].peel(pygit2.Commit).id)
         return found
 
     @property

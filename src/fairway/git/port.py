@@ -6,6 +6,7 @@ for the network, and whoever runs an event loop calls it in a thread.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +38,14 @@ class Unreachable(GitError):
 
 class ReadOnly(GitError):
     """The remote answers but does not let us write: a person has to act."""
+
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+def without_credentials(text: str) -> str:
+    """A URL, or a text with URLs in it, as people may read it: user names and passwords in URLs left out."""
+    return _CREDENTIALS.sub("", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,8 @@ class Tree(Protocol):
 
 
 class GitPort(Protocol):
+    """`url` is for messages: it has no credentials."""
+
     url: str
     remote: bool
 

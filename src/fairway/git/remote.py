@@ -11,7 +11,7 @@ from typing import TypeVar
 import pygit2
 
 from fairway.git.local import GitTree, LocalRepository
-from fairway.git.port import Change, Commit, GitError, LostRace, ReadOnly, UnknownRevision, Unreachable
+from fairway.git.port import Change, Commit, GitError, LostRace, ReadOnly, UnknownRevision, Unreachable, without_credentials
 
 T = TypeVar("T")
 _SHA = re.compile(r"^[0-9a-f]{40}$")
@@ -44,16 +44,17 @@ class RemoteRepository:
     remote = True
 
     def __init__(self, url: str, cache: Path, *, user: str = "git", password: str = "") -> None:
-        self.url = url
+        self.url = without_credentials(url)
+        self._address = url
         self._user, self._password = user, password
         path = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:24]}.git"
         if not path.exists():
             pygit2.init_repository(str(path), bare=True)
         self._repo = pygit2.Repository(str(path))
-        self._local = LocalRepository(path, url=url)
+        self._local = LocalRepository(path, url=self.url)
 
     def _remote(self) -> pygit2.Remote:
-        return self._repo.remotes.create_anonymous(self.url)
+        return self._repo.remotes.create_anonymous(self._address)
 
     def _callbacks(self) -> _Callbacks:
         return _Callbacks(self._user, self._password)
@@ -122,7 +123,7 @@ class RemoteRepository:
         try:
             self._remote().push([refspec], callbacks=callbacks)
         except pygit2.GitError as error:
-            text = str(error)
+            text = without_credentials(str(error))
             if "fastforward" in text or "non-fast-forward" in text or "fetch first" in text:
                 raise LostRace(f"{self.url}: {text}") from error
             if any(word in text for word in ("403", "401", "credential", "authentication", "password", "read-only")):
@@ -143,7 +144,8 @@ class RemoteRepository:
         try:
             return call()
         except (pygit2.GitError, OSError) as error:
-            raise Unreachable(
-                f"{self.url}: cannot be read: {error}; check the URL, the network and the credentials") from error
+            why = without_credentials(str(error))
+            raise Unreachable(f"{self.url}: cannot be read: {why}; check the URL, the network and the credentials") from error
         except ValueError as error:
-            raise GitError(f"{self.url}: not a URL that git understands: {error}") from error
+            why = without_credentials(str(error))
+            raise GitError(f"{self.url}: not a URL that git understands: {why}") from error

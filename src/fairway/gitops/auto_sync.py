@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fairway.gitops.compare import Compared
-from fairway.gitops.operation_state import OperationState, short
+from fairway.gitops.operation_state import OperationState, revision_object, short
 from fairway.gitops.retry import SelfHealBackoff
-from fairway.gitops.spec import Application, Source, decode_operation
+from fairway.gitops.spec import Application, decode_operation
 from fairway.kube.decision import Reason
 from fairway.kube.objects import Obj
 
@@ -45,7 +45,7 @@ def decide(app: Application, compared: Sequence[Compared], revision: str, last: 
     if not policy.prune and all(entry.requires_pruning for entry in changed):
         names = ", ".join(str(entry.key) for entry in changed[:3])
         return Hold(Reason("PruneOff", f"only extra objects are left ({names}); spec.syncPolicy.automated.prune is off"))
-    attempts, healing = 0, last is not None and last.revision == revision and _source(last.source) == app.source
+    attempts, healing = 0, last is not None and last.revision == revision and last.source == app.source_object()
     if last is not None and healing:
         if last.phase in ("Failed", "Error"):
             return Hold(Reason("SyncError", f"Failed last sync attempt to [{revision}]: {last.message} (retried "
@@ -65,14 +65,9 @@ def decide(app: Application, compared: Sequence[Compared], revision: str, last: 
     return Start(operation, Reason("SyncStarted", why + ", ".join(str(entry.key) for entry in changed[:5])))
 
 
-def _source(source: Obj) -> Source:
-    return Source(str(source.get("repoURL") or ""), str(source.get("path") or ""),
-                  str(source.get("targetRevision") or "HEAD"))
-
-
 def _operation(app: Application, compared: Sequence[Compared], revision: str, attempts: int, healing: bool) -> Obj:
     assert app.automated is not None
-    sync: Obj = {"revision": revision, "prune": app.automated.prune}
+    sync: Obj = {**revision_object(revision), "prune": app.automated.prune}
     if app.sync_options:
         sync["syncOptions"] = list(app.sync_options)
     if healing:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fairway.gitops import hooks
-from fairway.gitops.compare import Compared, ObjectKey, compared, object_key, with_live_ignored
+from fairway.gitops.compare import Compared, ObjectKey, compared, object_key
 from fairway.gitops.delegated import with_delegated
+from fairway.gitops.ignoring import with_live_ignored
 from fairway.gitops.live import WATCHED
 from fairway.gitops.spec import Application
 from fairway.gitops.targets import Targets
@@ -40,6 +41,9 @@ class Comparison:
     def forget(self, key: Key) -> None:
         self._memory.pop(key, None)
 
+    def forget_all(self) -> None:
+        self._memory.clear()
+
     async def live(self, obj: Obj) -> Obj | None:
         """The live object of this name, from the caches where its kind is watched."""
         try:
@@ -62,7 +66,9 @@ class Comparison:
         key = Key(app.namespace, app.name)
         memory = self._memory.setdefault(key, {})
         found: list[Compared] = []
-        wanted = {object_key(obj) for obj in targets.objects}
+        wanted = {object_key(obj) for obj in (*targets.objects, *(obj for obj, _ in targets.denied))}
+        for target, why in targets.denied:
+            found.append(Compared(object_key(target), target, await self.live(target), denied=why))
         for target in targets.objects:
             live = await self.live(target)
             version = str(meta_of(live).get("resourceVersion")) if live is not None else ""

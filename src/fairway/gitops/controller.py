@@ -12,28 +12,33 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fairway.git import GitError, LostRace, Unreachable
-from fairway.gitops import auto_sync, revert, status
+from fairway.gitops import auto_sync, gates, revert, status
 from fairway.gitops.compare import Compared, object_key
 from fairway.gitops.comparison import MANAGER, Comparison
-from fairway.gitops.deletion import Deletion
+from fairway.gitops.customizations import CONFIG_MAP, NONE, Customizations
+from fairway.gitops.deletion import Deletion, hook_finalizers
 from fairway.gitops.live import WATCHED, LiveObjects
-from fairway.gitops.operation_state import OperationState, decode_state, short, started
-from fairway.gitops.operator import Operator
+from fairway.gitops.operation_state import OperationState, decode_state, revision_in, revision_object, short, started
+from fairway.gitops.operator import Circumstances, Operator
+from fairway.gitops.project import EVERYTHING, Project
+from fairway.gitops.rendering import Renderer, render_source
 from fairway.gitops.reverting import NotWritable, Reverting
 from fairway.gitops.settings import Settings
-from fairway.gitops.sources import RepositoryPort, Sources
+from fairway.gitops.sources import RepositoryPort, Sources, split
 from fairway.gitops.spec import Application, InvalidSpec, Operation, decode, decode_operation
+from fairway.gitops.surroundings import Surroundings, with_settings
 from fairway.gitops.targets import Targets, prepare
 from fairway.gitops.tracking import HOME, app_of, tracked_app
+from fairway.gitops.webhooks import Push, plain_url
 from fairway.kube.api import MergePatch, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.decision import Outcome, Reason, differs, earliest
 from fairway.kube.errors import NotFound
 from fairway.kube.events import EventRecorder
-from fairway.kube.objects import Key, Obj, annotations_of, dig, is_deleting, key_of, rfc3339, status_of
+from fairway.kube.objects import Key, Obj, annotations_of, dig, is_deleting, key_of, meta_of, parse_time, rfc3339, status_of
 from fairway.kube.reconcile import Watch
-from fairway.kube.resources import ANALYSIS_RUNS, APPLICATIONS, REPLICA_SETS, REPOSITORIES
+from fairway.kube.resources import ANALYSIS_RUNS, APP_PROJECTS, APPLICATIONS, CONFIG_MAPS, REPLICA_SETS, REPOSITORIES
 from fairway.manifests import ManifestError
 
 REFRESH = "argocd.argoproj.io/refresh"
@@ -58,6 +63,8 @@ class _Pass:
     wake: list[datetime | None] = field(default_factory=list)
     clear_annotations: list[str] = field(default_factory=list)
     request: Obj | None = None
+    project: Project = EVERYTHING
+    settings: Customizations = NONE
 
     @property
     def key(self) -> Key:
@@ -72,18 +79,20 @@ class ApplicationController:
     workers = 4
 
     def __init__(self, informers: Informers, clock: Clock, repositories: RepositoryPort,
-                 settings: Settings | None = None) -> None:
+                 settings: Settings | None = None, renderer: Renderer = render_source) -> None:
         settings = settings or Settings()
         self._informers = informers
         self._settings = settings
-        self._sources = Sources(repositories, settings)
+        self._sources = Sources(repositories, settings, renderer)
         self._comparison = Comparison(informers)
         self._operator = Operator(informers, self._comparison, settings)
         self._reverting = Reverting(self._sources, settings)
-        self._deletion = Deletion(informers)
+        self._deletion = Deletion(informers, self._comparison, self._hooks_for_deletion)
         self._live: LiveObjects | None = None
         self._events = EventRecorder(informers.api, clock, MANAGER)
-        self._prepared: dict[tuple[Key, str], tuple[Obj, Targets]] = {}
+        self._around = Surroundings(informers)
+        self._last_settings: Customizations = NONE
+        self._prepared: dict[tuple[Key, str], tuple[Obj, list[Obj], Targets]] = {}
         self._look_again: Callable[[Key], None] = lambda key: None
 
     def attach(self, look_again: Callable[[Key], None]) -> None:
@@ -92,18 +101,33 @@ class ApplicationController:
     def refresh(self, repository: str = "") -> None:
         """Look at the Applications now: `repository` (a name or URL, "" for any) has changed."""
         for obj in self._informers.of(APPLICATIONS).list():
-            url = str(dig(obj, "spec", "source", "repoURL", default=""))
-            if not repository or repository in url or url in repository:
+            spec = obj.get("spec") or {}
+            urls = [str(source.get("repoURL") or "") for source in spec.get("sources") or [spec.get("source") or {}]]
+            if not repository or any(repository in url or (url and url in repository) for url in urls):
                 self._sources.forget(key_of(obj))
             self._look_again(key_of(obj))
 
-    def watches(self) -> Sequence[Watch]:
-        tracked = [Watch(row, _owners_key) for row in WATCHED if row not in (APPLICATIONS, REPOSITORIES)]
-        return [*tracked, Watch(REPLICA_SETS, lambda obj: ()), Watch(REPOSITORIES, self._all_applications),
-                Watch(ANALYSIS_RUNS, lambda obj: ())]
+    def pushed(self, push: Push) -> None:
+        """A webhook told of a push: the Applications of that repository look now."""
+        pushed = {plain_url(url) for url in push.urls}
+        for obj in self._informers.of(APPLICATIONS).list():
+            spec = obj.get("spec") or {}
+            if any(plain_url(str(s.get("repoURL") or "")) in pushed for s in spec.get("sources") or [spec.get("source") or {}]):
+                self._sources.forget(key_of(obj))
+                self._look_again(key_of(obj))
 
-    def _all_applications(self, repository: Obj) -> Iterable[Key]:
-        return [key_of(obj) for obj in self._informers.of(APPLICATIONS).list()]
+    def watches(self) -> Sequence[Watch]:
+        special = (APPLICATIONS, REPOSITORIES, APP_PROJECTS, CONFIG_MAPS)
+        tracked = [Watch(row, _owners_key) for row in WATCHED if row not in special]
+        return [*tracked, Watch(REPLICA_SETS, lambda obj: ()), Watch(ANALYSIS_RUNS, lambda obj: ()),
+                Watch(REPOSITORIES, lambda obj: self._around.all_applications()),
+                Watch(APP_PROJECTS, lambda obj: [*_owners_key(obj), *self._around.of_project(obj)]),
+                Watch(CONFIG_MAPS, self._config_map_changed)]
+
+    def _config_map_changed(self, obj: Obj) -> Iterable[Key]:
+        if key_of(obj) == Key(HOME, CONFIG_MAP):
+            return self._around.all_applications()
+        return _owners_key(obj)
 
     # --- a pass -------------------------------------------------------------------------------------------------------
 
@@ -116,18 +140,25 @@ class ApplicationController:
             self._comparison.forget(key)
             return Outcome()
         if is_deleting(obj):
-            return await self._deletion.step(obj, self._live.of(tracked_app(key.namespace, key.name)))
+            return await self._delete(obj, now)
+        settings = self._settings_now()
         try:
-            app = decode(obj)
+            app = with_settings(decode(obj), settings)
         except InvalidSpec as error:
-            return await self._unusable(obj, Reason("InvalidSpecError", str(error)), now)
-        this = _Pass(obj, app, now, state=decode_state(status_of(obj).get("operationState")))
+            return await self._unusable(obj, [Reason("InvalidSpecError", str(error))], now)
+        project, refused = self._around.project(app)
+        if app.depends_on and (circle := gates.dependency_cycle((key.namespace, key.name), self._around.application)):
+            refused.append(Reason("InvalidSpecError", "Applications depend on each other in a circle: " + " -> ".join(circle)))
+        if refused:
+            return await self._unusable(obj, refused, now)
+        this = _Pass(obj, app, now, state=decode_state(status_of(obj).get("operationState")), project=project,
+                     settings=settings)
         try:
             await self._gather(this)
             if this.state is not None and not this.state.completed:
                 await self._go_on(this)
         except (ManifestError, GitError) as error:
-            return await self._unusable(obj, Reason("ComparisonError", str(error)), now,
+            return await self._unusable(obj, [Reason("ComparisonError", str(error))], now,
                                         wake=now + _UNREACHABLE_AGAIN if isinstance(error, Unreachable) else None)
         await self._correct_git(this)
         if self._just_ended(this):
@@ -136,15 +167,39 @@ class ApplicationController:
             await self._begin(this)
         return await self._write(this)
 
+    def _settings_now(self) -> Customizations:
+        """The settings of all Applications; when they change, every comparison starts anew."""
+        found = self._around.customizations()
+        if found is not self._last_settings:
+            self._last_settings = found
+            self._comparison.forget_all()
+            self._prepared.clear()
+        return found
+
+    async def _delete(self, obj: Obj, now: datetime) -> Outcome:
+        assert self._live is not None
+        key = key_of(obj)
+        return await self._deletion.step(obj, self._live.of(tracked_app(key.namespace, key.name)), now,
+                                         self._settings_now().health)
+
+    async def _hooks_for_deletion(self, obj: Obj) -> Sequence[Obj]:
+        """The hooks of the revision that was compared last; git's present one where none was."""
+        app, key = decode(obj), key_of(obj)
+        revision = revision_in(status_of(obj).get("sync") or {})
+        if not revision:
+            since = parse_time(meta_of(obj)["deletionTimestamp"])
+            revision, _ = await self._sources.resolve(key, app.sources, since, force=True)
+        return prepare(app, await self._sources.objects(app, revision), self._informers.api.resources).hooks
+
     async def _gather(self, this: _Pass) -> None:
         force = REFRESH in annotations_of(this.obj)
         if force:
             this.clear_annotations.append(REFRESH)
             self._comparison.forget(this.key)
-        this.revision, look_at = await self._sources.resolve(this.key, this.app.source, this.now, force=force)
+        this.revision, look_at = await self._sources.resolve(this.key, this.app.sources, this.now, force=force)
         this.wake.append(look_at)
         this.targets = await self._targets(this, this.revision)
-        this.conditions += this.targets.warnings
+        this.conditions += [*this.settings.mistakes, *this.targets.warnings]
         this.compared = await self._compare(this, this.targets)
         this.conditions += self._comparison.shared(this.app, this.compared)
         refused = [f"{entry.key}: {entry.error}" for entry in this.compared if entry.error]
@@ -153,19 +208,23 @@ class ApplicationController:
 
     async def _targets(self, this: _Pass, revision: str) -> Targets:
         """The prepared objects of a commit: the same ones as long as neither commit nor Application changes."""
-        rendered = await self._sources.objects(this.app.source, revision)
-        address = (this.key, revision)
-        known = self._prepared.get(address)
-        spec = {"spec": this.obj.get("spec")}
-        if known is None or known[0] != spec:
-            for old in [a for a in self._prepared if a[0] == this.key][:-1]:
-                del self._prepared[old]
-            known = self._prepared[address] = (spec, prepare(this.app, rendered, self._informers.api.resources))
-        return known[1]
+        rendered = await self._sources.objects(this.app, revision)
+        spec = {"spec": this.obj.get("spec"), "project": this.project}
+        same = [a for a, known in self._prepared.items() if a[0] == this.key and known[1] is rendered and known[0] == spec]
+        if same:
+            return self._prepared[same[0]][2]
+        for old in [a for a in self._prepared if a[0] == this.key][:-1]:
+            del self._prepared[old]
+        targets = prepare(this.app, rendered, self._informers.api.resources, excluded=this.settings.excluded,
+                          refuse=lambda obj: self._around.refuse(this.project, obj))
+        self._prepared[this.key, revision] = (spec, rendered, targets)
+        return targets
 
     async def _compare(self, this: _Pass, targets: Targets) -> list[Compared]:
         assert self._live is not None
-        return await self._comparison.of(this.app, targets, self._live.of(tracked_app(*this.key)))
+        owned = {key: live for key, live in self._live.of(tracked_app(*this.key)).items()
+                 if not self._around.refuse(this.project, live)}
+        return await self._comparison.of(this.app, targets, owned)
 
     # --- the running operation ----------------------------------------------------------------------------------------
 
@@ -174,9 +233,14 @@ class ApplicationController:
         assert state is not None
         operation = decode_operation(state.operation, this.app)
         targets = this.targets if state.revision == this.revision else await self._targets(this, state.revision)
-        if state.phase == "Terminating":
+        late = gates.overdue(this.app, state.started_at, this.now, self._settings.operation_limit)
+        if state.phase == "Terminating" or late is not None:
             this.state = await self._operator.terminate(this.app, state, targets, this.now)
+            if late is not None:
+                this.state = replace(this.state, message=late.message)
+                this.reasons.append(late)
             return
+        this.wake.append(gates.deadline(this.app, state.started_at, self._settings.operation_limit))
         if self._superseded(this, state, operation):
             text = f"superseded by {short(this.revision)}: {state.message}"
             this.state = state.ended("Failed", text, this.now)
@@ -191,8 +255,19 @@ class ApplicationController:
             this.state = self._operator.retried(state)
             this.wake.append(this.now)
             return
+        held = gates.window_gate(this.app, this.project, manual=not operation.automated, now=this.now,
+                                 started=state.started_at if state.results else None)
+        if held is None and not state.results and not operation.partial:
+            held = self._dependencies(this, state.revision)
+        if held is not None:
+            this.state = replace(state, message=held.reason.message)
+            this.wake.append(held.wake_at)
+            this.reasons.append(held.reason)
+            return
         compared = this.compared if targets is this.targets else await self._compare(this, targets)
-        this.state, wake = await self._operator.advance(this.app, state, operation, targets, compared, this.now)
+        confirmed = gates.approved(annotations_of(this.obj), state.started_at)
+        this.state, wake = await self._operator.advance(this.app, state, operation, targets, compared, this.now,
+                                                        Circumstances(this.settings.health, confirmed))
         this.wake.append(wake)
         if not this.state.completed:
             this.reasons.append(Reason("OperationRunning", this.state.message))
@@ -215,10 +290,16 @@ class ApplicationController:
             await self._roll_back(this)
             return
         decision = auto_sync.decide(this.app, this.compared, this.revision, this.state, this.now)
+        if isinstance(decision, auto_sync.Start):
+            held = gates.window_gate(this.app, this.project, manual=False, now=this.now)
+            if held is None and not decision.operation["sync"].get("resources"):  # drift is healed whatever others do
+                held = self._dependencies(this, this.revision)
+            if held is not None:
+                decision = auto_sync.Hold(held.reason, held.wake_at)
         match decision:
             case auto_sync.Start(operation, reason):
                 this.request = operation
-                this.state = started(operation, this.revision, this.app.source, this.now)
+                this.state = started(operation, this.revision, this.app, this.now)
                 this.reasons.append(reason)
                 await self._events.event(this.obj, "Normal", "OperationStarted", f"automated sync: {reason.message}")
                 this.wake.append(this.now)
@@ -228,6 +309,9 @@ class ApplicationController:
                 if error:
                     this.conditions.append(reason)
 
+    def _dependencies(self, this: _Pass, revision: str) -> gates.Held | None:
+        return gates.dependency_gate(this.app, revision, self._around.application) if this.app.depends_on else None
+
     def _just_ended(self, this: _Pass) -> bool:
         """The operation in the object is the one that has ended in this very pass."""
         before = decode_state(status_of(this.obj).get("operationState"))
@@ -236,18 +320,25 @@ class ApplicationController:
     async def _begin_asked(self, this: _Pass, asked: Obj) -> None:
         operation = decode_operation(asked, this.app)
         revision = this.revision
-        if operation.revision and operation.revision not in ("HEAD", this.app.source.target_revision):
-            try:
-                port = self._sources.port(this.app.source)
-                revision = await self._sources.call(port, lambda: port.resolve(operation.revision))
-            except GitError as error:
-                this.state = started(asked, operation.revision, this.app.source, this.now).ended("Error", str(error), this.now)
-                return
-        this.state = started(asked, revision, this.app.source, this.now)
+        try:
+            revision = await self._asked_revision(this, operation)
+        except GitError as error:
+            this.state = started(asked, operation.revision, this.app, this.now).ended("Error", str(error), this.now)
+            return
+        this.state = started(asked, revision, this.app, this.now)
         this.reasons.append(Reason("SyncStarted", f"asked for by {operation.username or 'a user'}"))
         who = operation.username or "a user"
         await self._events.event(this.obj, "Normal", "OperationStarted", f"{who} initiated sync to {short(revision)}")
         this.wake.append(this.now)
+
+    async def _asked_revision(self, this: _Pass, operation: Operation) -> str:
+        """The commits of the sources, with those that the operation names instead."""
+        found = split(this.revision)
+        asked = list(operation.revisions) or [operation.revision]
+        for n, (source, text) in enumerate(zip(this.app.sources, asked, strict=False)):
+            if text and text not in ("HEAD", source.target_revision):
+                found[n] = await self._sources.revision_of(self._sources.port(source), text)
+        return ",".join(found)
 
     # --- git is corrected -----------------------------------------------------------------------------------------------
 
@@ -320,13 +411,15 @@ class ApplicationController:
 
     async def _write(self, this: _Pass) -> Outcome:
         old = status_of(this.obj)
-        sync = status.app_sync(this.compared)
-        source = this.app.source.as_object()
+        sync, check = status.app_sync(this.compared), this.settings.health
+        said = this.app.source_object()
         found: Obj = {
-            "sync": {"status": sync, "revision": this.revision,
-                     "comparedTo": {"source": source, "destination": dig(this.obj, "spec", "destination", default={})}},
-            "health": status.with_health(old.get("health") or {}, status.app_health(this.compared), this.now),
-            "resources": status.resource_objects(this.compared), "summary": status.summary(this.compared),
+            "sync": status.replacing(old.get("sync"), {
+                "status": sync, **revision_object(this.revision),
+                "comparedTo": {**(said if this.app.several else {"source": said}),
+                               "destination": dig(this.obj, "spec", "destination", default={})}}),
+            "health": status.with_health(old.get("health") or {}, status.app_health(this.compared, check), this.now),
+            "resources": status.resource_objects(this.compared, check), "summary": status.summary(this.compared),
             "conditions": status.conditions(old.get("conditions") or (), this.conditions, this.now) or None,
             "sourceType": "Kustomize", "controllerNamespace": HOME,
         }
@@ -340,12 +433,18 @@ class ApplicationController:
                     body["operation"] = None
         if this.request is not None:
             body["operation"] = status.replacing(this.obj.get("operation"), this.request)
+        finalizers = meta_of(this.obj).get("finalizers") or []
+        wanted = hook_finalizers(finalizers, this.targets.hooks)
+        if wanted != finalizers:
+            body["metadata"] = {"finalizers": wanted or None}
         if this.clear_annotations:
-            body["metadata"] = {"annotations": dict.fromkeys(this.clear_annotations)}
+            body["metadata"] = {**body.get("metadata", {}), "annotations": dict.fromkeys(this.clear_annotations)}
         if differs(this.obj, body):
             found["reconciledAt"] = rfc3339(this.now)
             await self._announce(this, old)
             await self._patch(this.obj, body)
+            for other in self._around.dependents(this.key):
+                self._look_again(other)
         return Outcome(earliest(*this.wake), tuple(this.reasons))
 
     async def _announce(self, this: _Pass, old: Obj) -> None:
@@ -360,12 +459,13 @@ class ApplicationController:
                        for c in old.get("conditions") or ()):
                 await self._events.event(this.obj, "Warning", reason.code, reason.message)
 
-    async def _unusable(self, obj: Obj, reason: Reason, now: datetime, *, wake: datetime | None = None) -> Outcome:
+    async def _unusable(self, obj: Obj, reasons: Sequence[Reason], now: datetime, *,
+                        wake: datetime | None = None) -> Outcome:
         """Git cannot be read or is wrong: nothing is applied and nothing deleted, what runs goes on."""
-        old = status_of(obj)
+        old, reason = status_of(obj), reasons[0]
         found: Obj = {
             "sync": {**(old.get("sync") or {}), "status": "Unknown"},
-            "conditions": status.conditions(old.get("conditions") or (), [reason], now),
+            "conditions": status.conditions(old.get("conditions") or (), reasons, now),
         }
         body: Obj = {"status": found}
         if REFRESH in annotations_of(obj):
@@ -377,7 +477,7 @@ class ApplicationController:
         if differs(obj, body):
             await self._events.event(obj, "Warning", reason.code, reason.message)
             await self._patch(obj, body)
-        return Outcome(wake, (reason,))
+        return Outcome(wake, tuple(reasons))
 
     async def _patch(self, obj: Obj, body: Obj) -> None:
         key = key_of(obj)

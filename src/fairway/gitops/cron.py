@@ -35,7 +35,8 @@ class Cron:
         if len(fields) != len(_FIELDS):
             raise ValueError(f"expected exactly 5 fields, found {len(fields)}: {text!r}")
         sets = [_values(field, *row) for field, row in zip(fields, _FIELDS, strict=True)]
-        return Cron(*sets, any_day=fields[2][0] in "*?", any_weekday=fields[4][0] in "*?")
+        minutes, hours, days, months, weekdays = sets
+        return Cron(minutes, hours, days, months, weekdays, fields[2][0] in "*?", fields[4][0] in "*?")
 
     def next_after(self, moment: datetime, zone: tzinfo) -> datetime | None:
         """The first time after `moment` (UTC), in UTC; None where there is none in the next years."""

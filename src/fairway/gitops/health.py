@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fairway.gitops.crd_health import crd_check
 from fairway.kube.objects import Obj, annotations_of, dig, group_of, is_deleting, meta_of, spec_of, status_of
 
 HealthStatus = Literal["Healthy", "Suspended", "Progressing", "Missing", "Degraded", "Unknown"]
@@ -28,11 +29,27 @@ def worst(found: Iterable[Health]) -> Health:
     return max(found, key=lambda h: ORDER.index(h.status), default=Health("Healthy"))
 
 
+Check = Callable[[Obj], "Health | None"]
+
+
 def health(obj: Obj) -> Health | None:
+    """By the kind's own check; None where there is none."""
+    return own_health(obj, kind_health)
+
+
+def own_health(obj: Obj, check: Check) -> Health | None:
+    """What goes before every check: an object that is being deleted is on its way, unless it is a hook of ours."""
     if is_deleting(obj) and HOOK_FINALIZER not in (meta_of(obj).get("finalizers") or ()):
         return Health("Progressing", "Pending deletion")
+    return check(obj)
+
+
+def kind_health(obj: Obj) -> Health | None:
     check = _CHECKS.get((group_of(str(obj.get("apiVersion") or "")), str(obj.get("kind") or "")))
-    return check(obj) if check is not None else None
+    if check is not None:
+        return check(obj)
+    custom = crd_check(obj)
+    return Health(*custom(obj)) if custom is not None else None
 
 
 def _number(value: Any, default: int = 0) -> int:

@@ -111,5 +111,14 @@ def has_option(option: str, *sources: Iterable[str]) -> bool:
     return any(option in source for source in sources)
 
 
+def option_value(name: str, *sources: Iterable[str]) -> str:
+    """The value of `name=value` in the first of these lists that has one; "" where none has."""
+    for source in sources:
+        found = [option.partition("=")[2] for option in source if option.partition("=")[0] == name]
+        if found:
+            return found[-1]
+    return ""
+
+
 def is_crd(obj: Obj) -> bool:
     return obj.get("kind") == "CustomResourceDefinition" and group_of(str(obj.get("apiVersion"))) == "apiextensions.k8s.io"

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from fairway.gitops.hooks import Phase
-from fairway.gitops.spec import Source
+from fairway.gitops.spec import Application
 from fairway.gitops.sync_plan import HookPhase, OperationPhase, Result, ResultStatus
 from fairway.gitops.tasks import TaskKey
 from fairway.kube.objects import Obj, dig, parse_time, rfc3339
@@ -49,7 +49,7 @@ class OperationState:
             "operation": self.operation, "phase": self.phase, "message": self.message,
             "startedAt": rfc3339(self.started_at), "finishedAt": None, "retryCount": self.retry_count,
             "syncResult": {
-                "revision": self.revision, "source": self.source,
+                **revision_object(self.revision), **_source_field(self.source),
                 "resources": [_result_object(key, result) for key, result in self.results.items()],
             },
         }
@@ -58,8 +58,22 @@ class OperationState:
         return found
 
 
-def started(operation: Obj, revision: str, source: Source, now: datetime) -> OperationState:
-    return OperationState(operation, "Running", f"syncing to {short(revision)}", now, revision, source.as_object())
+def started(operation: Obj, revision: str, app: Application, now: datetime) -> OperationState:
+    return OperationState(operation, "Running", f"syncing to {short(revision)}", now, revision, app.source_object())
+
+
+def revision_object(revision: str) -> Obj:
+    """As a status has it: `revisions` where there are several; `revision` is there always, for those that read one."""
+    every = revision.split(",")
+    return {"revision": every[0], **({"revisions": every} if len(every) > 1 else {})}
+
+
+def revision_in(value: Obj) -> str:
+    return ",".join(str(sha) for sha in value.get("revisions") or [value.get("revision") or ""])
+
+
+def _source_field(source: Obj) -> Obj:
+    return source if "sources" in source else {"source": source}
 
 
 def decode_state(value: Any) -> OperationState | None:
@@ -70,10 +84,14 @@ def decode_state(value: Any) -> OperationState | None:
     return OperationState(
         operation=value.get("operation") or {}, phase=cast(OperationPhase, value.get("phase") or "Running"),
         message=str(value.get("message") or ""), started_at=parse_time(value["startedAt"]),
-        revision=str(result.get("revision") or ""), source=result.get("source") or {},
+        revision=revision_in(result), source=_source_in(result),
         finished_at=parse_time(finished) if finished else None, retry_count=int(value.get("retryCount") or 0),
         results=dict(_result(entry) for entry in result.get("resources") or ()),
     )
+
+
+def _source_in(result: Obj) -> Obj:
+    return {"sources": result["sources"]} if result.get("sources") else result.get("source") or {}
 
 
 def _result_object(key: TaskKey, result: Result) -> Obj:

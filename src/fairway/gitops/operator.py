@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fairway.gitops import hooks
-from fairway.gitops.compare import Compared, with_live_ignored
+from fairway.gitops.compare import Compared
 from fairway.gitops.comparison import MANAGER, Comparison, validation
 from fairway.gitops.delegated import with_delegated
+from fairway.gitops.health import Check, health
+from fairway.gitops.ignoring import with_live_ignored
 from fairway.gitops.operation_state import OperationState, short
 from fairway.gitops.revert import is_aborted
 from fairway.gitops.settings import Settings
@@ -27,6 +29,14 @@ from fairway.kube.resources import ROLLOUTS
 _PROPAGATION: dict[str, Propagation] = {"foreground": "Foreground", "background": "Background", "orphan": "Orphan"}
 
 
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """How health is judged, and whether somebody has agreed to deletions that ask for it."""
+
+    check: Check = health
+    confirmed: bool = False
+
+
 class Operator:
     def __init__(self, informers: Informers, comparison: Comparison, settings: Settings) -> None:
         self._informers = informers
@@ -34,8 +44,12 @@ class Operator:
         self._settings = settings
 
     async def advance(self, app: Application, state: OperationState, operation: Operation, targets: Targets,
-                      compared: Sequence[Compared], now: datetime) -> tuple[OperationState, datetime | None]:
+                      compared: Sequence[Compared], now: datetime,
+                      around: Circumstances) -> tuple[OperationState, datetime | None]:
         """The operation one step further, and when to look again."""
+        if not state.results and (denied := {_key(entry): _denied(entry) for entry in compared if entry.denied}):
+            text = "one or more synchronization tasks are not valid: " + "; ".join(r.message for r in denied.values())
+            return replace(state.ended("Failed", text, now), results=denied), None
         if operation.dry_run:
             refused = {_key(entry): _refused(entry) for entry in compared if entry.error}
             ended = state.ended("Failed" if refused else "Succeeded", _dry_run_message(compared), now)
@@ -45,7 +59,8 @@ class Operator:
                 f"{key}: {result.message}" for key, result in list(refused.items())[:3])
             return self._failed(replace(state, results=refused), operation, message, now)
         tasks = await self._tasks(app, state, operation, targets, compared)
-        step = next_step(tasks, state.results, operation=state.id, now=now, hook_limit=self._settings.hook_limit)
+        step = next_step(tasks, state.results, operation=state.id, now=now, hook_limit=self._settings.hook_limit,
+                         check=around.check, confirmed=around.confirmed)
         return await self._carry_out(app, replace(state, results=step.results, message=step.message), operation, step, now)
 
     async def terminate(self, app: Application, state: OperationState, targets: Targets, now: datetime) -> OperationState:
@@ -177,6 +192,11 @@ def _key(entry: Compared) -> TaskKey:
 def _refused(entry: Compared) -> Result:
     version = str((entry.target or {}).get("apiVersion") or "").rpartition("/")[2]
     return Result("SyncFailed", entry.error, "Failed", version=version)
+
+
+def _denied(entry: Compared) -> Result:
+    version = str((entry.target or {}).get("apiVersion") or "").rpartition("/")[2]
+    return Result("SyncFailed", entry.denied, "Failed", version=version)
 
 
 def _dry_run_message(compared: Sequence[Compared]) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fairway.git import Change, GitPort, Tree, commit_with_retry
 from fairway.gitops import revert
+from fairway.gitops.operation_state import revision_in
 from fairway.gitops.revert import Revert
 from fairway.gitops.settings import Settings
 from fairway.gitops.sources import Sources
@@ -60,7 +61,7 @@ class Reverting:
     async def rollback(self, app: Application, entry: Obj, user: str, now: datetime) -> str | Reason:
         """Set the images of the branch to those of a history entry, by a commit."""
         port = self._sources.port(app.source)
-        old = list(_images(await self._sources.objects(app.source, str(entry["revision"]))))
+        old = list(_images(await self._sources.objects(app, revision_in(entry))))
         return await self._sources.call(port, lambda: self._rollback(port, app, entry, old, user, now))
 
     def _rollback(self, port: GitPort, app: Application, entry: Obj, wanted: list[str], user: str,

@@ -18,6 +18,8 @@ class Settings:
     jitter: timedelta = timedelta(minutes=1)
     hook_limit: timedelta = timedelta(minutes=30)
     """A hook without a deadline of its own; upstream waits for ever."""
+    operation_limit: timedelta | None = None
+    """The longest that a sync may take; None: as long as it needs. An Application's own is fairway.dev/sync-timeout."""
     author: Person = FAIRWAY
     seed: int = 0
     """Of the jitter."""

@@ -1,28 +1,34 @@
-"""From an Application's source to objects: which repository, which commit, what it renders to. Hands, with memory.
+"""From an Application's sources to objects: which repository, which commit, what it renders to. Hands, with memory.
 
-Commits are immutable: what one renders to is kept. A repository on this machine is asked in every pass; one behind a
-network is asked when its time has come, or when somebody says that it has changed.
+Commits are immutable: what one renders to is kept. A commit that touches nothing of what the last rendering read renders to
+the very same objects, so that one of a thousand Applications is rendered when one is changed. A repository on this machine
+is asked in every pass; one behind a network when its time has come, or when somebody says that it has changed.
+
+A revision of an Application with several sources is the commits of all of them, joined by commas.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from fairway.git import GitPort
+from fairway.git import GitPort, Tree, UnknownRevision
+from fairway.gitops import semver
+from fairway.gitops.rendering import Ask, RecordingTree, Renderer, render_source
 from fairway.gitops.settings import Settings
-from fairway.gitops.spec import Source
+from fairway.gitops.spec import Application, Source
 from fairway.kube.objects import Key, Obj
-from fairway.manifests import render
 
 T = TypeVar("T")
 
-_RENDERS = 128  # commits and paths kept rendered: a few hundred objects each
+_RENDERS = 2048  # sources kept rendered: as many as Applications of one platform, a few kilobytes each
+_CHANGES = 256  # pairs of commits whose changed files are kept
 
 
 class RepositoryPort(Protocol):
@@ -35,18 +41,34 @@ class RepositoryPort(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    source: Source
-    sha: str
+    sources: tuple[Source, ...]
+    revision: str
     look_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    commits: tuple[str, ...]
+    objects: list[Obj]
+    trees: tuple[RecordingTree, ...]
+
+
+def split(revision: str) -> list[str]:
+    return revision.split(",")
+
+
 class Sources:
-    def __init__(self, repositories: RepositoryPort, settings: Settings) -> None:
+    def __init__(self, repositories: RepositoryPort, settings: Settings, renderer: Renderer = render_source) -> None:
         self._repositories = repositories
         self._settings = settings
+        self._renderer = renderer
         self._random = random.Random(settings.seed)
         self._seen: dict[Key, _Seen] = {}
-        self._rendered: OrderedDict[tuple[str, str, str], list[Obj]] = OrderedDict()
+        self._rendered: OrderedDict[str, OrderedDict[tuple[str, ...], _Rendered]] = OrderedDict()
+        self._joined: dict[Key, tuple[list[list[Obj]], list[Obj]]] = {}
+        self._changes: OrderedDict[tuple[str, str, str], frozenset[str]] = OrderedDict()
+        self.renders = 0
+        """How often something was rendered, for the benchmarks."""
 
     def port(self, source: Source) -> GitPort:
         return self._repositories.of(source.repo_url)
@@ -55,29 +77,106 @@ class Sources:
         """Run `work` where it may take its time."""
         return await asyncio.to_thread(work) if port.remote else work()
 
-    async def resolve(self, key: Key, source: Source, now: datetime, *, force: bool) -> tuple[str, datetime | None]:
-        """The commit that the source means now, and when to look again by polling (None: every pass looks)."""
-        port = self.port(source)
-        if not port.remote:
-            return port.resolve(source.target_revision), None
+    async def resolve(self, key: Key, sources: tuple[Source, ...], now: datetime, *,
+                      force: bool) -> tuple[str, datetime | None]:
+        """The commits that the sources mean now, and when to look again by polling (None: every pass looks)."""
+        ports = [self.port(source) for source in sources]
+        if not any(port.remote for port in ports):
+            return ",".join([resolve_revision(p, s.target_revision) for p, s in zip(ports, sources, strict=True)]), None
         seen = self._seen.get(key)
-        if seen is None or force or seen.source != source or now >= seen.look_at:
-            sha = await self.call(port, lambda: port.resolve(source.target_revision))
+        if seen is None or force or seen.sources != sources or now >= seen.look_at:
+            found = [await self.revision_of(port, source.target_revision)
+                     for port, source in zip(ports, sources, strict=True)]
             jitter = timedelta(seconds=self._random.uniform(0, self._settings.jitter.total_seconds()))
-            seen = self._seen[key] = _Seen(source, sha, now + self._settings.poll + jitter)
-        return seen.sha, seen.look_at
+            seen = self._seen[key] = _Seen(sources, ",".join(found), now + self._settings.poll + jitter)
+        return seen.revision, seen.look_at
+
+    async def revision_of(self, port: GitPort, text: str) -> str:
+        return await self.call(port, lambda: resolve_revision(port, text))
 
     def forget(self, key: Key) -> None:
         """Look again in the next pass."""
         self._seen.pop(key, None)
+        self._joined.pop(key, None)
 
-    async def objects(self, source: Source, sha: str) -> list[Obj]:
-        """What the commit describes; shared, not to be changed. `ManifestError`, `GitError`."""
-        address = (source.repo_url, sha, source.path)
-        if address not in self._rendered:
-            port = self.port(source)
-            self._rendered[address] = await self.call(port, lambda: render(port.read_tree(sha), source.path))
-            while len(self._rendered) > _RENDERS:
-                self._rendered.popitem(last=False)
+    async def objects(self, app: Application, revision: str) -> list[Obj]:
+        """What the commits describe; shared, not to be changed. `ManifestError`, `GitError`.
+
+        The very same list as long as nothing that was read for it changes.
+        """
+        commits = split(revision)
+        if len(commits) != len(app.sources):
+            raise UnknownRevision(f"{len(commits)} revisions for {len(app.sources)} sources; sync again")
+        found = [await self._one(app, n, commits) for n, source in enumerate(app.sources) if not source.describes_nothing]
+        if len(found) == 1:
+            return found[0]
+        key = Key(app.namespace, app.name)
+        known = self._joined.get(key)
+        if known is None or len(known[0]) != len(found) or any(a is not b for a, b in zip(known[0], found, strict=True)):
+            known = self._joined[key] = (found, [obj for objects in found for obj in objects])
+        return known[1]
+
+    async def _one(self, app: Application, n: int, commits: Sequence[str]) -> list[Obj]:
+        source = app.sources[n]
+        lent = [m for m, other in enumerate(app.sources) if other.ref and m != n and f"${other.ref}/" in str(source.said)]
+        needed = tuple(commits[m] for m in (n, *lent))
+        address = json.dumps([source.as_object(), [app.sources[m].as_object() for m in lent], app.name,
+                              app.destination_namespace], sort_keys=True)
+        kept = self._rendered.setdefault(address, OrderedDict())
         self._rendered.move_to_end(address)
-        return self._rendered[address]
+        if needed in kept:
+            return kept[needed].objects
+        for old in reversed(kept.values()):
+            if await self._unchanged(app, (n, *lent), old, needed):
+                kept[needed] = _Rendered(needed, old.objects, old.trees)
+                break
+        else:
+            kept[needed] = await self._render(app, (n, *lent), needed)
+        while len(kept) > 3:  # the live one, the running operation's, and one to compare with
+            kept.popitem(last=False)
+        while len(self._rendered) > _RENDERS:
+            self._rendered.popitem(last=False)
+        return kept[needed].objects
+
+    async def _render(self, app: Application, places: Sequence[int], commits: tuple[str, ...]) -> _Rendered:
+        source = app.sources[places[0]]
+        port = self.port(source)
+        trees = tuple([RecordingTree(await self._tree(app.sources[m], sha)) for m, sha in zip(places, commits, strict=True)])
+        refs = {app.sources[m].ref: tree for m, tree in zip(places[1:], trees[1:], strict=True)}
+        ask = Ask(source, trees[0], app.name, app.destination_namespace, refs)
+        self.renders += 1
+        return _Rendered(commits, await self.call(port, lambda: self._renderer(ask)), trees)
+
+    async def _tree(self, source: Source, sha: str) -> Tree:
+        port = self.port(source)
+        return await self.call(port, lambda: port.read_tree(sha))
+
+    async def _unchanged(self, app: Application, places: Sequence[int], old: _Rendered, commits: tuple[str, ...]) -> bool:
+        for m, before, after, tree in zip(places, old.commits, commits, old.trees, strict=True):
+            if before != after and tree.concerned(await self._changed(app.sources[m], before, after)):
+                return False
+        return True
+
+    async def _changed(self, source: Source, before: str, after: str) -> frozenset[str]:
+        address = (source.repo_url, before, after)
+        if address not in self._changes:
+            port = self.port(source)
+            self._changes[address] = await self.call(port, lambda: port.changed_paths(before, after))
+            while len(self._changes) > _CHANGES:
+                self._changes.popitem(last=False)
+        return self._changes[address]
+
+
+def resolve_revision(port: GitPort, text: str) -> str:
+    """A branch, tag or commit of that name; else the highest tag that fits the version constraint."""
+    try:
+        return port.resolve(text)
+    except UnknownRevision as unknown:
+        if not semver.is_constraint(text):
+            raise
+        tags = [ref.removeprefix("refs/tags/") for ref in port.refs() if ref.startswith("refs/tags/")]
+        tag = semver.best(text, tags)
+        if tag is None:
+            raise UnknownRevision(f"{port.url}: no tag fits the version constraint {text!r}; push one, or correct it") from (
+                unknown)
+        return port.resolve(f"refs/tags/{tag}")

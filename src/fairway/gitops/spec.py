@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
+from fairway.gitops.ignoring import BadExpression, IgnoreRule, check_expression
 from fairway.gitops.retry import RetryPolicy
 from fairway.kube.durations import parse_duration
-from fairway.kube.objects import Obj, dig, meta_of, spec_of
+from fairway.kube.objects import Obj, annotations_of, dig, meta_of, spec_of
 
 HERE = ("https://kubernetes.default.svc", "")
 DEFAULT_HISTORY = 10
+DEPENDS_ON = "fairway.dev/depends-on"
+SYNC_TIMEOUT = "fairway.dev/sync-timeout"
 
 
 class InvalidSpec(ValueError):
@@ -20,12 +24,23 @@ class InvalidSpec(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
+    """One entry of `sources`, or `source`. `said` is what the user wrote, for the renderer and for the status."""
+
     repo_url: str
     path: str = ""
     target_revision: str = "HEAD"
+    ref: str = ""
+    chart: str = ""
+    name: str = ""
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def describes_nothing(self) -> bool:
+        """A source that only lends its files to others, as `$ref/…`."""
+        return bool(self.ref) and not self.path and not self.chart
 
     def as_object(self) -> Obj:
-        return {"repoURL": self.repo_url, "path": self.path, "targetRevision": self.target_revision}
+        return dict(self.said) or {"repoURL": self.repo_url, "path": self.path, "targetRevision": self.target_revision}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +51,10 @@ class Automated:
 
 
 @dataclass(frozen=True, slots=True)
-class IgnoreRule:
-    """`ignoreDifferences`: which fields of which objects are not ours to compare."""
-
-    kind: str
-    group: str = ""
-    name: str = ""
-    namespace: str = ""
-    json_pointers: tuple[str, ...] = ()
-    managers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Application:
     name: str
     namespace: str
-    source: Source
+    sources: tuple[Source, ...]
     destination_namespace: str
     project: str
     automated: Automated | None
@@ -60,16 +63,28 @@ class Application:
     ignore: tuple[IgnoreRule, ...]
     history_limit: int
     namespace_metadata: Mapping[str, Any] = field(default_factory=dict)
+    several: bool = False
+    """The user wrote `sources`."""
+    depends_on: tuple[tuple[str, str], ...] = ()
+    """(namespace, name) of the Applications that have to be synced and healthy first."""
+    operation_limit: timedelta | None = None
+
+    @property
+    def source(self) -> Source:
+        """The one that commits go to: the first that describes objects."""
+        return next((source for source in self.sources if not source.describes_nothing), self.sources[0])
 
     def has(self, option: str) -> bool:
         return option in self.sync_options
+
+    def source_object(self) -> Obj:
+        """What was compared, as the status says it: the source, or `sources` where there are several."""
+        return {"sources": [source.as_object() for source in self.sources]} if self.several else self.source.as_object()
 
 
 def decode(obj: Obj) -> Application:
     """The application, or `InvalidSpec`."""
     spec, meta = spec_of(obj), meta_of(obj)
-    if spec.get("sources"):
-        raise InvalidSpec("spec.sources: several sources are not supported; use one source and a kustomization")
     destination = _map(spec, "destination")
     server, name = str(destination.get("server") or ""), str(destination.get("name") or "")
     if server not in HERE or name not in ("", "in-cluster"):
@@ -80,13 +95,14 @@ def decode(obj: Obj) -> Application:
         raise InvalidSpec("spec.syncPolicy.syncOptions: a list such as [CreateNamespace=true] is needed")
     limit = spec.get("revisionHistoryLimit")
     return Application(
-        name=meta["name"], namespace=meta.get("namespace", ""), source=_source(_map(spec, "source")),
+        name=meta["name"], namespace=meta.get("namespace", ""), sources=_sources(spec), several=bool(spec.get("sources")),
         destination_namespace=str(destination.get("namespace") or ""), project=str(spec.get("project") or "default"),
         automated=_automated(policy.get("automated")), sync_options=tuple(str(option) for option in options),
         retry=decode_retry(policy.get("retry"), "spec.syncPolicy.retry"),
         ignore=tuple(_ignore(rule, n) for n, rule in enumerate(spec.get("ignoreDifferences") or ())),
         history_limit=DEFAULT_HISTORY if limit is None else int(limit),
-        namespace_metadata=_map(policy, "managedNamespaceMetadata"),
+        namespace_metadata=_map(policy, "managedNamespaceMetadata"), depends_on=_depends_on(obj),
+        operation_limit=_operation_limit(annotations_of(obj)),
     )
 
 
@@ -99,14 +115,49 @@ def _map(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return found
 
 
-def _source(source: Mapping[str, Any]) -> Source:
+def _sources(spec: Mapping[str, Any]) -> tuple[Source, ...]:
+    written = spec.get("sources")
+    if not written:
+        return (decode_source(_map(spec, "source"), "spec.source"),)
+    if not isinstance(written, list) or not all(isinstance(entry, dict) for entry in written):
+        raise InvalidSpec("spec.sources: a list of mappings is needed, each with a repoURL")
+    found = tuple(decode_source(entry, f"spec.sources[{n}]") for n, entry in enumerate(written))
+    if all(source.describes_nothing for source in found):
+        raise InvalidSpec("spec.sources: none of them has a path or a chart, so there is nothing to apply")
+    return found
+
+
+def decode_source(source: Mapping[str, Any], path: str) -> Source:
     if not source.get("repoURL"):
-        raise InvalidSpec("spec.source.repoURL: is missing; name the deployment repository")
-    for other in ("chart", "helm", "plugin"):
-        if source.get(other):
-            raise InvalidSpec(f"spec.source.{other}: is not supported yet; commit rendered manifests or a kustomization")
+        raise InvalidSpec(f"{path}.repoURL: is missing; name the deployment repository")
+    if source.get("plugin"):
+        raise InvalidSpec(f"{path}.plugin: config management plugins are not run; commit what they render")
+    if source.get("chart") and source.get("ref"):
+        raise InvalidSpec(f"{path}: ref is not permitted beside chart; use two sources")
     return Source(str(source["repoURL"]), str(source.get("path") or "").strip("/").removeprefix("./"),
-                  str(source.get("targetRevision") or "HEAD"))
+                  str(source.get("targetRevision") or "HEAD"), str(source.get("ref") or ""), str(source.get("chart") or ""),
+                  str(source.get("name") or ""), dict(source))
+
+
+def _depends_on(obj: Obj) -> tuple[tuple[str, str], ...]:
+    """`fairway.dev/depends-on: database, platform/queue`: names, with a namespace where it is another one."""
+    here = str(meta_of(obj).get("namespace") or "")
+    found = []
+    for word in annotations_of(obj).get(DEPENDS_ON, "").split(","):
+        namespace, slash, name = word.strip().rpartition("/")
+        if name:
+            found.append((namespace if slash else here, name))
+    if (here, str(meta_of(obj)["name"])) in found:
+        raise InvalidSpec(f"metadata.annotations[{DEPENDS_ON}]: the Application depends on itself")
+    return tuple(found)
+
+
+def _operation_limit(annotations: Mapping[str, str]) -> timedelta | None:
+    text = annotations.get(SYNC_TIMEOUT, "")
+    try:
+        return parse_duration(text) if text else None
+    except ValueError as error:
+        raise InvalidSpec(f"metadata.annotations[{SYNC_TIMEOUT}]: {error}") from error
 
 
 def _automated(value: Any) -> Automated | None:
@@ -142,10 +193,14 @@ def _duration(value: Any) -> Any:
 def _ignore(rule: Mapping[str, Any], index: int) -> IgnoreRule:
     if not rule.get("kind"):
         raise InvalidSpec(f"spec.ignoreDifferences[{index}].kind: is missing")
-    if rule.get("jqPathExpressions"):
-        raise InvalidSpec(f"spec.ignoreDifferences[{index}].jqPathExpressions: are not supported; use jsonPointers")
+    expressions = tuple(str(text) for text in rule.get("jqPathExpressions") or ())
+    for text in expressions:
+        try:
+            check_expression(text)
+        except BadExpression as error:
+            raise InvalidSpec(f"spec.ignoreDifferences[{index}].jqPathExpressions: {error}") from error
     return IgnoreRule(str(rule["kind"]), str(rule.get("group") or ""), str(rule.get("name") or ""),
-                      str(rule.get("namespace") or ""), tuple(rule.get("jsonPointers") or ()),
+                      str(rule.get("namespace") or ""), tuple(rule.get("jsonPointers") or ()), expressions,
                       tuple(rule.get("managedFieldsManagers") or ()))
 
 
@@ -166,6 +221,7 @@ class Operation:
     retry: RetryPolicy
     heal_attempts: int
     rollback_to: int | None
+    revisions: tuple[str, ...] = ()
 
     @property
     def partial(self) -> bool:
@@ -187,4 +243,5 @@ def decode_operation(value: Mapping[str, Any], app: Application) -> Operation:
         sync_options=tuple(sync.get("syncOptions") or app.sync_options),
         retry=retry or RetryPolicy(limit=0), heal_attempts=int(sync.get("autoHealAttemptsCount") or 0),
         rollback_to=int(rollback) if rollback is not None else None,
+        revisions=tuple(str(text) for text in sync.get("revisions") or ()),
     )

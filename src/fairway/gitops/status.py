@@ -8,33 +8,34 @@ from typing import Any
 
 from fairway.gitops import hooks
 from fairway.gitops.compare import Compared, SyncStatus
-from fairway.gitops.health import Health, health, worst
-from fairway.gitops.operation_state import OperationState
+from fairway.gitops.health import Check, Health, health, worst
+from fairway.gitops.operation_state import OperationState, revision_object
 from fairway.gitops.spec import Application, Operation
 from fairway.kube.decision import Reason
 from fairway.kube.objects import Obj, annotations_of, dig, rfc3339, status_of
 
 CONDITION_TYPES = ("InvalidSpecError", "ComparisonError", "SyncError", "DeletionError", "UnknownError",
-                   "SharedResourceWarning", "RepeatedResourceWarning", "RevertError")
+                   "SharedResourceWarning", "RepeatedResourceWarning", "ExcludedResourceWarning", "OrphanedResourceWarning",
+                   "RevertError")
 """`RevertError` is Fairway's own: the commit that takes an aborted version back could not be made."""
 
 
-def resource_health(entry: Compared) -> Health | None:
+def resource_health(entry: Compared, check: Check = health) -> Health | None:
     """None where the kind has no check, or the user switched it off."""
     if entry.live is None:
         return Health("Missing")
     if annotations_of(entry.target or entry.live).get("argocd.argoproj.io/ignore-healthcheck") == "true":
         return None
-    return health(entry.live)
+    return check(entry.live)
 
 
-def resource_objects(compared: Iterable[Compared]) -> list[Obj]:
+def resource_objects(compared: Iterable[Compared], check: Check = health) -> list[Obj]:
     found = []
     for entry in compared:
         version = str((entry.target or entry.live or {}).get("apiVersion") or "").rpartition("/")[2]
         one: Obj = {"group": entry.key.group, "version": version, "kind": entry.key.kind,
                     "namespace": entry.key.namespace, "name": entry.key.name, "status": entry.status}
-        state = resource_health(entry)
+        state = resource_health(entry, check)
         if state is not None:
             one["health"] = {"status": state.status, **({"message": state.message} if state.message else {})}
         if entry.requires_pruning:
@@ -52,11 +53,11 @@ def app_sync(compared: Sequence[Compared]) -> SyncStatus:
     return "OutOfSync" if any(entry.status == "OutOfSync" for entry in counted) else "Synced"
 
 
-def app_health(compared: Sequence[Compared]) -> Health:
+def app_health(compared: Sequence[Compared], check: Check = health) -> Health:
     """The worst of the live objects; Missing where nothing of it is live."""
     if compared and all(entry.live is None for entry in compared):
         return Health("Missing")
-    found = [state for entry in compared if entry.live is not None and (state := resource_health(entry)) is not None]
+    found = [state for entry in compared if entry.live is not None and (state := resource_health(entry, check)) is not None]
     return worst(found)
 
 
@@ -102,8 +103,9 @@ def with_history(app: Application, history: Sequence[Obj], state: OperationState
         return list(history)
     by: Obj = {"automated": True} if operation.automated else {"username": operation.username or "unknown"}
     entry = {
-        "id": max((int(h.get("id", -1)) for h in history), default=-1) + 1, "revision": state.revision,
-        "source": state.source, "deployStartedAt": rfc3339(state.started_at),
+        "id": max((int(h.get("id", -1)) for h in history), default=-1) + 1, **revision_object(state.revision),
+        **({"source": state.source} if "sources" not in state.source else state.source),
+        "deployStartedAt": rfc3339(state.started_at),
         "deployedAt": rfc3339(state.finished_at or state.started_at), "initiatedBy": by,
     }
     if history and all(history[-1].get(key) == entry[key] for key in ("deployStartedAt", "revision")):

@@ -10,7 +10,7 @@ import base64
 import copy
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from fairway.gitops.compare import differing_fields
 from fairway.kube.decoding import DecodeError, decode
@@ -50,7 +50,9 @@ def three_way(config: Obj | None, live: Obj | None, *, ignore_aggregated: bool =
     said = last_applied(live)
     before = prepared(said, ignore_aggregated) if said is not None else config
     schema = schema_of(config)
-    predicted = _merged(_bare(before), _bare(config), live, schema or ANY)
+    if schema is None and said is not None:
+        live = {**_only(live, _union(before, config)), "metadata": live["metadata"]}
+    predicted: Obj = _merged(_bare(before), _bare(config), live, schema or ANY)
     if schema is not None and config.get("kind") == "StatefulSet":
         predicted, live = _without_extra_claims(predicted, config), _without_extra_claims(live, config)
     return _compared(predicted, live, schema, ignore_aggregated)
@@ -120,7 +122,7 @@ def _without_bookkeeping(obj: Obj) -> Obj:
 def _as_typed(obj: Obj, schema: Schema | None) -> Obj:
     """As the type holds it, with defaults; an object that does not fit its type is compared as it was written."""
     if schema is None:
-        return _without_nulls(obj)
+        return cast(Obj, _without_nulls(obj))
     try:
         typed, unknown = decode(obj, schema)
     except DecodeError:
@@ -132,8 +134,8 @@ def _as_typed(obj: Obj, schema: Schema | None) -> Obj:
     try:
         apply_defaults(group_of(_SERVED.get(version, version)), str(obj.get("kind")), found)
     except (AttributeError, KeyError, TypeError):  # defaults expect a valid object
-        return _without_nulls(typed)
-    return _without_nulls(found)
+        return cast(Obj, _without_nulls(typed))
+    return cast(Obj, _without_nulls(found))
 
 
 def _without_nulls(value: Any) -> Any:
@@ -191,6 +193,17 @@ def _without_extra_claims(obj: Obj, config: Obj) -> Obj:
 
 
 def _only(value: Any, shape: Any) -> Any:
+    """What of `value` has a place in `shape`; elements of lists go by their place."""
     if isinstance(value, dict) and isinstance(shape, dict):
         return {key: _only(inner, shape[key]) for key, inner in value.items() if key in shape}
+    if isinstance(value, list) and isinstance(shape, list):
+        return [_only(item, shape[n]) if n < len(shape) else item for n, item in enumerate(value)]
     return value
+
+
+def _union(a: Any, b: Any) -> Any:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return {key: _union(a[key], b[key]) if key in a and key in b else a.get(key, b.get(key)) for key in {**a, **b}}
+    if isinstance(a, list) and isinstance(b, list):
+        return [*(_union(x, y) for x, y in zip(a, b, strict=False)), *a[len(b):], *b[len(a):]]
+    return b

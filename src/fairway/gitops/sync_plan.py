@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from fairway.gitops.health import Health, health
+from fairway.gitops.health import Check, Health, health
 from fairway.gitops.tasks import Task, TaskKey, is_multi_step
 from fairway.kube.objects import annotations_of, is_deleting, meta_of, parse_time, spec_of
 
@@ -64,22 +64,30 @@ class Step:
     wake_at: datetime | None = None
 
 
-def next_step(tasks: Sequence[Task], results: Results, *, operation: str, now: datetime, hook_limit: timedelta) -> Step:
-    """The next step of the sync with the id `operation`. `tasks` are in order (`fairway.gitops.tasks.order`)."""
+def next_step(tasks: Sequence[Task], results: Results, *, operation: str, now: datetime, hook_limit: timedelta,
+              check: Check = health, confirmed: bool = False) -> Step:
+    """The next step of the sync with the id `operation`. `tasks` are in order (`fairway.gitops.tasks.order`).
+
+    `confirmed`: somebody has agreed to delete what asks for that (`Prune=confirm`).
+    """
     by_key = {task.key: task for task in tasks}
     seen = _adopted(tasks, results, operation)
-    seen = {key: _refreshed(by_key.get(key), result, now, hook_limit) for key, result in seen.items()}
+    seen = {key: _refreshed(by_key.get(key), result, now, hook_limit, check) for key, result in seen.items()}
     main = [task for task in tasks if task.phase != "SyncFail"]
     running = [by_key[key] for key, result in seen.items() if result.phase == "Running" and key in by_key]
     waiting_for = running if is_multi_step(main) else [task for task in running if task.is_hook]
     if waiting_for:
-        return Step("Running", _waiting(waiting_for), seen, wake_at=_deadline(waiting_for, hook_limit))
+        return Step("Running", _waiting(waiting_for, check), seen, wake_at=_deadline(waiting_for, hook_limit))
     if any(result.failed for key, result in seen.items() if key.phase != "SyncFail"):
         return _fail(tasks, seen, operation)
     pending = [task for task in main if task.key not in seen]
     if not pending:
         return Step("Succeeded", "successfully synced (all tasks run)", seen, delete=_finished_hooks(tasks, seen))
     group = [task for task in pending if (task.phase, task.wave) == (pending[0].phase, pending[0].wave)]
+    unconfirmed = [] if confirmed else [task for task in group if task.is_prune and task.confirm]
+    if unconfirmed:
+        names = ", ".join(str(task.key) for task in unconfirmed)
+        return Step("Running", f"waiting for pruning confirmation of {names}; confirm with: fairway app confirm-deletion", seen)
     rest = [task for task in pending if task not in group]
     return _run(group, seen, operation, last=not rest and not any(task.is_hook for task in group))
 
@@ -119,7 +127,7 @@ def is_made_by(task: Task, operation: str) -> bool:
     return annotations_of(task.live or {}).get(OPERATION) == f"{operation}-{task.phase}"
 
 
-def _refreshed(task: Task | None, result: Result, now: datetime, hook_limit: timedelta) -> Result:
+def _refreshed(task: Task | None, result: Result, now: datetime, hook_limit: timedelta, check: Check) -> Result:
     if result.phase != "Running":
         return result
     if task is None:  # no longer in the plan: a pruned object that is gone
@@ -128,7 +136,7 @@ def _refreshed(task: Task | None, result: Result, now: datetime, hook_limit: tim
         return result if task.live is not None else replace(result, phase="Succeeded", message="pruned")
     if task.live is None:
         return replace(result, phase="Error", message="the object has disappeared while it was waited for")
-    found = health(task.live)
+    found = check(task.live)
     if task.is_hook:
         return _hook_result(task, result, found, now, hook_limit)
     if found is None or found.status == "Healthy":
@@ -174,11 +182,11 @@ def _finished_hooks(tasks: Iterable[Task], seen: Results, *, failed: bool = Fals
                  and not is_deleting(task.live or {}))
 
 
-def _waiting(tasks: Sequence[Task]) -> str:
+def _waiting(tasks: Sequence[Task], check: Check) -> str:
     of_hook = any(task.is_hook for task in tasks)
     what = "waiting for completion of hook" if of_hook else "waiting for healthy state of"
     first = next((task for task in tasks if task.is_hook), tasks[0])
     others = len(tasks) - 1
     text = f"{what} {first.key}" + (f" and {others} more {'hooks' if of_hook else 'resources'}" if others else "")
-    found = health(first.live or {})
+    found = check(first.live or {})
     return f"{text}: {found.message}" if found is not None and found.message else text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from fairway.gitops import hooks
@@ -26,23 +26,37 @@ class Targets:
     objects: tuple[Obj, ...]
     hooks: tuple[Obj, ...]
     warnings: tuple[Reason, ...] = ()
+    denied: tuple[tuple[Obj, str], ...] = ()
+    """Objects that the project does not permit, and why."""
 
 
-def prepare(app: Application, rendered: Iterable[Obj], resources: ResourceMap) -> Targets:
+Refuse = Callable[[Obj], str]
+"""Why an object may not be applied; "" where it may."""
+
+
+def prepare(app: Application, rendered: Iterable[Obj], resources: ResourceMap, *, excluded: Callable[[Obj], bool] | None = None,
+            refuse: Refuse | None = None) -> Targets:
     objects: list[Obj] = []
     hook_objects: list[Obj] = []
+    denied: list[tuple[Obj, str]] = []
+    left_out: list[Reason] = []
     placed = [with_namespace(obj, app.destination_namespace, resources) for obj in rendered]
     single, repeated = unique(placed)
     for obj in single:
         if hooks.is_skipped(obj):
             continue
-        if hooks.is_hook(obj):
+        if excluded is not None and excluded(obj):
+            left_out.append(Reason("ExcludedResourceWarning", f"Resource {object_key(obj)} is excluded in the settings"))
+            continue
+        if refuse is not None and (why := refuse(obj)):
+            denied.append((obj, why))
+        elif hooks.is_hook(obj):
             hook_objects.append(obj)
         else:
             objects.append(with_tracking(tracked_app(app.namespace, app.name), obj))
     warnings = tuple(Reason("RepeatedResourceWarning", f"{key} appears several times; the last one counts")
                      for key in repeated)
-    return Targets(tuple(objects), tuple(hook_objects), warnings)
+    return Targets(tuple(objects), tuple(hook_objects), (*warnings, *left_out), tuple(denied))
 
 
 def with_namespace(obj: Obj, namespace: str, resources: ResourceMap) -> Obj:
@@ -83,10 +97,14 @@ def make_tasks(app: Application, state: OperationState, operation: Operation, co
 
 def _task(entry: Compared, operation: Operation, state: OperationState) -> Task | None:
     chosen = operation.resources
+    if entry.denied:
+        return None
     if chosen and (entry.key.group, entry.key.kind, entry.key.namespace, entry.key.name) not in chosen:
         return None
     if entry.requires_pruning:
-        return Task("Sync", None, entry.live) if operation.prune and not prune_forbidden(entry, operation) else None
+        if not operation.prune or prune_forbidden(entry, operation):
+            return None
+        return Task("Sync", None, entry.live, confirm=prune_option(entry, operation) == "confirm")
     out_of_sync_only = hooks.has_option("ApplyOutOfSyncOnly=true", operation.sync_options)
     task = Task("Sync", entry.target, entry.live)
     if out_of_sync_only and entry.status == "Synced" and task.key not in state.results:
@@ -95,10 +113,12 @@ def _task(entry: Compared, operation: Operation, state: OperationState) -> Task 
 
 
 def prune_forbidden(entry: Compared, operation: Operation) -> bool:
-    options = hooks.options_of(entry.live)
-    if "Prune=false" in options or "Prune=confirm" in options:
-        return True
-    return hooks.has_option("Prune=false", operation.sync_options) and "Prune=true" not in options
+    return prune_option(entry, operation) == "false"
+
+
+def prune_option(entry: Compared, operation: Operation) -> str:
+    """`false`, `confirm` or `true`: the object's annotation, else the Application's option."""
+    return hooks.option_value("Prune", hooks.options_of(entry.live), operation.sync_options) or "true"
 
 
 def hook_object(obj: Obj, phase: Phase, app: Application, state: OperationState) -> Obj:

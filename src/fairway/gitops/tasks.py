@@ -45,6 +45,8 @@ class Task:
     target: Obj | None
     live: Obj | None
     wave_override: int | None = None
+    confirm: bool = False
+    """Somebody has to agree before it is pruned."""
 
     @property
     def obj(self) -> Obj:

@@ -27,13 +27,14 @@ BASE_LABEL = "dev.fairway.interpreter"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`dockerfile` is relative to nothing: a path on disk. `cache` keeps dependency layers."""
+    """`dockerfile` is relative to nothing: a path on disk. `cache` keeps dependency layers. `target`: a stage, not the last."""
 
     context: Path
     dockerfile: Path
     cache: Path
     labels: Mapping[str, str] = field(default_factory=dict)
     build_args: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def build(request: Request, into: Layout) -> Built:
         text = request.dockerfile.read_text()
     except FileNotFoundError:
         raise DockerfileError(f"{request.dockerfile}: no such file; name it with --file") from None
-    wanted = plan(parse(text, shown), request.build_args, shown)
+    wanted = plan(parse(text, shown), request.build_args, shown, target=request.target)
     layers = [*_dependencies(request, wanted, shown), _application(request, wanted, shown)]
     config = into.write(encode(_config(wanted, layers, request.labels)), CONFIG)
     for layer in layers:

@@ -100,9 +100,27 @@ def _logical_lines(text: str) -> list[tuple[int, str]]:
     return lines
 
 
-def plan(instructions: list[Instruction], build_args: Mapping[str, str], file: str = "Dockerfile") -> Plan:
-    """What to build. Raises `DockerfileError` for what only a real builder can do."""
-    return _Reader(build_args, file).read(instructions)
+def plan(instructions: list[Instruction], build_args: Mapping[str, str], file: str = "Dockerfile", *,
+         target: str = "") -> Plan:
+    """What to build: the last stage, or the one called `target`.
+
+    Raises `DockerfileError` for what only a real builder can do.
+    """
+    return _Reader(build_args, file).read(_until(instructions, target, file) if target else instructions)
+
+
+def _until(instructions: list[Instruction], target: str, file: str) -> list[Instruction]:
+    """The instructions up to the end of a stage, which is called by its name or its number."""
+    starts = [place for place, it in enumerate(instructions) if it.word == "FROM"]
+    names = [_stage_name(instructions[place].text) or str(number) for number, place in enumerate(starts)]
+    if target not in names:
+        raise DockerfileError(f"{file}: no stage is called {target!r}; there are: {', '.join(names) or 'none'}")
+    return instructions[: [*starts, len(instructions)][names.index(target) + 1]]
+
+
+def _stage_name(text: str) -> str:
+    """Of `python:3.12 AS build`, "" where it has none."""
+    return re.sub(r"^as\s+", "", text.partition(" ")[2].strip(), flags=re.IGNORECASE)
 
 
 class _Reader:
@@ -132,9 +150,9 @@ class _Reader:
     def _from(self, it: Instruction) -> None:
         if self._now is not None:
             self._stages[self._name] = self._now
-        base, _, name = _expand(it.text, self._global).partition(" ")
-        name = re.sub(r"^as\s+", "", name.strip(), flags=re.IGNORECASE)
-        self._name = name or str(len(self._stages))
+        text = _expand(it.text, self._global)
+        base = text.partition(" ")[0]
+        self._name = _stage_name(text) or str(len(self._stages))
         self._variables = dict(self._global)
         self._now = self._stages.get(base) or Plan(base=base)
 

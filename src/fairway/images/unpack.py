@@ -14,6 +14,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -68,6 +69,8 @@ def unpack(layout: Layout, digest: str, root: Path) -> None:
     files and extracts only what is its own.
     """
     layers = layout.read_json(digest)["layers"]
+    if not layers:
+        raise Unpackable(f"image {digest} has no layers: there is nothing to run")
     _stack(layout, layers, root, root.parent / "chains")
 
 
@@ -111,7 +114,10 @@ def _described(layout: Layout, digest: str, root: Path) -> UnpackedImage:
 
 def _extract(blob: bytes, media_type: str, root: Path) -> None:
     if media_type == LAYER_GZIP:
-        blob = gzip.decompress(blob)
+        try:
+            blob = gzip.decompress(blob)
+        except (OSError, EOFError, zlib.error) as error:
+            raise BadBlob(f"a layer is not gzip: {error}") from error
     elif media_type != LAYER_TAR:
         raise Unpackable(f"layers of type {media_type} cannot be unpacked; build the image with gzip layers")
     try:
@@ -135,7 +141,10 @@ def _place(archive: tarfile.TarFile, entry: tarfile.TarInfo, root: Path) -> None
         for old in parent.iterdir():
             _remove(old)
     elif inner[-1].startswith(_WHITEOUT):
-        _remove(parent / inner[-1].removeprefix(_WHITEOUT))
+        hidden = inner[-1].removeprefix(_WHITEOUT)
+        if hidden in ("", ".", ".."):
+            raise Unpackable(f"a layer's entry {entry.name!r} leaves the image's root")
+        _remove(parent / hidden)
     elif entry.isdir():
         if target.is_symlink() or (target.exists() and not target.is_dir()):
             _remove(target)
@@ -147,7 +156,7 @@ def _place(archive: tarfile.TarFile, entry: tarfile.TarInfo, root: Path) -> None
     elif entry.islnk():
         _remove(target)
         other = tuple(part for part in PurePosixPath(entry.linkname).parts if part not in ("/", "."))
-        if ".." in other:
+        if ".." in other or not other:
             raise Unpackable(f"a layer's link {entry.name!r} leaves the image's root")
         os.link(_real_folder(root, other[:-1], entry.name) / other[-1], target, follow_symlinks=False)
     elif entry.isfile():

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fairway.kube.api import ApplyPatch, MergePatch, WriteOptions
-from fairway.kube.default_roles import default_roles
+from fairway.kube.default_roles import AUTO_UPDATE, default_roles
 from fairway.kube.embedded import EmbeddedApi, table_of
 from fairway.kube.errors import ApiError, Forbidden, NotFound
 from fairway.kube.objects import Key, Obj, dig
@@ -84,18 +84,18 @@ class Access:
         """Found the default roles where they are absent or Fairway's own to update."""
         if self._listening is not None:
             return
-        options = WriteOptions(manager="fairway")
-        for role in default_roles():
-            resource = CLUSTER_ROLES if role["kind"] == "ClusterRole" else CLUSTER_ROLE_BINDINGS
-            name = role["metadata"]["name"]
-            present = self.roles.cluster_role(name) if resource == CLUSTER_ROLES else self._present(resource, name)
-            kept = dig(present, "metadata", "annotations", f"{GROUP}/autoupdate") == "false"
-            if "aggregationRule" in role and present is not None:
-                continue  # its rules are told from the others
-            if not kept:
-                await self._api.patch(resource, name, "", ApplyPatch(role, force=True), options)
+        await asyncio.gather(*(self._found(role) for role in default_roles()))
         await self._tell()
         self._listening = self._api.store.listen(table_of(CLUSTER_ROLES), self._changed)
+
+    async def _found(self, role: Obj) -> None:
+        resource = CLUSTER_ROLES if role["kind"] == "ClusterRole" else CLUSTER_ROLE_BINDINGS
+        present = self._api.store.get(table_of(resource), Key("", role["metadata"]["name"]))
+        if present is not None and "aggregationRule" in role:
+            return  # its rules are told from the others
+        if present is None or dig(present.obj, "metadata", "annotations", AUTO_UPDATE) != "false":
+            await self._api.patch(resource, role["metadata"]["name"], "", ApplyPatch(role, force=True),
+                                  WriteOptions(manager="fairway"))
 
     async def stop(self) -> None:
         if self._listening is not None:
@@ -104,10 +104,6 @@ class Access:
         if self._telling is not None:
             self._telling.cancel()
             await asyncio.gather(self._telling, return_exceptions=True)
-
-    def _present(self, resource: Resource, name: str) -> Obj | None:
-        found = self._api.store.get(table_of(resource), Key("", name))
-        return None if found is None else found.obj
 
     # --- aggregation --------------------------------------------------------------------------------------------------
 

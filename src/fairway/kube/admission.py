@@ -14,12 +14,14 @@ from fairway.kube.api import Subresource, WriteOptions
 from fairway.kube.crds import CustomType, CustomTypes
 from fairway.kube.errors import BadRequest, Forbidden
 from fairway.kube.facts import facts
+from fairway.kube.identities import Identities
 from fairway.kube.objects import Key, Obj, key_of, rfc3339
 from fairway.kube.patches.apply import Owner, Ownership
 from fairway.kube.refusals import invalid, not_found, required
 from fairway.kube.resources import CRDS, NAMESPACES, Resource
 from fairway.kube.schema import ANY, Schema
 from fairway.kube.store import Store, Table
+from fairway.kube.surroundings import Surroundings
 
 _NAMESPACES = Table("", "namespaces")
 PROTECTED = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
@@ -42,11 +44,12 @@ class Write:
 
 
 class Admission:
-    """Asks the store about an object's surroundings (its namespace), and everything else of the object alone."""
+    """Asks the store about an object's surroundings (`Surroundings`, its namespace), and everything else of the object."""
 
-    def __init__(self, store: Store, custom: CustomTypes) -> None:
+    def __init__(self, store: Store, custom: CustomTypes, identities: Identities) -> None:
         self._store = store
         self._custom = custom
+        self._surroundings = Surroundings(store, identities)
 
     def schema(self, resource: Resource) -> Schema:
         custom = self._custom.of(resource)
@@ -93,8 +96,10 @@ class Admission:
         else:
             ownership.put_owners(obj, owners)
         if custom is None:
+            self._surroundings.complete(resource, obj)
             preparation.prepare(resource.group, resource.kind, obj)
         self._check(resource, custom, obj)
+        self._surroundings.allow(resource, None, obj)
         if resource == CRDS:
             crds.warn_of_rules(obj, write.options)
         return obj
@@ -117,6 +122,7 @@ class Admission:
             if resource == CRDS:
                 crds.check_definition(new)
                 crds.warn_of_rules(new, write.options)
+            self._surroundings.allow(resource, old, new)
         return new
 
     def deleting(self, resource: Resource, obj: Obj) -> None:

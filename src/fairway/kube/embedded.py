@@ -68,7 +68,7 @@ class EmbeddedApi:
         self._identities = identities
         self._resources = ResourceMap(BUILT_IN)
         self._custom = CustomTypes()
-        self._admission = Admission(store, self._custom)
+        self._admission = Admission(store, self._custom, identities)
         self._expiry = Expiry(store.rows(table_of(CORE_EVENTS)).items())
         store.listen(table_of(CRDS), self._definition_changed)
 

@@ -39,6 +39,10 @@ class Unreadable(ValueError):
     """No protobuf of a kind that is known; the message says why."""
 
 
+class UnknownKind(Unreadable):
+    """A kind whose protobuf form is not known: custom kinds have none."""
+
+
 class Field(NamedTuple):
     name: str
     type: str
@@ -90,7 +94,7 @@ def decode(data: bytes) -> Obj:
             raw = value
     name = type_of(api_version, kind)
     if name is None:
-        raise Unreadable(f'no kind "{kind}" is registered for version "{api_version}" in protobuf; send it as JSON')
+        raise UnknownKind(f'no kind "{kind}" is registered for version "{api_version}" in protobuf; send it as JSON')
     return {"apiVersion": api_version, "kind": kind, **_object(raw, name, 0)}
 
 

@@ -110,7 +110,7 @@ SERVICES = _row("", "v1", "Service", "services", "svc", subs="status", categorie
 ENDPOINTS = _row("", "v1", "Endpoints", "endpoints", "ep")
 CONFIG_MAPS = _row("", "v1", "ConfigMap", "configmaps", "cm")
 SECRETS = _row("", "v1", "Secret", "secrets")
-SERVICE_ACCOUNTS = _row("", "v1", "ServiceAccount", "serviceaccounts", "sa")
+SERVICE_ACCOUNTS = _row("", "v1", "ServiceAccount", "serviceaccounts", "sa", subs="token")
 CORE_EVENTS = _row("", "v1", "Event", "events", "ev")
 PERSISTENT_VOLUMES = _row("", "v1", "PersistentVolume", "persistentvolumes", "pv", namespaced=False, subs="status")
 PERSISTENT_VOLUME_CLAIMS = _row("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc", subs="status")
@@ -155,6 +155,7 @@ BUILT_IN: tuple[Resource, ...] = (
 # --- custom kinds that Fairway's own CRDs establish (`fairway.kube.crds`) ---------------------------------------------
 APPLICATIONS = _row("argoproj.io", "v1alpha1", "Application", "applications", "app apps")
 APP_PROJECTS = _row("argoproj.io", "v1alpha1", "AppProject", "appprojects", "appproj appprojs")
+APPLICATION_SETS = _row("argoproj.io", "v1alpha1", "ApplicationSet", "applicationsets", "appset appsets", subs="status")
 ROLLOUTS = _row("argoproj.io", "v1alpha1", "Rollout", "rollouts", "ro", subs="status scale")
 ANALYSIS_TEMPLATES = _row("argoproj.io", "v1alpha1", "AnalysisTemplate", "analysistemplates", "at")
 CLUSTER_ANALYSIS_TEMPLATES = _row("argoproj.io", "v1alpha1", "ClusterAnalysisTemplate", "clusteranalysistemplates",
@@ -166,6 +167,6 @@ PIPELINE_RUNS = _row("fairway.dev", "v1alpha1", "PipelineRun", "pipelineruns", "
 RELEASES = _row("fairway.dev", "v1alpha1", "Release", "releases", "rel", subs="status")
 
 CUSTOM: tuple[Resource, ...] = (
-    APPLICATIONS, APP_PROJECTS, ROLLOUTS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, ANALYSIS_RUNS,
+    APPLICATIONS, APP_PROJECTS, APPLICATION_SETS, ROLLOUTS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, ANALYSIS_RUNS,
     SERVICE_MONITORS, REPOSITORIES, PIPELINE_RUNS, RELEASES,
 )  # fmt: skip

@@ -134,6 +134,11 @@ class Store:
                     rows[key] = change.new
         return rows
 
+    @property
+    def writing(self) -> bool:
+        """Whether writes are on their way to the disk: then `heads` differs from `rows`."""
+        return bool(self._heads)
+
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def put(self, table: Table, key: Key, obj: Obj) -> Change:

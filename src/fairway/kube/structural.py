@@ -111,11 +111,12 @@ def _field_error(error: Any) -> FieldError:
             kinds = [k for k in kind.value if k != "null"]
             found = shown(_GO_KINDS.get(type(value), "null"))
             return FieldError(path, f"Invalid value: {found}: {path} in body must be of type {','.join(kinds)}: {found}",
-                              "FieldValueTypeInvalid" if len(kinds) == 1 else "FieldValueInvalid")
+                              "FieldValueTypeInvalid")
         case "pattern":
             return invalid_value(path, value, f"{path} in body should match '{kind.value}'")
         case "format":
-            return invalid_value(path, value, f"{path} in body must be of type {kind.value}: {shown(value)}")
+            why = f"Invalid value: {shown(value)}: {path} in body must be of type {kind.value}: {shown(value)}"
+            return FieldError(path, why, "FieldValueTypeInvalid")
         case "maxLength":
             return FieldError(path, f"Too long: may not be more than {kind.value} bytes", "FieldValueTooLong")
         case "maxItems":

@@ -64,6 +64,12 @@ class TokenKey:
         public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         self.key_id = _encode(hashlib.sha256(public).digest())
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TokenKey) and self.key_id == other.key_id
+
+    def __hash__(self) -> int:
+        return hash(self.key_id)
+
     @classmethod
     def load(cls, path: Path, write: Callable[[Path, str], None]) -> TokenKey:
         try:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from fairway.kube import validation_access as access
 from fairway.kube.objects import Obj, dig
 from fairway.kube.quantity import parse_quantity
 from fairway.kube.refusals import FieldError, duplicate, forbidden, invalid_value, required, unsupported
@@ -64,12 +65,14 @@ def check_change(group: str, kind: str, old: Obj, new: Obj) -> list[FieldError]:
         before, after = dig(old, *path.split(".")), dig(new, *path.split("."))
         if before != after and before is not None:
             errors.append(invalid_value(path, after, "field is immutable"))
+    changed = _CHANGES.get((group, kind))
+    if changed is not None:
+        errors.extend(changed(old, new))
     if (group, kind) == ("", "Pod"):
         errors.extend(_pod_change(old, new))
-    if (group, kind) in (("", "ConfigMap"), ("", "Secret")) and old.get("immutable"):
-        changed = any(old.get(name) != new.get(name) for name in ("data", "binaryData", "immutable"))
-        if changed:
-            errors.append(forbidden("data", "field is immutable when `immutable` is set"))
+    fixed = (group, kind) in (("", "ConfigMap"), ("", "Secret")) and old.get("immutable")
+    if fixed and any(old.get(name) != new.get(name) for name in ("data", "binaryData", "immutable")):
+        errors.append(forbidden("data", "field is immutable when `immutable` is set"))
     if (group, kind) == ("", "Service"):
         before = dig(old, "spec", "clusterIP", default="")
         if before and dig(new, "spec", "clusterIP", default="") != before and dig(new, "spec", "type") != "ExternalName":
@@ -488,6 +491,19 @@ _KINDS: dict[tuple[str, str], Callable[[Obj], Errors]] = {
     ("autoscaling", "HorizontalPodAutoscaler"): _autoscaler,
     ("networking.k8s.io", "Ingress"): _ingress,
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
+    ("", "ResourceQuota"): access.quota,
+    ("", "LimitRange"): access.limit_range,
+    ("scheduling.k8s.io", "PriorityClass"): access.priority_class,
+    ("rbac.authorization.k8s.io", "Role"): access.role,
+    ("rbac.authorization.k8s.io", "ClusterRole"): access.cluster_role,
+    ("rbac.authorization.k8s.io", "RoleBinding"): access.role_binding,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): access.cluster_role_binding,
+}
+
+_CHANGES: dict[tuple[str, str], Callable[[Obj, Obj], Errors]] = {
+    ("rbac.authorization.k8s.io", "RoleBinding"): access.role_ref_kept,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): access.role_ref_kept,
+    ("scheduling.k8s.io", "PriorityClass"): access.priority_kept,
 }
 
 _IMMUTABLE: dict[tuple[str, str], tuple[str, ...]] = {
@@ -498,7 +514,5 @@ _IMMUTABLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("batch", "Job"): ("spec.selector", "spec.template", "spec.completions", "spec.completionMode"),
     ("discovery.k8s.io", "EndpointSlice"): ("addressType",),
     ("", "Secret"): ("type",),
-    ("rbac.authorization.k8s.io", "RoleBinding"): ("roleRef",),
-    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): ("roleRef",),
     ("storage.k8s.io", "StorageClass"): ("provisioner", "reclaimPolicy", "volumeBindingMode", "parameters"),
 }  # fmt: skip

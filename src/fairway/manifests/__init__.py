@@ -1,15 +1,23 @@
-"""Kustomize and plain YAML to objects, and the image write-back that changes one line.
+"""Kustomize, Helm charts, Jsonnet and plain YAML to objects, and the image write-back that changes one line.
 
-Pure rendering over a file tree that somebody else read; linear in the number of objects; comments survive write-back.
+Rendering over a file tree that somebody else read; linear in the number of objects; comments survive write-back. Helm and
+Jsonnet run in limited processes of their own, never in this one.
 """
 
 from fairway.manifests.errors import ManifestError, Place
-from fairway.manifests.files import DictTree, FileTree, FolderTree, OverlaidTree
+from fairway.manifests.files import DictTree, FileTree, FolderTree, OverlaidTree, RecordingTree
+from fairway.manifests.helm.options import HelmOptions, Parameter
 from fairway.manifests.image_reference import ImageReference
+from fairway.manifests.jsonnet import Jsonnet
+from fairway.manifests.kustomize.dead_images import DeadImage, dead_images
+from fairway.manifests.kustomize.ports import Outside
+from fairway.manifests.kustomize.remote import AllowedHosts
 from fairway.manifests.render import render
+from fairway.manifests.rendering import Directory, Rendering
 from fairway.manifests.write_back import image_name, set_image
 
 __all__ = [
-    "DictTree", "FileTree", "FolderTree", "ImageReference", "ManifestError", "OverlaidTree", "Place", "image_name",
-    "render", "set_image",
+    "AllowedHosts", "DeadImage", "DictTree", "Directory", "FileTree", "FolderTree", "HelmOptions", "ImageReference",
+    "Jsonnet", "ManifestError", "Outside", "OverlaidTree", "Parameter", "Place", "RecordingTree", "Rendering",
+    "dead_images", "image_name", "render", "set_image",
 ]

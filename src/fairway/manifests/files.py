@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
+
+from fairway.manifests.errors import ManifestError, Place
 
 
 class FileTree(Protocol):
@@ -52,26 +54,81 @@ class DictTree:
 
 
 class FolderTree:
-    """Files below a folder of this machine."""
+    """Files below a folder of this machine. A symbolic link that leads out of it is refused."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._real = root.resolve()
+
+    def _at(self, path: str) -> Path:
+        at = self._root / path
+        if not at.resolve().is_relative_to(self._real):
+            raise ManifestError(Place(path), "a symbolic link out of the tree", "put the file itself there")
+        return at
 
     def read(self, path: str) -> bytes:
         try:
-            return (self._root / path).read_bytes()
+            return self._at(path).read_bytes()
         except (IsADirectoryError, NotADirectoryError) as error:
             raise FileNotFoundError(path) from error
 
     def is_file(self, path: str) -> bool:
-        return (self._root / path).is_file()
+        return self._at(path).is_file()
 
     def is_dir(self, path: str) -> bool:
-        return (self._root / path).is_dir()
+        return (self._root / path).is_dir() and self._at(path).is_dir()
 
     def names(self, folder: str = "") -> Sequence[str]:
-        at = self._root / folder
+        at = self._at(folder)
         return sorted(entry.name for entry in at.iterdir()) if at.is_dir() else []
+
+
+class RecordingTree:
+    """A tree that remembers what a rendering asked of it: the key of a render cache.
+
+    Wrap the tree of a commit, render, keep the tree beside the objects. When the next commit comes, hand `concerned` the paths
+    that differ between the two (added, changed, removed): False means that rendering again gives the same objects. Asking
+    whether a file is there counts as much as reading it, so that a kustomization.yaml that appears is noticed.
+    """
+
+    def __init__(self, base: FileTree) -> None:
+        self._base = base
+        self.paths: set[str] = set()
+        self.absent: set[str] = set()
+        self.listed: dict[str, frozenset[str]] = {}
+
+    def read(self, path: str) -> bytes:
+        self.paths.add(path)
+        return self._base.read(path)
+
+    def is_file(self, path: str) -> bool:
+        self.paths.add(path)
+        return self._base.is_file(path)
+
+    def is_dir(self, path: str) -> bool:
+        found = self._base.is_dir(path)
+        if not found:
+            self.absent.add(path)
+        return found
+
+    def names(self, folder: str = "") -> Sequence[str]:
+        found = self._base.names(folder)
+        self.listed[folder] = frozenset(found)
+        return found
+
+    def concerned(self, changed: Iterable[str]) -> bool:
+        """Whether one of these files was asked for, or is new in a folder that was listed or missed."""
+        return any(path in self.paths or self._appeared(path) for path in changed)
+
+    def _appeared(self, path: str) -> bool:
+        folder, name = path, ""
+        while folder:
+            if folder in self.absent:
+                return True
+            folder, _, name = folder.rpartition("/")
+            if folder in self.listed and name not in self.listed[folder]:
+                return True
+        return False
 
 
 class OverlaidTree:

@@ -15,10 +15,11 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from fairway.manifests import yaml
 from fairway.manifests.errors import ManifestError, Place
-from fairway.manifests.files import FileTree, join
+from fairway.manifests.files import FileTree, OverlaidTree, join
 from fairway.manifests.image_reference import ImageReference
+from fairway.manifests.kustomize.dead_images import dead_images
+from fairway.manifests.kustomize.spec import KUSTOMIZATION_FILES
 
-KUSTOMIZATION_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _PLAIN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._/@:+-]*$")
 
 
@@ -34,15 +35,19 @@ class _Edit:
 def set_image(files: FileTree, path: str, name: str, reference: str) -> dict[str, bytes]:
     """The files that change so that the folder `path` names `reference` where it named the image `name`.
 
-    Empty where it already does. ManifestError where nothing names `name`; ValueError where `reference` is not one.
+    In a kustomization the entry goes by the name that the image has when this folder comes to it: where a base has renamed
+    `name`, that is the base's new name. Empty where it already does. ManifestError where nothing names `name`, and where the
+    folder has an entry for it that changes nothing; ValueError where `reference` is not one.
     """
     wanted = ImageReference.parse_checked(reference)
     for file in KUSTOMIZATION_FILES:
         if files.is_file(join(path, file)):
-            return _in_kustomization(files, join(path, file), name, wanted)
+            return _that_lives(files, path, join(path, file), name, wanted)
     changed: dict[str, bytes] = {}
     seen = False
     for file in manifest_files(files, path):
+        if file.endswith(".jsonnet"):
+            continue
         text = yaml.decode(files.read(file), file)
         edits = [edit for document in yaml.nodes(text, file) for edit in _plain_images(document, text, name, wanted)]
         seen = seen or bool(edits)
@@ -54,11 +59,11 @@ def set_image(files: FileTree, path: str, name: str, reference: str) -> dict[str
 
 
 def manifest_files(files: FileTree, path: str) -> Iterator[str]:
-    """YAML and JSON files of a folder, not of folders below; or the one file that `path` is."""
+    """YAML, JSON and Jsonnet files of a folder, not of folders below; or the one file that `path` is."""
     if files.is_file(path):
         yield path
     for name in files.names(path):
-        if name.endswith((".yaml", ".yml", ".json")) and files.is_file(join(path, name)):
+        if name.endswith((".yaml", ".yml", ".json", ".jsonnet")) and files.is_file(join(path, name)):
             yield join(path, name)
 
 
@@ -89,6 +94,21 @@ def _plain_images(node: Node, text: str, name: str, wanted: ImageReference) -> I
 
 
 # --- kustomization ------------------------------------------------------------------------------------------------
+
+
+def _that_lives(files: FileTree, path: str, file: str, name: str, wanted: ImageReference) -> dict[str, bytes]:
+    """The edit, proved by rendering: an entry that no container meets would look done and deploy nothing."""
+    changed = _in_kustomization(files, file, name, wanted)
+    try:
+        dead = {one.name: one for one in dead_images(OverlaidTree(files, changed), path) if one.folder == path}
+        before = {one.name for one in dead_images(files, path) if one.folder == path}
+    except ManifestError:
+        return changed  # what does not render cannot be judged; the build says why
+    if name not in dead or not (dead[name].now or dead[name].others):
+        return changed
+    if name in before or not dead[name].now:
+        raise dead[name].error()
+    return _in_kustomization(files, file, dead[name].now, wanted)
 
 
 def _in_kustomization(files: FileTree, file: str, name: str, wanted: ImageReference) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ text. Keys become strings as JSON needs them. A key that appears twice is an err
 
 from __future__ import annotations
 
-import gc
+import io
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -20,6 +20,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.representer import SafeRepresenter
 
 from fairway.manifests.errors import ManifestError, Place
+from fairway.manifests.values import without_collector
 
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
@@ -39,6 +40,9 @@ _NOT_LITERAL = re.compile(r"[ \t]+\n|[^\x09\x0a\x20-\x7e\x85\xa0-\ud7ff\ue000-\u
 
 MAX_NODES = 1_000_000
 """Nodes built from one file, aliases expanded: about 100 MB of objects; a "billion laughs" file stops here."""
+
+MAX_BYTES = 20 * 2**20
+"""One file: the largest bundles of CRDs have 2 MB; an object that the API takes has 3 MB at most."""
 
 _STR, _MAP, _SEQ, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "!merge"
 _BINARY = "tag:yaml.org,2002:binary"
@@ -94,6 +98,8 @@ class _Loader(CParser):
 
 def decode(data: bytes | str, file: str = "") -> str:
     """The text of a file, without a byte order mark."""
+    if len(data) > MAX_BYTES:
+        raise ManifestError(Place(file), f"{len(data) >> 20} MB in one file", f"at most {MAX_BYTES >> 20} MB: split it")
     if isinstance(data, bytes):
         try:
             text = data.decode("utf-8")
@@ -106,15 +112,14 @@ def decode(data: bytes | str, file: str = "") -> str:
 
 
 def nodes(data: bytes | str, file: str = "") -> list[Node]:
-    """One node per non-empty document. Faster without the garbage collector, which only finds that nothing is garbage."""
+    """One node per non-empty document."""
     text = decode(data, file)
-    paused = gc.isenabled()
-    gc.disable()
     try:
         loader = _Loader(text)
         found = []
-        while loader.check_node():
-            found.append(loader.get_node())
+        with without_collector():
+            while loader.check_node():
+                found.append(loader.get_node())
         return [node for node in found if node is not None]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -123,9 +128,6 @@ def nodes(data: bytes | str, file: str = "") -> list[Node]:
         raise ManifestError(place, f"not YAML: {mistake}", _mend(text, mark)) from error
     except yaml.YAMLError as error:
         raise ManifestError(Place(file), f"not YAML: {error}") from error
-    finally:
-        if paused:
-            gc.enable()
 
 
 def _mend(text: str, mark: Any) -> str:
@@ -302,4 +304,30 @@ def dump(value: Any, *, sort_keys: bool = True) -> str:
 
 def dump_all(values: Iterable[Any]) -> str:
     """Documents divided by `---`, as `kustomize build` prints them."""
-    return "---\n".join(dump(value) for value in values)
+    with without_collector():
+        return "---\n".join(dump(value) for value in values)
+
+
+def rewritten(node: Node) -> str:
+    """The text of a parsed document whose scalars somebody has changed: quotes and flow style as they were."""
+    stream = io.StringIO()
+    dumper = _Dumper(stream)
+    for part in _scalars(node):
+        if part.tag == "":
+            part.tag = dumper.resolve(ScalarNode, part.value, (True, False))
+    dumper.open()
+    dumper.serialize(node)
+    dumper.close()
+    return stream.getvalue()
+
+
+def _scalars(node: Node) -> Iterator[ScalarNode]:
+    if isinstance(node, ScalarNode):
+        yield node
+    elif isinstance(node, SequenceNode):
+        for child in node.value:
+            yield from _scalars(child)
+    else:
+        for key, value in node.value:
+            yield from _scalars(key)
+            yield from _scalars(value)

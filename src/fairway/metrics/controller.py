@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import chain
 from pathlib import Path
 
 from fairway.kube import resources
@@ -13,6 +14,7 @@ from fairway.kube.objects import Obj, key_of, status_of
 from fairway.kube.resources import Resource
 from fairway.metrics.exposition import Metadata
 from fairway.metrics.kube_state import is_counter, kube_state
+from fairway.metrics.kube_state_objects import SERIES
 from fairway.metrics.scrape import EnvoySource, Fetch, HttpFetch, Scrapes, TargetState
 from fairway.metrics.series import millis
 from fairway.metrics.store import Store
@@ -59,7 +61,7 @@ class Scraper:
         """Scrape until cancelled; on the way out, write the snapshot."""
         if self._snapshot is not None:
             self._store.load(self._snapshot, warn=log.warning)
-        for resource in (*_WATCHED, resources.DEPLOYMENTS, resources.ROLLOUTS):
+        for resource in (*_WATCHED, resources.DEPLOYMENTS, resources.ROLLOUTS, *SERIES):
             cache = self._informers.of(resource)
             if resource in _WATCHED:
                 cache.on_change(self._changed)
@@ -140,7 +142,8 @@ class Scraper:
         self._state_beat = beat
         rows, values = [], []
         samples = kube_state(*(self._objects(r) for r in (resources.PODS, resources.DEPLOYMENTS, resources.ROLLOUTS)))
-        for labels, value in samples:
+        others = (sample for resource, series in SERIES.items() for obj in self._objects(resource) for sample in series(obj))
+        for labels, value in chain(samples, others):
             row = self._state.row(labels, counter=is_counter(labels["__name__"]))
             if row >= 0:
                 rows.append(row)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fairway.kube.objects import Obj, condition, controller_of, dig, key_of, labels_of, spec_of, status_of
+from fairway.kube.quantity import parse_quantity
+from fairway.metrics.kube_state_objects import conditions
 from fairway.metrics.labels import NAME
 
 Sample = tuple[dict[str, str], float]
@@ -54,6 +56,8 @@ def _pod(pod: Obj) -> Iterator[Sample]:
         },
         1,
     )
+    for container in spec_of(pod).get("containers") or ():
+        yield from _asked(labels, container)
     phase = status.get("phase", "Unknown")
     for name in _PHASES:
         yield _sample("kube_pod_status_phase", {**labels, "phase": name}, float(name == phase))
@@ -72,6 +76,15 @@ def _pod(pod: Obj) -> Iterator[Sample]:
                 yield _sample(f"kube_pod_container_status_{kind}_reason", {**named, "reason": str(reason)}, 1)
 
 
+def _asked(labels: dict[str, str], container: Obj) -> Iterator[Sample]:
+    """What a container requests, and what it may have at most."""
+    for kind in ("requests", "limits"):
+        for resource, amount in (dig(container, "resources", kind, default={})).items():
+            unit = {"cpu": "core", "memory": "byte"}.get(resource, "integer")
+            named = {**labels, "container": container["name"], "resource": resource, "unit": unit}
+            yield _sample(f"kube_pod_container_resource_{kind}", named, float(parse_quantity(amount)))
+
+
 def _deployment(deployment: Obj) -> Iterator[Sample]:
     key, status, spec = key_of(deployment), status_of(deployment), spec_of(deployment)
     labels = {"namespace": key.namespace, "deployment": key.name}
@@ -86,6 +99,8 @@ def _deployment(deployment: Obj) -> Iterator[Sample]:
         ("observed_generation", "observedGeneration"),
     ):
         yield _sample(f"kube_deployment_status_{name}", labels, float(status.get(field) or 0))
+    yield _sample("kube_deployment_spec_paused", labels, float(bool(spec.get("paused"))))
+    yield from conditions("deployment", deployment, labels)
 
 
 def _rollout(rollout: Obj) -> Iterator[Sample]:

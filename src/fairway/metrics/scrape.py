@@ -22,6 +22,8 @@ from fairway.metrics.targets import Target
 log = logging.getLogger("fairway.metrics.scrape")
 
 TIMEOUT_S = 3.0
+PATIENCE_S = 15.0
+"""A server that boots is down for some seconds, and longer is worth a warning."""
 _AT_ONCE = 32
 _MAX_BODY = 32 * 1024 * 1024
 
@@ -44,13 +46,18 @@ class FetchFailed(Exception):
 
 @dataclass(slots=True)
 class TargetState:
-    """What the last scrape of a target gave. `at` is in seconds since 1970, 0 before the first."""
+    """What the last scrape of a target gave. `at` is in seconds since 1970, 0 before the first.
+
+    `down_since` is 0 while it is up; `told` says that the log has a warning about it.
+    """
 
     target: Target
     health: str = "unknown"
     error: str = ""
     at: float = 0.0
     seconds: float = 0.0
+    down_since: float = 0.0
+    told: bool = False
 
 
 class TargetScrape:
@@ -218,18 +225,21 @@ class Scrapes:
             return await self._fetch(scrape.state.target.url, timeout_s)
 
         async with self._slots:
-            before = scrape.state.health
             await scrape.scrape(at_ms, fetch)
-        state = scrape.state
-        if state.health != before and (state.health == "down" or before == "down"):
-            log.log(
-                logging.WARNING if state.health == "down" else logging.INFO,
-                "%s %s is %s%s",
-                state.target.source,
-                state.target.url,
-                state.health,
-                f": {state.error}" if state.error else "",
-            )
+        _say(scrape.state)
+
+
+def _say(state: TargetState) -> None:
+    """A target that stays down is told once, and when it is up again. One that starts or ends is down for a moment."""
+    if state.health == "up":
+        if state.told:
+            log.info("%s %s is up again", state.target.source, state.target.url)
+        state.down_since, state.told = 0.0, False
+        return
+    state.down_since = state.down_since or state.at
+    if not state.told and state.at - state.down_since >= PATIENCE_S:
+        log.warning("%s %s is down: %s", state.target.source, state.target.url, state.error)
+        state.told = True
 
 
 class HttpFetch:
@@ -244,8 +254,9 @@ class HttpFetch:
         return await _get(self._session, url, timeout_s)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
 
 async def _get(session: aiohttp.ClientSession, url: str, timeout_s: float) -> str:
@@ -253,9 +264,12 @@ async def _get(session: aiohttp.ClientSession, url: str, timeout_s: float) -> st
         async with session.get(url, timeout=aiohttp.ClientTimeout(total=timeout_s), allow_redirects=True) as answer:
             if answer.status != 200:
                 raise FetchFailed(f"server returned HTTP status {answer.status} {answer.reason}")
-            if (answer.content_length or 0) > _MAX_BODY:
-                raise FetchFailed(f"the answer is larger than {_MAX_BODY} bytes")
-            return (await answer.read()).decode("utf-8", "replace")
+            body = bytearray()
+            async for piece in answer.content.iter_any():
+                body += piece
+                if len(body) > _MAX_BODY:
+                    raise FetchFailed(f"the answer is larger than {_MAX_BODY >> 20} MiB")
+            return body.decode("utf-8", "replace")
     except TimeoutError:
         raise FetchFailed(f"no answer within {timeout_s:g} s") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:

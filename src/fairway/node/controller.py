@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from fairway.node.addresses import Addresses
 from fairway.node.folder import PodFolder
 from fairway.node.halting import halt_all, pod_folders, stop_folder
 from fairway.node.images import ImageSource
+from fairway.node.isolation import Isolation, probe
 from fairway.node.lookups import HOST_IP, Lookups
 from fairway.node.memory import LOOK_S
 from fairway.node.pod import NodePod
@@ -31,11 +33,14 @@ from fairway.node.remarks import remarks, troubles
 from fairway.node.settings import NodeSettings
 from fairway.node.shims import ShimError, compiled
 from fairway.node.status import pod_status
+from fairway.node.tokens import AccountTokens, PodTokens
 
 log = logging.getLogger("fairway.node")
 
 SERVING = "fairway.dev/serving"
 MANAGER = "fairway-node"
+ISOLATION = "fairway.dev/isolation"
+"""Annotation of the Node: `own-root` or `paths`."""
 
 
 class NodeController:
@@ -48,7 +53,8 @@ class NodeController:
     resource = PODS
     workers = 16
 
-    def __init__(self, informers: Informers, clock: Clock, settings: NodeSettings, images: ImageSource) -> None:
+    def __init__(self, informers: Informers, clock: Clock, settings: NodeSettings, images: ImageSource,
+                 tokens: AccountTokens | None = None) -> None:
         self._informers, self._clock, self._settings, self._images = informers, clock, settings, images
         self._cache, self._slices = informers.of(PODS), informers.of(ENDPOINT_SLICES)
         self._lookups = Lookups(informers, settings.node_name, (settings.api_host, settings.api_port))
@@ -57,6 +63,7 @@ class NodeController:
         self._loop = ControllerLoop(self, informers, clock)
         self._events = EventRecorder(informers.api, clock, MANAGER)
         self._program = Path()
+        self._isolation, self._tokens = Isolation(), tokens
         self._halting = False
 
     @property
@@ -86,6 +93,7 @@ class NodeController:
 
     async def run(self) -> None:
         self._prepare()
+        self._isolation = await probe(self._settings, self._program)
         await self._informers.synced()
         await self._register()
         await self._stop_strangers()
@@ -100,8 +108,12 @@ class NodeController:
     async def _watch_memory(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
+            now = self._clock.now()
             for one in list(self._pods.values()):
                 one.end_oversized()
+                if one.tokens.is_due(now):
+                    one.stale = True
+                    self._loop.look_again(one.key)
 
     def _prepare(self) -> None:
         settings = self._settings
@@ -109,10 +121,11 @@ class NodeController:
             folder.mkdir(parents=True, exist_ok=True)
         settings.folder.chmod(0o700)
         for name in ("python", "python3"):
-            link = settings.links / name
-            if not link.is_symlink() or link.readlink() != settings.python:
-                link.unlink(missing_ok=True)
-                link.symlink_to(settings.python)
+            _link(settings.links / name, settings.python)
+        for part in ("local/bin", "bin"):
+            (settings.interpreter / part).mkdir(parents=True, exist_ok=True)
+        for name in ("python", "python3", f"python3.{sys.version_info.minor}"):
+            _link(settings.interpreter / "local/bin" / name, settings.python)
         self._program = compiled(settings.folder)
 
     async def _register(self) -> None:
@@ -122,7 +135,11 @@ class NodeController:
         node: Obj = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {}}
         with contextlib.suppress(AlreadyExists):
             await api.create(node, WriteOptions(manager=MANAGER))
-        await patch_status(api, NODES, node, _node_status(name, self._clock.now()), manager=MANAGER)
+        await api.patch(NODES, name, "", MergePatch({"metadata": {"annotations": {ISOLATION: self._isolation.level}}}),
+                        WriteOptions(manager=MANAGER))
+        await patch_status(api, NODES, node, _node_status(name, self._isolation, self._clock.now()), manager=MANAGER)
+        found = self._isolation
+        log.log(logging.WARNING if found.mend else logging.INFO, "%s%s", found.message, found.mend and f"; {found.mend}")
 
     async def _stop_strangers(self) -> None:
         """Shims whose pod is gone from the API."""
@@ -208,7 +225,8 @@ class NodeController:
         if not address and not over:
             used = frozenset(str(status_of(other).get("podIP")) for other in self._cache.list())
             address = self._addresses.take(used)
-        one = NodePod(pod, self._settings, self._images, self._lookups, self._program, address, self._loop.look_again)
+        one = NodePod(pod, self._settings, self._images, self._lookups, self._program, address, self._isolation,
+                      PodTokens(self._tokens), self._clock.now, self._loop.look_again)
         if about is None and not is_deleting(pod):
             folder.create(*key_of(pod), uid_of(pod), address)
         self._pods[key_of(pod)] = one
@@ -237,7 +255,13 @@ class NodeController:
         await asyncio.to_thread(one.folder.remove)
 
 
-def _node_status(name: str, now: datetime) -> Obj:
+def _link(link: Path, target: Path) -> None:
+    if not link.is_symlink() or link.readlink() != target:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+
+
+def _node_status(name: str, isolation: Isolation, now: datetime) -> Obj:
     cores = str(os.cpu_count() or 1)
     memory = _memory_kib()
     resources = {"cpu": cores, "memory": f"{memory}Ki", "pods": "500", "ephemeral-storage": "0"}
@@ -255,6 +279,8 @@ def _node_status(name: str, now: datetime) -> Obj:
             entry("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
             entry("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
             entry("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            entry("IsolatedRoot", "True" if isolation.own_root else "False", "OwnRoot" if isolation.own_root else "MappedPaths",
+                  ". ".join(filter(None, (isolation.message, isolation.mend)))),
             entry("Ready", "True", "KubeletReady", "the node runs pods as local processes"),
         ],
         "nodeInfo": {

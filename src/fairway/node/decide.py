@@ -54,6 +54,8 @@ class Run:
     pre_stop: Literal["none", "running", "done"] = "none"
     why_stopped: str = ""
     """Why the node stopped the last attempt ("OOMKilled", "Error"), "" where it ended by itself."""
+    said: Mapping[int, str] = field(default_factory=dict)
+    """By attempt, what the container itself said about its end."""
 
     @property
     def last(self) -> Attempt | None:
@@ -156,7 +158,7 @@ def decide(seen: Seen, now: datetime) -> NodeDecision:
         return overdue
     fetches = tuple(Fetch(one.name) for one in spec.all
                     if seen.run(one.name).image == "unknown" and _may_try(seen.run(one.name), now))
-    ready = _advance_init(seen, spec, now)
+    ready = None if _mains_ended(seen, spec) else _advance_init(seen, spec, now)
     if ready is None:
         decisions = [_advance(seen, spec, one, now) for one in spec.containers]
     else:
@@ -281,12 +283,11 @@ def pause_of(run: Run) -> float:
 
 
 def _stop_sidecars(seen: Seen, spec: PodSpec) -> NodeDecision:
-    """Sidecars end when every container of a pod that does not restart has ended."""
-    if not _mains_ended(seen, spec):
+    """Sidecars end when every container of a pod that does not restart has ended: one by one, the last one first."""
+    running = [one for one in spec.init if one.sidecar and seen.run(one.name).running]
+    if not _mains_ended(seen, spec) or not running or seen.run(running[-1].name).stopping:
         return NodeDecision()
-    return NodeDecision(tuple(Stop(one.name, float(spec.grace_s), "the pod's containers have ended")
-                              for one in spec.init if one.sidecar and seen.run(one.name).running
-                              and not seen.run(one.name).stopping))
+    return NodeDecision((Stop(running[-1].name, float(spec.grace_s), "the pod's containers have ended"),))
 
 
 def _mains_ended(seen: Seen, spec: PodSpec) -> bool:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_RDONLY, MS_REC, MS_PRIVATE, MS_BIND, MNT_DETACH = 1, 0x4000, 1 << 18, 0x1000, 2
@@ -82,6 +83,9 @@ def _restrict(steps: list[list[str]]) -> None:
             for capability in range(LAST_CAPABILITY + 1):
                 _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
         elif step[0] == "as":
+            for stream in range(3):
+                if stat.S_ISFIFO(os.fstat(stream).st_mode):
+                    os.fchown(stream, int(step[1]), -1)  # programs open /dev/stdout anew
             os.setgroups([int(group) for group in step[3:]])
             os.setgid(int(step[2]))
             os.setuid(int(step[1]))

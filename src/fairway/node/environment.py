@@ -40,6 +40,8 @@ class Facts:
     config_map: Callable[[str], Obj | None]
     secret: Callable[[str], Mapping[str, bytes] | None]
     services: Mapping[str, str]
+    token: Callable[[str, int], str | None] = lambda audience, seconds: None
+    """(audience, seconds) to a token of the pod's service account; None where nobody issues any."""
 
 
 def variables(container: Obj, facts: Facts, image_env: Mapping[str, str]) -> dict[str, str]:

@@ -79,6 +79,12 @@ class _Input(asyncio.BaseProtocol):
         self.room.set()
 
 
+class _Output(asyncio.StreamReaderProtocol):
+    def connection_lost(self, exc: Exception | None) -> None:
+        """A terminal tells its end by an error, which would hide what was read and not yet taken."""
+        super().connection_lost(None)
+
+
 class CommandSession:
     """A command: its streams at our end, and the connection to the shim on which its exit code comes."""
 
@@ -117,12 +123,12 @@ class CommandSession:
     async def _take_output(self, name: Output, descriptor: int) -> None:
         loop, reader = asyncio.get_running_loop(), asyncio.StreamReader(limit=_CHUNK)
         transport, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0))
+            lambda: _Output(reader), os.fdopen(descriptor, "rb", buffering=0))
         self._output_ends.append(transport)
         self._await(name, reader)
 
     def _await(self, name: Output, reader: asyncio.StreamReader) -> None:
-        self._outputs[asyncio.create_task(_piece(reader))] = name, reader
+        self._outputs[asyncio.create_task(reader.read(_CHUNK))] = name, reader
 
     async def read(self) -> tuple[Output, bytes] | None:
         while self._outputs:
@@ -229,14 +235,6 @@ async def _answer(reader: asyncio.StreamReader) -> int:
                 return int(fields[2])
     except (asyncio.IncompleteReadError, ConnectionError) as error:
         raise ApiError("the pod has ended, and the command with it") from error
-
-
-async def _piece(reader: asyncio.StreamReader) -> bytes:
-    """b"" at the end, which a terminal tells by an error."""
-    try:
-        return await reader.read(_CHUNK)
-    except OSError:
-        return b""
 
 
 class LogSession:

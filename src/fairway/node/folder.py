@@ -5,6 +5,9 @@
     state/C.N     attempt N of container C (`shim.py` has the format)
     logs/C/N.log  its output, in CRI lines
     root/ home/ volumes/
+    roots/C       how container C comes into a root of its own (`enter.py`); absent where it has none
+    own/C/        the layers of that root
+    last-words/   what containers said about their ends
 """
 
 from __future__ import annotations
@@ -43,6 +46,16 @@ class PodFolder:
     def halted(self) -> Path:
         """Present: the pod was stopped by `stop_all`, not by itself."""
         return self.path / "halted"
+
+    def plan(self, container: str) -> Path:
+        return self.path / "roots" / container
+
+    def own(self, container: str) -> Path:
+        return self.path / "own" / container
+
+    def last_words(self, container: str, attempt: int) -> Path:
+        """The folder in which the file lies by which an attempt may say why it ends."""
+        return self.path / "last-words" / container / str(attempt)
 
     def log(self, container: str, attempt: int) -> Path:
         return self.path / "logs" / container / f"{attempt}.log"
@@ -99,8 +112,13 @@ class PodFolder:
                 path.unlink(missing_ok=True)
                 self.log(container, int(number)).unlink(missing_ok=True)
                 self.log(container, int(number)).with_suffix(".log.1").unlink(missing_ok=True)
+                shutil.rmtree(self.last_words(container, int(number)), ignore_errors=True)
 
     def remove(self) -> None:
+        """An overlay leaves a folder that nobody may read, in the place where it worked."""
+        for closed in self.path.glob("own/*/*/work/work"):
+            with contextlib.suppress(OSError):
+                closed.chmod(0o700)
         shutil.rmtree(self.path, ignore_errors=True)
 
 

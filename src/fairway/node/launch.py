@@ -14,20 +14,27 @@ _NOT_REWRITTEN = frozenset({"PATH", "PYTHONPATH", "POD_IP", "HOME", "TMPDIR", "H
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the node gives to every container of the pod."""
+class Stand:
+    """Where a container finds what it needs. `root` is put before an image's paths. `search`: folders of PATH after the
+    image's own."""
 
-    facts: Facts
     paths: PathMap
-    names: ServiceNames
     root: str
     home: str
     temporary: str
     working_dir: str
-    host_path: str
-    links: str
-    """A folder with `python` and `python3`."""
+    search: Sequence[str]
     site_packages: Sequence[str]
+    own_root: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the node gives to every container of the pod."""
+
+    facts: Facts
+    stand: Stand
+    names: ServiceNames
     host_env: Mapping[str, str]
 
 
@@ -49,38 +56,39 @@ def compose(container: Obj, image: UnpackedImage, around: Surroundings) -> Launc
         raise ConfigProblem(f'no command: neither the image "{container.get("image")}" nor the container names one; '
                             "set command in the container", "CreateContainerError")
     waiting: list[str] = []
+    stand, paths = around.stand, around.stand.paths
 
     def place(text: str) -> str:
-        return around.names.rewrite(around.paths.rewrite(with_address(text, address)), waiting)
+        return around.names.rewrite(paths.rewrite(with_address(text, address)), waiting)
 
     placed = {name: value if name in _NOT_REWRITTEN else
-              around.names.rewrite_variable(name, around.paths.rewrite(with_address(value, address)), waiting)
+              around.names.rewrite_variable(name, paths.rewrite(with_address(value, address)), waiting)
               for name, value in env.items()}
     argv = [place(word) for word in argv]
     if waiting:
         raise ConfigProblem(f"waiting for the address of Service {waiting[0]}", "ContainerCreating")
-    placed.update(_search_paths(env, image, around))
-    own = {"HOME": around.home, "TMPDIR": around.temporary}
+    placed.update(_search_paths(env, image, stand))
+    own = {"HOME": stand.home, "TMPDIR": stand.temporary}
     written = {entry["name"] for entry in container.get("env") or ()}
     for name, value in {**around.host_env, **own, "PYTHONNOUSERSITE": "1"}.items():
         if name not in written:
             placed[name] = value if name in own else placed.get(name, value)
     folder = container.get("workingDir") or image.working_dir
-    cwd = around.paths.place(folder) if folder and around.paths.is_ours(folder.rstrip("/")) else (
-        folder if folder and image.root is None else around.working_dir)
+    cwd = paths.place(folder) if folder and paths.is_ours(folder.rstrip("/")) else (
+        folder if folder and (image.root is None or stand.own_root) else stand.working_dir)
     return Launch(tuple(argv), placed, cwd)
 
 
-def _search_paths(env: Mapping[str, str], image: UnpackedImage, around: Surroundings) -> dict[str, str]:
-    """PATH: the image's folders in the pod's root, then our interpreter, then the host's."""
+def _search_paths(env: Mapping[str, str], image: UnpackedImage, stand: Stand) -> dict[str, str]:
+    """PATH: the image's folders, then, where the container has no root of its own, our interpreter and the host's."""
     if image.root is None:
-        found = {"PATH": env.get("PATH") or f"{around.host_path}:{around.links}"}
-        return found if "PYTHONPATH" not in env else {**found, "PYTHONPATH": around.paths.rewrite(env["PYTHONPATH"])}
+        found = {"PATH": env.get("PATH") or ":".join(reversed(stand.search))}
+        return found if "PYTHONPATH" not in env else {**found, "PYTHONPATH": stand.paths.rewrite(env["PYTHONPATH"])}
     inside = [folder for folder in (env.get("PATH") or "/usr/local/bin:/usr/bin:/bin").split(":") if folder]
-    folders = [around.root + folder for folder in inside if folder.startswith("/")]
-    packages = [*(around.paths.rewrite(part) for part in env.get("PYTHONPATH", "").split(":") if part),
-                *around.site_packages]
-    found = {"PATH": ":".join([*folders, around.links, around.host_path])}
+    folders = [stand.root + folder for folder in inside if folder.startswith("/")]
+    packages = [*(stand.paths.rewrite(part) for part in env.get("PYTHONPATH", "").split(":") if part),
+                *stand.site_packages]
+    found = {"PATH": ":".join([*folders, *stand.search])}
     if packages:
         found["PYTHONPATH"] = ":".join(packages)
     return found

@@ -14,22 +14,27 @@ from typing import Any, Literal
 
 from fairway.kube.objects import Key, Obj, condition, key_of, spec_of, status_of, uid_of
 from fairway.node import decide as d
+from fairway.node import last_words
 from fairway.node.attempt import Attempt
 from fairway.node.environment import ConfigProblem, Facts
 from fairway.node.folder import PodFolder, kill_group
 from fairway.node.halting import wait_gone
 from fairway.node.images import HostImage, ImageSource, ImageUnavailable, UnpackedImage, is_host
 from fairway.node.inside import words
+from fairway.node.isolation import Isolation
 from fairway.node.launch import Launch, Surroundings, compose
 from fairway.node.lookups import Lookups
 from fairway.node.memory import held_bytes
+from fairway.node.own_root import NoOwnRoot
 from fairway.node.paths import PathMap, ServiceNames
+from fairway.node.placing import Asked, has_own_root, lay_out, stand_of, wants_own_root
 from fairway.node.prober import Prober, handle
-from fairway.node.roots import build, site_packages
+from fairway.node.security import rights
 from fairway.node.settings import NodeSettings
 from fairway.node.shims import Shim, ShimError, StartRefused
 from fairway.node.spec import Container, PodSpec, decode
-from fairway.node.volumes import Files, Mount, mounts, place_volumes, projected_files, volume_sources
+from fairway.node.tokens import PodTokens
+from fairway.node.volumes import Files, mounts, place_volumes, projected_files, volume_sources
 
 log = logging.getLogger("fairway.node")
 
@@ -51,6 +56,8 @@ class _State:
     problem: d.Problem | None = None
     prober: Prober | None = None
     launch: Launch | None = None
+    mapped: bool = False
+    """A root of its own was tried and could not be had."""
     crashes: int = 0
     stopped: tuple[int, str] = (-1, "")
     """Attempt that the node told to stop, and why."""
@@ -61,7 +68,8 @@ class NodePod:
     """`look(key)` asks for another pass. Nothing here decides; see `decide`."""
 
     def __init__(self, pod: Obj, settings: NodeSettings, images: ImageSource, lookups: Lookups, program: Path,
-                 address: str, look: Callable[[Key], None]) -> None:
+                 address: str, isolation: Isolation, tokens: PodTokens, now: Callable[[], datetime],
+                 look: Callable[[Key], None]) -> None:
         self.key, self.uid, self.address = key_of(pod), uid_of(pod), address
         self.pod = pod
         self.folder = PodFolder(settings.pods / self.uid)
@@ -71,11 +79,13 @@ class NodePod:
         self.stale = False
         """Something that the pod's configuration refers to has changed since the last pass."""
         self._settings, self._images, self._lookups, self._program = settings, images, lookups, program
-        self._look = look
+        self.tokens, self._now = tokens, now
+        self._isolation, self._look = isolation, look
         self._shim: Shim | None = None
         self._connecting = asyncio.Lock()
         self._states: dict[str, _State] = {}
         self._attempts: dict[str, list[Attempt]] = {}
+        self._said: dict[tuple[str, int], str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._decoded: tuple[Obj, PodSpec] | None = None
 
@@ -104,8 +114,15 @@ class NodePod:
             hook_failure=state.prober.hook_failure if state.prober is not None else "",
             stopping=state.stopped[0] == newest >= 0,
             pre_stop=state.pre_stop,
+            said={one.number: self._last_words(name, one) for one in attempts if not one.running},
             why_stopped=state.stopped[1] if state.stopped[0] == newest >= 0 else "",
         )
+
+    def _last_words(self, name: str, attempt: Attempt) -> str:
+        key = (name, attempt.number)
+        if key not in self._said:
+            self._said[key] = last_words.read(self.folder, self.spec.named(name).raw, attempt)
+        return self._said[key]
 
     def _reported_image(self, name: str) -> str:
         every = [*(status_of(self.pod).get("containerStatuses") or ()),
@@ -257,7 +274,7 @@ class NodePod:
     async def _start(self, one: Container, attempt: int, now: datetime) -> None:
         state, previous = self._state(one.name), self._attempts.get(one.name, [])
         try:
-            launch = await self._compose(one, now)
+            launch = await self._compose(one, attempt, now)
             if attempt == 0 and not self.folder.about():
                 raise ShimError("the pod's folder is gone")
             shim = await self._connect()
@@ -266,6 +283,11 @@ class NodePod:
             state.problem = d.Problem(problem.reason, problem.message, now + CONFIG_RETRY)
             return
         except StartRefused as refusal:
+            if refusal.before_it_began and not state.mapped:
+                log.warning("%s: %s is started without a root of its own: %s", self.key, one.name, refusal)
+                state.mapped = True
+                await self._start(one, attempt, now)
+                return
             self.folder.record_end(one.name, Attempt(attempt, 0, "0", now, now, 128, 0, "StartError", str(refusal)))
         except (ShimError, TimeoutError, OSError) as error:
             state.problem = d.Problem("RunContainerError", f"the pod's shim failed: {error}", now + CONFIG_RETRY)
@@ -369,6 +391,8 @@ class NodePod:
         """How somebody's `command` is run in a container: in its environment, and its paths are the container's."""
         one = self.spec.named(container)
         launch, paths = await self._launched(one), await self._paths(one)
+        if has_own_root(self.folder, container):
+            return replace(launch, argv=tuple(command))
         root = Path(paths.root)
 
         def is_ours(path: str) -> bool:
@@ -385,77 +409,61 @@ class NodePod:
         if state.launch is None:
             if state.image is None:
                 state.image = HostImage() if is_host(one.image) else await self._images.ensure(one.image)
-            state.launch = await self._compose(one, None)
+            state.launch = await self._compose(one, self._newest(one.name), None)
         return state.launch
 
     # --- composing ----------------------------------------------------------------------------------------------
 
-    async def _compose(self, one: Container, now: datetime | None) -> Launch:
+    def _newest(self, name: str) -> int:
+        attempts = self._attempts.get(name)
+        return attempts[0].number if attempts else 0
+
+    async def _compose(self, one: Container, attempt: int, now: datetime | None) -> Launch:
+        """`now` is None where the container runs already."""
         image = self._state(one.name).image
         assert image is not None
         facts, names = await self._facts(now)
         projected = self._projected(facts)
         await self._lookups.bind_claims(self.pod)
-        wanted = mounts(one.raw)
+        asked = self._asked(one, attempt, image)
+        if now is None:
+            own = has_own_root(self.folder, one.name)
+        else:
+            own = await asyncio.to_thread(self._lay_out, asked, projected)
+        stand = stand_of(asked, self.folder, self._settings, own=own)
+        return compose(one.raw, image, Surroundings(facts, stand, names, {"LANG": "C.UTF-8"}))
+
+    def _asked(self, one: Container, attempt: int, image: UnpackedImage) -> Asked:
         working_dir = one.raw.get("workingDir") or image.working_dir or ""
-        root = self._root_of(one)
-        await asyncio.to_thread(self._lay_out, root, image, working_dir, wanted, projected)
-        around = Surroundings(
-            facts=facts,
-            paths=self._path_map(root, image, wanted),
-            names=names,
-            root=str(root),
-            home=str(self.folder.home),
-            temporary=str(self.folder.root / "tmp"),
-            working_dir=str(root),
-            host_path=self._settings.host_path,
-            links=str(self._settings.links),
-            site_packages=[str(root) + part for part in site_packages(image.root)],
-            host_env={"LANG": "C.UTF-8"},
-        )
-        return compose(one.raw, image, around)
+        return Asked(self.pod, one.raw, attempt, image, working_dir, mounts(one.raw), rights(self.pod, one.raw))
+
+    def _lay_out(self, asked: Asked, projected: dict[str, Files]) -> bool:
+        """Whether the container gets a root of its own."""
+        state = self._state(asked.container)
+        if self._isolation.own_root and not state.mapped and wants_own_root(asked):
+            try:
+                lay_out(asked, self.folder, self._settings, projected, own=True, group="")
+                return True
+            except NoOwnRoot as why:
+                log.warning("%s: %s has no root of its own: %s", self.key, asked.container, why)
+                state.mapped = True
+        lay_out(asked, self.folder, self._settings, projected, own=False, group="")
+        return False
 
     async def _facts(self, now: datetime | None) -> tuple[Facts, ServiceNames]:
         created = self.pod["metadata"].get("creationTimestamp")
         patient = now is not None and bool(created) and now - _time(created) < SERVICE_WAIT
-        return await self._lookups.facts(self.pod, self.address, patient=patient)
+        facts, names = await self._lookups.facts(self.pod, self.address, patient=patient)
 
-    def _root_of(self, one: Container) -> Path:
-        """Containers of one pod have the same image most of the time, but each may mount other volumes."""
-        return self.folder.root / one.name
+        def token(audience: str, seconds: int) -> str | None:
+            return self.tokens.text(self.pod, audience, seconds, self._now())
 
-    def _lay_out(self, root: Path, image: UnpackedImage, working_dir: str, wanted: list[Mount],
-                 projected: dict[str, Files]) -> None:
-        placed = place_volumes(self.pod, self.folder, self._settings.claims, projected)
-        targets = {}
-        for mount in wanted:
-            if mount.volume not in placed:
-                raise ConfigProblem(f'volumeMount names volume "{mount.volume}", which the pod does not have')
-            target = placed[mount.volume] / mount.sub_path if mount.sub_path else placed[mount.volume]
-            if mount.sub_path and not target.exists():
-                target.mkdir(parents=True)
-            targets[mount.path] = target
-        build(root, image.root, working_dir if image.root is not None else "", targets)
-        if not os.path.lexists(root / "tmp"):
-            (root / "tmp").symlink_to(self.folder.root / "tmp")
+        return replace(facts, token=token), names
 
     async def _paths(self, one: Container) -> PathMap:
-        image = self._state(one.name).image
-        return self._path_map(self._root_of(one), image if image is not None else HostImage(), mounts(one.raw))
-
-    def _path_map(self, root: Path, image: UnpackedImage, wanted: list[Mount]) -> PathMap:
-        inside, work = image.root, image.working_dir.rstrip("/")
-
-        def in_image(path: str) -> bool:
-            if inside is None or path.count("/") < 1 or path == "":
-                return False
-            if work and (path == work or path.startswith(work + "/")):
-                return True
-            place = inside / path.lstrip("/")
-            return place.exists() or place.is_symlink() or (path.count("/") > 1 and place.parent.is_dir() and not (
-                Path(path).exists()))
-
-        return PathMap(str(root), [mount.path for mount in wanted], in_image)
+        image = self._state(one.name).image or HostImage()
+        own = has_own_root(self.folder, one.name)
+        return stand_of(self._asked(one, self._newest(one.name), image), self.folder, self._settings, own=own).paths
 
     # --- tasks --------------------------------------------------------------------------------------------------
 

@@ -11,16 +11,17 @@ import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 
+from fairway.node import grpc
 from fairway.node.probes import Health, Tally, health, step
 from fairway.node.spec import (
     Container,
     ExecHandler,
+    GrpcHandler,
     Handler,
     HttpHandler,
     Probe,
     SleepHandler,
     TcpHandler,
-    UnknownHandler,
     port_number,
 )
 
@@ -128,11 +129,13 @@ async def handle(handler: Handler, container: Container, address: str, run: Exec
                 case SleepHandler(seconds):
                     await asyncio.sleep(seconds)
                     return True, ""
-                case UnknownHandler(name):
-                    return False, f"this node cannot run {name} probes: use httpGet, tcpSocket or exec"
+                case GrpcHandler(port, service):
+                    return await grpc.check(address, port, service)
     except TimeoutError:
         return False, f"no answer within {timeout_s:g}s"
-    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
+    except asyncio.IncompleteReadError:
+        return False, "the connection was closed without an answer"
+    except (OSError, asyncio.LimitOverrunError, ValueError) as error:
         return False, str(error)
 
 

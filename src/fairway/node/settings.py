@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from fairway.node.addresses import NETWORK
 
@@ -15,7 +16,8 @@ class NodeSettings:
     """`folder`: the node's own; pods lie in `folder/pods`, claims in `folder/claims`.
 
     `python` runs the shims and is the `python3` of images: the interpreter behind a virtual environment, not the
-    environment, so that a pod does not see Fairway's own packages.
+    environment, so that a pod does not see Fairway's own packages. `isolation`: "auto" gives every container a root of its
+    own where the machine allows it, "paths" maps paths everywhere.
     """
 
     folder: Path
@@ -25,6 +27,7 @@ class NodeSettings:
     host_path: str = field(default_factory=lambda: os.environ.get("PATH", os.defpath))
     api_host: str = ""
     api_port: int = 0
+    isolation: Literal["auto", "paths"] = "auto"
 
     @property
     def pods(self) -> Path:
@@ -37,6 +40,11 @@ class NodeSettings:
     @property
     def links(self) -> Path:
         return self.folder / "bin"
+
+    @property
+    def interpreter(self) -> Path:
+        """A layer for `/usr` that has `python3` where images have it."""
+        return self.folder / "interpreter"
 
     @property
     def addresses(self) -> Path:

@@ -157,13 +157,14 @@ def write_atomic(path: str, text: str) -> None:
     posix.rename(path + ".new", path)
 
 
-def spawn_heard(argv: list[str], env: dict[str, str], cwd: str, nofile: int) -> tuple[int, int, int]:
+def spawn_heard(argv: list[str], env: dict[str, str], cwd: str, nofile: int, plan: str, inside: int
+                ) -> tuple[int, int, int]:
     """Start argv with pipes to us. Returns (pid, stdout, stderr); raises OSError with the child's own error."""
     null = posix.open("/dev/null", posix.O_RDONLY | posix.O_CLOEXEC)
     out_r, out_w = posix.pipe2(posix.O_CLOEXEC)
     err_r, err_w = posix.pipe2(posix.O_CLOEXEC)
     try:
-        pid = spawn(argv, env, cwd, nofile, [null, out_w, err_w])
+        pid = spawn(argv, env, cwd, nofile, [null, out_w, err_w], plan, inside)
     except OSError:
         close_all([out_r, err_r])
         raise
@@ -174,13 +175,14 @@ def spawn_heard(argv: list[str], env: dict[str, str], cwd: str, nofile: int) -> 
     return pid, out_r, err_r
 
 
-def spawn(argv: list[str], env: dict[str, str], cwd: str, nofile: int, streams: list[int]) -> int:
-    """Start argv in a session of its own, on three streams or on one terminal."""
+def spawn(argv: list[str], env: dict[str, str], cwd: str, nofile: int, streams: list[int], plan: str, inside: int) -> int:
+    """Start argv in a session of its own, on three streams or on one terminal; where `plan` is there, in the root that it
+    describes, or in the root of the process `inside`."""
     oops_r, oops_w = posix.pipe2(posix.O_CLOEXEC)
     pid = posix.fork()
     if pid == 0:
         try:
-            become(argv, env, cwd, nofile, streams)
+            become(argv, env, cwd, nofile, streams, plan, inside)
         except OSError as error:
             posix.write(oops_w, f"{error.errno} {error.strerror}: {error.filename or argv[0]}".encode())
         finally:
@@ -195,7 +197,8 @@ def spawn(argv: list[str], env: dict[str, str], cwd: str, nofile: int, streams: 
     return pid
 
 
-def become(argv: list[str], env: dict[str, str], cwd: str, nofile: int, streams: list[int]) -> None:
+def become(argv: list[str], env: dict[str, str], cwd: str, nofile: int, streams: list[int], plan: str, inside: int
+           ) -> None:
     """In the child: from shim to container. Returns only by raising."""
     posix.setsid()
     if len(streams) == 1:
@@ -213,8 +216,20 @@ def become(argv: list[str], env: dict[str, str], cwd: str, nofile: int, streams:
 
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(nofile, hard), hard))
+    if exists(plan):
+        enter(plan, inside)
     posix.chdir(cwd)
     execute(argv, env)
+
+
+def enter(plan: str, inside: int) -> None:
+    """`enter.py` is loaded by the child alone: its memory goes with the child."""
+    sys.path.insert(0, __file__.rpartition("/")[0])
+    module = __import__("enter_" + (sys.implementation.cache_tag or "").replace("-", "_"))
+    if inside:
+        module.join(inside, plan)
+    else:
+        module.begin(plan)
 
 
 def execute(argv: list[str], env: dict[str, str]) -> None:
@@ -346,8 +361,8 @@ class Shim:
             name, attempt, log, cwd, nofile = fields[1:6]
             self.start(fd, name, attempt, log, cwd, int(nofile), fields[6:])
         elif verb == "exec":
-            ident, _, timeout_ms, cwd = fields[1:5]
-            self.exec(fd, ident, int(timeout_ms), cwd, fields[5:])
+            ident, name, timeout_ms, cwd = fields[1:5]
+            self.exec(fd, ident, name, int(timeout_ms), cwd, fields[5:])
         elif verb == "session":
             self.session(fd, fields[1], fields[2], fields[3:])
         elif verb == "stop":
@@ -370,7 +385,7 @@ class Shim:
             return
         argv, env = arguments(rest)
         try:
-            pid, out, err = spawn_heard(argv, env, cwd, nofile)
+            pid, out, err = spawn_heard(argv, env, cwd, nofile, f"roots/{name}", 0)
         except OSError as error:
             self.send(fd, "failed", name, attempt, error.errno, error.strerror)
             return
@@ -381,10 +396,11 @@ class Shim:
             self.poll.register(pipe, select.POLLIN)
         self.send(fd, "started", name, attempt, pid, one.start)
 
-    def exec(self, fd: int, ident: str, timeout_ms: int, cwd: str, rest: list[str]) -> None:
+    def exec(self, fd: int, ident: str, name: str, timeout_ms: int, cwd: str, rest: list[str]) -> None:
         argv, env = arguments(rest)
         try:
-            pid, out, err = spawn_heard(argv, env, cwd, 0)
+            inside = self.containers[name].pid if name in self.containers else 0
+            pid, out, err = spawn_heard(argv, env, cwd, 0, f"roots/{name}" if inside else "", inside)
         except OSError as error:
             self.send(fd, "done", ident, 127 if error.errno == errno.ENOENT else 126, error.strerror)
             return
@@ -398,7 +414,8 @@ class Shim:
         try:
             if name not in self.containers or self.quitting or len(client.passed) not in (1, 3):
                 raise OSError(errno.ESRCH, f"container {name} does not run")
-            self.sessions[spawn(argv, env, cwd, 0, client.passed)] = fd, name
+            self.sessions[spawn(argv, env, cwd, 0, client.passed, f"roots/{name}",
+                                self.containers[name].pid)] = fd, name
         except OSError as error:
             self.send(fd, "done", name, 127 if error.errno == errno.ENOENT else 126, error.strerror)
         close_all(client.passed)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fairway.node.folder import PodFolder
 
-SOURCE = Path(__file__).with_name("shim.py")
+SOURCE, ENTER = Path(__file__).with_name("shim.py"), Path(__file__).with_name("enter.py")
 START_LIMIT_S = 10.0
 _LARGEST = 64 * 1024 * 1024
 
@@ -25,11 +25,19 @@ class ShimError(Exception):
 class StartRefused(Exception):
     """The container's process could not be started; the message is the operating system's."""
 
+    @property
+    def before_it_began(self) -> bool:
+        """The container's own root could not be made: the program itself was never tried."""
+        return str(self).startswith("own root: ")
+
 
 def compiled(folder: Path) -> Path:
-    """The shim as byte code: without it each shim would keep a compiler's leftovers in memory."""
-    target = folder / f"shim-{sys.implementation.cache_tag}.pyc"
+    """The shim as byte code: without it each shim would keep a compiler's leftovers in memory. Beside it what its children
+    load to enter a container's own root."""
+    tag = sys.implementation.cache_tag
+    target = folder / f"shim-{tag}.pyc"
     py_compile.compile(str(SOURCE), cfile=str(target), optimize=2, doraise=True)
+    py_compile.compile(str(ENTER), cfile=str(folder / f"enter_{tag.replace('-', '_')}.pyc"), optimize=2, doraise=True)
     return target
 
 

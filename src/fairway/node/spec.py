@@ -35,18 +35,17 @@ class TcpHandler:
 
 
 @dataclass(frozen=True, slots=True)
+class GrpcHandler:
+    port: int
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
 class SleepHandler:
     seconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownHandler:
-    """A kind of handler that this node cannot run; `name` is the field that asked for it."""
-
-    name: str
-
-
-Handler = ExecHandler | HttpHandler | TcpHandler | SleepHandler | UnknownHandler
+Handler = ExecHandler | HttpHandler | TcpHandler | GrpcHandler | SleepHandler
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,9 @@ def _handler(raw: Any) -> Handler | None:
         return TcpHandler(raw["tcpSocket"]["port"], raw["tcpSocket"].get("host") or "")
     if "sleep" in raw:
         return SleepHandler(int(raw["sleep"].get("seconds") or 0))
-    return next((UnknownHandler(name) for name in ("grpc",) if name in raw), None)
+    if "grpc" in raw:
+        return GrpcHandler(int(raw["grpc"]["port"]), raw["grpc"].get("service") or "")
+    return None
 
 
 def port_number(port: int | str, container: Container) -> int | None:

@@ -13,6 +13,9 @@ from fairway.node.attempt import Attempt
 from fairway.node.decide import Run, Seen, ended, pause_of
 from fairway.node.spec import Container, PodSpec, decode
 
+NEVER_RAN = "The container could not be located when the pod was terminated"
+"""Of a container that was not started before its pod was deleted."""
+
 
 def pod_status(seen: Seen, verdict: tuple[str, str, str] | None, host_ip: str, now: datetime) -> Obj:
     """The whole status of a pod that is bound to this node."""
@@ -47,8 +50,7 @@ def _phase(seen: Seen, spec: PodSpec) -> str:
     over = ended(spec, seen.runs)
     if over is not None:
         return over
-    if is_deleting(seen.pod) and any(run.attempts for run in seen.runs.values()) and not any(
-            run.running for run in seen.runs.values()):
+    if is_deleting(seen.pod) and not any(run.running for run in seen.runs.values()):
         codes = [last.code for one in spec.containers if (last := seen.run(one.name).last) is not None]
         return "Succeeded" if len(codes) == len(spec.containers) and not any(codes) else "Failed"
     return "Running" if any(seen.run(one.name).attempts for one in spec.containers) else "Pending"
@@ -108,6 +110,8 @@ def _state(seen: Seen, run: Run, one: Container, spec: PodSpec, *, initialized: 
         return {"running": {"startedAt": rfc3339(last.started)}}
     if last is not None and (over or is_deleting(seen.pod) or not _comes_again(spec, one, last)):
         return {"terminated": _terminated(seen, one, last, run, newest=True)}
+    if over and is_deleting(seen.pod):
+        return {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": NEVER_RAN}}
     if run.problem is not None:
         return {"waiting": {"reason": run.problem.reason, "message": run.problem.message}}
     if last is not None:
@@ -151,8 +155,9 @@ def _terminated(seen: Seen, one: Container, attempt: Attempt, run: Run, *, newes
     }
     if attempt.signal:
         state["signal"] = attempt.signal
-    if why and why not in ("OOMKilled", "Deleted"):
-        state["message"] = why
+    said = run.said.get(attempt.number, "") or (why if why not in ("OOMKilled", "Deleted") else "")
+    if said:
+        state["message"] = said
     return state
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fairway.kube.errors import NotFound
 from fairway.kube.objects import Obj, key_of, spec_of
 from fairway.node.environment import ConfigProblem, Facts, field_value, resource_value
 from fairway.node.folder import PodFolder
@@ -37,10 +39,12 @@ class Mount:
     volume: str
     path: str
     sub_path: str
+    read_only: bool = False
 
 
 def mounts(container: Obj) -> list[Mount]:
-    return [Mount(one["name"], one["mountPath"].rstrip("/") or "/", (one.get("subPath") or "").strip("/"))
+    return [Mount(one["name"], one["mountPath"].rstrip("/") or "/", (one.get("subPath") or "").strip("/"),
+                  bool(one.get("readOnly")))
             for one in container.get("volumeMounts") or ()]
 
 
@@ -78,9 +82,18 @@ def _projection(part: Obj, facts: Facts, mode: int | None) -> Files:
         return _secret(source, source["name"], facts, mode)
     if source := part.get("downwardAPI"):
         return _downward(source, facts, mode)
-    if "serviceAccountToken" in part or "clusterTrustBundle" in part:
-        return {}
+    if source := part.get("serviceAccountToken"):
+        return _token(source, facts, mode)
     return {}
+
+
+def _token(source: Obj, facts: Facts, mode: int | None) -> Files:
+    try:
+        text = facts.token(source.get("audience") or "", int(source.get("expirationSeconds") or 3600))
+    except NotFound as absent:
+        raise ConfigProblem(f"MountVolume.SetUp failed: failed to fetch token: {absent.message}",
+                            "ContainerCreating") from absent
+    return {} if text is None else {_safe(source["path"]): File(text.encode(), DEFAULT_MODE if mode is None else int(mode))}
 
 
 def _config_map(source: Obj, name: str, facts: Facts, mode: int | None) -> Files:
@@ -152,14 +165,35 @@ def place_volumes(pod: Obj, folder: PodFolder, claims: Path, projected: Mapping[
             placed[name] = _host_path(volume["hostPath"])
         elif claim := (volume.get("persistentVolumeClaim") or {}).get("claimName"):
             placed[name] = claim_folder(claims, key_of(pod).namespace, claim)
-            placed[name].mkdir(parents=True, exist_ok=True)
+            _open_folder(placed[name])
         elif "ephemeral" in volume or "emptyDir" in volume:
             placed[name] = folder.volumes / name
-            placed[name].mkdir(parents=True, exist_ok=True)
+            _open_folder(placed[name])
         else:
             kind = next((key for key in volume if key != "name"), "nothing")
             raise ConfigProblem(f'volume "{name}" is of a kind that this node does not have: {kind}')
     return placed
+
+
+def _open_folder(path: Path) -> None:
+    """Whoever the containers run as may write here; who may come here is settled above."""
+    if not path.is_dir():
+        path.mkdir(parents=True)
+        path.chmod(0o777)
+
+
+def give_to_group(pod: Obj, placed: Mapping[str, Path], group: int) -> None:
+    """fsGroup: the pod's volumes belong to this group, which may write wherever the owner may. Needs root's rights."""
+    shared = {volume["name"] for volume in spec_of(pod).get("volumes") or () if "hostPath" in volume}
+    for name in placed.keys() - shared:
+        top = placed[name]
+        if top.stat().st_gid == group:
+            continue
+        for path in (top, *top.rglob("*")):
+            os.chown(path, -1, group, follow_symlinks=False)
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                path.chmod(mode | (0o2070 if path.is_dir() else (mode & 0o600) >> 3))
 
 
 def claim_folder(claims: Path, namespace: str, claim: str) -> Path:

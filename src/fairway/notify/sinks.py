@@ -37,10 +37,8 @@ class Sink(Protocol):
     async def close(self) -> None: ...
 
 
-class Mask(Protocol):
-    """Takes secrets out of a text."""
-
-    def mask(self, text: str) -> str: ...
+Mask = Callable[[str], str]
+"""Takes secrets out of a text."""
 
 
 class ConsoleSink:
@@ -49,12 +47,12 @@ class ConsoleSink:
     name = "console"
     triggers: frozenset[Trigger] = frozenset(TRIGGERS)
 
-    def __init__(self, write: Callable[[str], None], masker: Mask | None = None) -> None:
+    def __init__(self, write: Callable[[str], None], mask: Mask = str) -> None:
         self._write = write
-        self._masker = masker
+        self._mask = mask
 
     async def send(self, message: Message) -> None:
-        self._write(self._masker.mask(message.text) if self._masker else message.text)
+        self._write(self._mask(message.text))
 
     async def close(self) -> None:
         return None
@@ -63,9 +61,9 @@ class ConsoleSink:
 class WebhookSink:
     """POSTs JSON: `text` for chats, `event` for programs. The URL is a secret and in no message of ours."""
 
-    def __init__(self, webhook: Webhook, masker: Mask | None = None) -> None:
+    def __init__(self, webhook: Webhook, mask: Mask = str) -> None:
         self._webhook = webhook
-        self._masker = masker
+        self._mask = mask
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -93,7 +91,7 @@ class WebhookSink:
             raise SinkFailed(f"it answered {status}", again=again, after_s=float(after) if after.isdecimal() else 0.0)
 
     def body(self, message: Message) -> dict[str, Any]:
-        mask = self._masker.mask if self._masker else str
+        mask = self._mask
         return {
             "text": mask(message.text)[:_LONGEST_TEXT],
             "event": {
@@ -104,5 +102,6 @@ class WebhookSink:
         }  # fmt: skip
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()

@@ -14,7 +14,7 @@ Times are those of the first look at which something was so; a Release that ende
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -53,7 +53,8 @@ class _Stand:
 
 def decide(seen: Seen, now: datetime) -> Decision:
     known = {release.name: release for release in map(read_release, seen.releases)}
-    stands = [_stand(workload, seen.runs) for workload in seen.workloads]
+    recorded = {release.digest for release in known.values()}
+    stands = [_stand(workload, seen.runs, recorded) for workload in seen.workloads]
     stand = next((s for s in stands if s.digest), None)
     if stand is None:
         return Decision(reasons=(Reason("NoDigest", "no workload of this Application names an image by digest"),))
@@ -122,12 +123,14 @@ def _applied_at(seen: Seen, now: datetime) -> datetime:
 # --- how far ------------------------------------------------------------------------------------------------------
 
 
-def _stand(workload: Obj, runs: Sequence[Obj]) -> _Stand:
-    """Of the digests in the pod template, one that our own pipeline made counts first."""
+def _stand(workload: Obj, runs: Sequence[Obj], recorded: Collection[str]) -> _Stand:
+    """Of the digests in the pod template one that our own pipeline made counts first, then one that is on record already
+    (its pipeline may be long gone)."""
     digests = digests_of(workload)
     if not digests:
         return _Stand("")
-    digest = next((d for d in digests if source_of(d, runs) != Source()), digests[0])
+    made = [d for d in digests if source_of(d, runs) != Source()] or [d for d in digests if d in recorded]
+    digest = (made or digests)[0]
     status, generation = status_of(workload), str(meta_of(workload).get("generation", ""))
     if workload.get("kind") != "Rollout":
         done = status.get("updatedReplicas", 0) == status.get("replicas", 0) == status.get("availableReplicas", 0) > 0
@@ -193,7 +196,7 @@ def _evidence(seen: Seen, stand: _Stand) -> str:
 
 
 def _phases(release: Release, jobs: Sequence[Obj]) -> dict[str, float]:
-    """Seconds of each part whose two ends are known."""
+    """Seconds of each part whose two ends are known. They do not overlap: a migration is not counted as sync as well."""
     judged_at = release.promoted_at or release.aborted_at
     spans = {
         "ci": (release.pushed_at or release.committed_at, release.image_at),
@@ -203,6 +206,9 @@ def _phases(release: Release, jobs: Sequence[Obj]) -> dict[str, float]:
     }
     found = {name: (end - start).total_seconds() for name, (start, end) in spans.items() if start and end and end >= start}
     migration = release.phases.get("migration") or _migration(release, jobs)
+    if migration and "sync" in found:
+        migration = min(migration, found["sync"])  # Jobs say whole seconds, which may be more than there were
+        found["sync"] -= migration
     return {**found, **({"migration": migration} if migration else {})}
 
 

@@ -48,6 +48,8 @@ def promotion(view: View, situation: Situation, weights: Weights | None) -> str:
         return "Full promotion requested"
     if within_rollback_window(view):
         return "Rollback within window"
+    if view.status.pause(INCONCLUSIVE) is not None:
+        return ""  # what is not known is not good: a person goes on, not the last step
     if situation is Situation.FINISHING and not (weights is not None and weights.verified is False):
         return f"Completed all {len(view.canary.steps)} canary steps"
     return ""
@@ -61,14 +63,14 @@ def promote(view: View, base: Status, why: str) -> Advance:
     return Advance(status, None, (Reason("RolloutCompleted", done),))
 
 
-def abort(view: View, base: Status) -> Advance:
-    """The update is given up: back to before the first step, nothing pauses."""
+def abort(view: View, base: Status, why: str) -> Advance:
+    """The update is given up: back to before the first step, nothing pauses. `why` is "" where a person gave no reason."""
     count = len(view.canary.steps)
     index = None if not count else count if base.stable_hash == base.current_hash else 0
     status = replace(base, abort=True, aborted_at=view.status.aborted_at or view.now, step_index=index, pauses=(),
                      controller_pause=False)
     already = bool((view.rollout.get("status") or {}).get("abort"))
-    said = f"Rollout aborted update to revision {view.revision}"
+    said = f"Rollout aborted update to revision {view.revision}" + (f": {why}" if why else "")
     return Advance(status, None, (Reason("StaysAborted" if already else "RolloutAborted", said),))
 
 
@@ -81,6 +83,8 @@ def step_on(view: View, situation: Situation, base: Status, weights: Weights | N
         return Advance(replace(status, step_index=count if count else None, pauses=(), controller_pause=False))
     if inconclusive and view.status.pause(INCONCLUSIVE) is None:
         return _paused(view, status, INCONCLUSIVE, "an AnalysisRun was inconclusive: promote to go on, or abort")
+    if view.status.pause(INCONCLUSIVE) is not None:
+        return Advance(_kept(view, status), None, (Reason(INCONCLUSIVE, "promote to go on, or abort"),))
     if view.spec.paused:
         return Advance(_kept(view, status), None, (Reason("RolloutPaused", "spec.paused is set"),))
     step, index = view.step, view.index

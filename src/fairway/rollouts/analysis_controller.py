@@ -69,7 +69,7 @@ class AnalysisRunController:
         taken = await asyncio.gather(*(self._take(run, this, task, secrets) for task in this.tasks))
         end = conclude(run, this, taken, self._clock.now())
         await self._write(run, key, end.status)
-        said = end.message or f"{len(taken)} measurements taken"
+        said = end.message or f"measures {', '.join(metric.name for metric in this.metrics)}"
         return Outcome(end.wake_at, (Reason(f"Analysis{end.phase}", said),))
 
     async def _take(self, run: Obj, this: Round, task: Task,

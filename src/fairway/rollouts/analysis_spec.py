@@ -17,7 +17,7 @@ from fairway.kube.objects import Obj, spec_of
 from fairway.rollouts.fields import FieldError, Fields, SpecError
 
 PROVIDERS = ("prometheus", "job", "web", "wavefront", "kayenta", "datadog", "newRelic", "cloudWatch", "graphite", "influxdb",
-             "skywalking", "plugin")  # fmt: skip
+             "skywalking", "plugin", "fairway")  # fmt: skip
 DEFAULT_CONSECUTIVE_ERRORS = 4
 DEFAULT_RETENTION = 10
 DEFAULT_FAILURE_LIMIT = 0

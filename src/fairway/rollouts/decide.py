@@ -83,7 +83,7 @@ def _update(view: View, situation: Situation) -> Decision:
     if why:
         advance = promote(view, base, why)
     elif situation is Situation.ABORTED:
-        advance = abort(view, base)
+        advance = abort(view, base, failure or "")
     else:
         advance = step_on(view, situation, base, traffic.weights, step_passed=analysis.step_passed,
                           inconclusive=analysis.inconclusive, scaled=scaling.scaled)

@@ -64,7 +64,8 @@ class PrometheusProvider(Instant):
             server = _server(ask)
             querier = self._own if self._is_own(server.address) else self._connect(server)
             text = str(ask.settings.get("query") or "")
-            answer = await asyncio.wait_for(querier.query(text, now), server.timeout.total_seconds())
+            async with asyncio.timeout(server.timeout.total_seconds()):
+                answer = await querier.query(text, now)
         except TimeoutError:
             return failed_to_measure(now, self._clock.now(), "the query was not answered in time")
         except Exception as error:  # whatever a querier raises is this measurement's error, never the run's end

@@ -46,8 +46,9 @@ def _switch(view: View, name: str, rs: ReplicaSet | None, *, at_once: bool) -> t
         return None, None
     ready = partly_available(rs) if adopted else fully_available(rs)
     if not at_once and not ready and selector_hash(service, HASH_LABEL) != rs.hash:
-        have, need = rs.available, "one pod" if adopted else f"{rs.replicas} pods"
-        return None, Reason("ServiceWaits", f"Service {name} switches to {rs.name} when {need} is available, now {have}")
+        need = "one of its pods is" if adopted else "all its pods are"
+        have = f"{rs.available} of {rs.replicas} now"
+        return None, Reason("ServiceWaits", f"Service {name} switches to {rs.name} when {need} available: {have}")
     patch: Obj = {"spec": {"selector": {HASH_LABEL: rs.hash}}}
     if not adopted:
         patch["metadata"] = {"annotations": {MANAGED_BY: view.name}}

@@ -39,7 +39,7 @@ class WebProvider(Instant):
             document = await self._answer(at, method, body)
             path = str(at.get("jsonPath") or "")
             value = find(document, path) if path else document
-        except (aiohttp.ClientError, TimeoutError, ValueError, PathError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, PathError) as error:  # LookupError: a charset
             return failed_to_measure(now, self._clock.now(), str(error) or "the request was not answered in time")
         return measured(ask.metric, _as_go(value), _text(value), now, self._clock.now())
 

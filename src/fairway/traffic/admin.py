@@ -42,7 +42,8 @@ class Admin:
     async def get(self, path: str, method: str = "GET") -> str:
         """The body of the answer; `TrafficError` where Envoy does not answer, or not with 200."""
         try:
-            status, body = await asyncio.wait_for(self._exchange(f"{method} {path}"), _ANSWER_S)
+            async with asyncio.timeout(_ANSWER_S):
+                status, body = await self._exchange(f"{method} {path}")
         except (OSError, EOFError, ValueError, TimeoutError) as error:
             raise TrafficError(f"Envoy does not answer on {self._socket}: {error or type(error).__name__}") from error
         if status not in (200, 503):

@@ -206,8 +206,9 @@ def _ingress(seen: Seen, groups: Mapping[_PortKey, tuple[_Group, ...]],
                 weights[taken[0].key] = str(taken[0].canary.weight)
                 routes[place.host].extend(_canary_routes(base, taken[0].canary, behind, canary))
                 continue
-            remarks.append(Remark.on("Ingress", taken[0].key, "CanaryNotReady", f"{taken[1].service} has no ready "
-                                     f"endpoints; {path.service} takes all requests"))
+            if taken[0].canary.weight or taken[0].canary.header or taken[0].canary.cookie:
+                remarks.append(Remark.on("Ingress", taken[0].key, "CanaryNotReady", f"{taken[1].service} has no ready "
+                                         f"endpoints; {path.service} takes all requests"))
         routes[place.host].append(base)
     _say_lost(canaries, stable, remarks)
     hosts = tuple(VirtualHost(host, (host,), tuple(_ordered(found))) for host, found in sorted(routes.items()))

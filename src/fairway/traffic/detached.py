@@ -102,7 +102,8 @@ async def terminate(identity: Identity, *, grace_s: float) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(identity.pid, number)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended(identity), wait_s)
+            async with asyncio.timeout(wait_s):
+                await ended(identity)
     _reap(identity)
 
 

@@ -295,7 +295,7 @@ def _retry(after: str) -> Json:
             "name": "envoy.retry_host_predicates.previous_hosts",
             "typed_config": {"@type": _TYPE + "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
         }],
-        "host_selection_retry_max_attempts": 3,
+        "host_selection_retry_max_attempts": 10,  # of two endpoints each try finds the other one half of the time
         "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.050s"},
     }
 

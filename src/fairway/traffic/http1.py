@@ -67,9 +67,9 @@ async def read_head(reader: asyncio.StreamReader) -> Head | None:
 
 
 def request_framing(head: Head) -> tuple[Framing, int]:
+    length = _length(head)  # first: a message with both lengths is refused, for the next server may read it otherwise
     if "chunked" in head.fields.get("transfer-encoding", "").lower():
         return "chunked", 0
-    length = _length(head)
     return ("length", length) if length else ("none", 0)
 
 

@@ -27,7 +27,8 @@ class Connection:
     @staticmethod
     async def open(endpoint: Endpoint) -> Connection:
         try:
-            reader, writer = await asyncio.wait_for(asyncio.open_connection(endpoint.address, endpoint.port), _CONNECT_S)
+            async with asyncio.timeout(_CONNECT_S):
+                reader, writer = await asyncio.open_connection(endpoint.address, endpoint.port)
         except (OSError, TimeoutError) as error:
             raise Unreachable(f"{endpoint.address}:{endpoint.port}: {error}") from error
         return Connection(endpoint, reader, writer)

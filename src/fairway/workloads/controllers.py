@@ -30,17 +30,23 @@ from fairway.kube.reconcile import Controller, Watch, owner_keys
 from fairway.kube.resources import DEPLOYMENTS, ENDPOINT_SLICES, JOBS, PODS, REPLICA_SETS, SERVICES
 from fairway.kube.selectors import from_label_selector, from_map
 from fairway.workloads import decide_deployment, decide_endpoints, decide_job, decide_replicaset
+from fairway.workloads.autoscaler import AutoscalerController
+from fairway.workloads.claims import ClaimController
+from fairway.workloads.cron import CronJobController
+from fairway.workloads.daemon import DaemonSetController
 from fairway.workloads.disruption import DisruptionController
 from fairway.workloads.garbage import GarbageCollector
 from fairway.workloads.job_status import finished
+from fairway.workloads.metric_source import MetricSource
 from fairway.workloads.namespace import NamespaceController
 from fairway.workloads.orphans import Orphans
 from fairway.workloads.pods import is_finished
 from fairway.workloads.remarks import Remark, end_remark, remarks
+from fairway.workloads.stateful import StatefulSetController
 
 
-def workload_controllers(informers: Informers, clock: Clock) -> list[Controller]:
-    """Every controller of this room, ready for a `ControllerLoop` each."""
+def workload_controllers(informers: Informers, clock: Clock, metrics: MetricSource | None = None) -> list[Controller]:
+    """Every controller of this room, ready for a `ControllerLoop` each. `metrics`: what autoscalers ask."""
     return [
         NamespaceController(informers),
         GarbageCollector(informers),
@@ -49,6 +55,11 @@ def workload_controllers(informers: Informers, clock: Clock) -> list[Controller]
         JobController(informers, clock),
         EndpointSliceController(informers, clock),
         DisruptionController(informers),
+        StatefulSetController(informers, clock),
+        DaemonSetController(informers, clock),
+        CronJobController(informers, clock),
+        AutoscalerController(informers, clock, metrics),
+        ClaimController(informers, clock),
     ]
 
 
@@ -176,8 +187,8 @@ class JobController:
         outcome = await carry_out_decision(api, decision, JOBS, job, manager=self.name)
         await _record(self._events, job, remarks(decision))
         end = finished({"status": decision.status or {}})
-        if end is not None and finished(job) is None and (remark := end_remark(end["reason"])) is not None:
-            await _record(self._events, job, [remark])
+        if end is not None and finished(job) is None:
+            await _record(self._events, job, [end_remark(end)])
         return replace(outcome, rest_s=rest_after(len(pods)))
 
     async def _let_go(self, key: Key) -> None:

@@ -40,7 +40,7 @@ def decide(seen: Seen) -> Decision:
         return Decision((*actions, _unhold(resource, owner, ORPHAN)), reasons=(Reason("Orphaned", str(len(actions))),))
     blocking = [one for one in seen.dependents if _blocks(one, seen.uid)]
     if not blocking:
-        return Decision((_unhold(resource, owner, FOREGROUND),))
+        return Decision((_unhold(resource, owner, FOREGROUND),) if FOREGROUND in finalizers else ())
     left = tuple(_delete(one, "Foreground") for one in blocking if not is_deleting(one.obj))
     others = tuple(_delete(one, "Background") for one in seen.dependents
                    if one not in blocking and not is_deleting(one.obj) and not one.alive - {seen.uid})
@@ -80,7 +80,7 @@ def _disown(one: Dependent, uid: str) -> Change:
 
 def _unhold(resource: Resource, owner: Obj, finalizer: str) -> Change:
     namespace, name = key_of(owner)
-    kept = [held for held in meta_of(owner)["finalizers"] if held != finalizer]
+    kept = [held for held in meta_of(owner).get("finalizers") or () if held != finalizer]
     body = {"metadata": {"uid": uid_of(owner), "resourceVersion": meta_of(owner).get("resourceVersion"),
                          "finalizers": kept or None}}
     return Change(resource, namespace, name, MergePatch(body))

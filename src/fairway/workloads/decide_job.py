@@ -17,7 +17,6 @@ from fairway.kube.api import MergePatch
 from fairway.kube.decision import Action, Change, Create, Decision, Delete, Reason, earliest
 from fairway.kube.objects import (
     Obj,
-    annotations_of,
     dig,
     is_controlled_by,
     is_deleting,
@@ -30,7 +29,30 @@ from fairway.kube.objects import (
     uid_of,
 )
 from fairway.kube.resources import JOBS, PODS
-from fairway.workloads.job_status import BACKOFF, COMPLETE, DEADLINE, Verdict, decided, finished, with_entry
+from fairway.workloads.job_indexes import (
+    FAILURES,
+    INDEX,
+    failed_indexes,
+    failures_of,
+    format_indexes,
+    index_of,
+    is_indexed,
+    limit_per_index,
+    parse_indexes,
+    ready_at,
+)
+from fairway.workloads.job_policy import failed_by, judge, success
+from fairway.workloads.job_status import (
+    BACKOFF,
+    COMPLETE,
+    DEADLINE,
+    FAILED_INDEXES,
+    TOO_MANY_INDEXES,
+    Verdict,
+    decided,
+    finished,
+    with_entry,
+)
 from fairway.workloads.pods import (
     base_name,
     deletion_order,
@@ -44,7 +66,7 @@ from fairway.workloads.pods import (
 )
 
 TRACKING = "batch.kubernetes.io/job-tracking"
-INDEX = "batch.kubernetes.io/job-completion-index"
+OURS = "kubernetes.io/job-controller"
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 10, 600
 """Upstream: 10 s, doubled per failure in a row, at most 10 min."""
 
@@ -67,12 +89,17 @@ class _Tally:
     counted_succeeded: int
     counted_failed: int
     done_indexes: frozenset[int]
+    failed_indexes: frozenset[int]
     untrack: tuple[Obj, ...]
+    broken: Verdict | None
+    """A pod failed in a way that ends the Job."""
 
 
 def decide(seen: Seen, now: datetime) -> Decision:
     job = seen.job
     pods = [pod for pod in seen.pods if is_controlled_by(pod, job)]
+    if spec_of(job).get("managedBy", OURS) != OURS:
+        return Decision(reasons=(Reason("ManagedByOther", f"{spec_of(job)['managedBy']} looks after this Job"),))
     if is_deleting(job):
         return Decision(tuple(untrack(pod) for pod in pods if _is_tracked(pod) and is_finished(pod)))
     tally = _count(job, pods)
@@ -126,7 +153,8 @@ def _count(job: Obj, pods: Sequence[Obj]) -> _Tally:
     counts = {"succeeded": int(status_of(job).get("succeeded") or 0), "failed": int(status_of(job).get("failed") or 0)}
     uncounted: dict[str, list[str]] = {"succeeded": [], "failed": []}
     off: list[Obj] = []
-    done = set(_parse_indexes(str(status_of(job).get("completedIndexes") or "")))
+    done = set(parse_indexes(str(status_of(job).get("completedIndexes") or "")))
+    broken: Verdict | None = None
     for kind, uids in uncounted.items():
         for uid in noted.get(kind) or ():
             if uid in tracked:
@@ -140,11 +168,18 @@ def _count(job: Obj, pods: Sequence[Obj]) -> _Tally:
             continue
         if is_deleting(pod) and not is_finished(pod) and _may_still_end(pod):
             continue
+        if phase(pod) == "Failed":
+            judged = judge(job, pod)
+            if judged.action == "FailJob":
+                broken = broken or failed_by(judged)
+            elif judged.action == "Ignore":
+                off.append(pod)
+                continue
         uncounted["succeeded" if phase(pod) == "Succeeded" else "failed"].append(uid)
     for pod in pods:
-        if phase(pod) == "Succeeded" and (index := _index(pod)) is not None:
+        if phase(pod) == "Succeeded" and (index := index_of(pod)) is not None:
             done.add(index)
-    indexed = _is_indexed(job)
+    indexed = is_indexed(job)
     return _Tally(
         succeeded=len(done) if indexed else counts["succeeded"] + len(uncounted["succeeded"]),
         failed=counts["failed"] + len(uncounted["failed"]),
@@ -152,7 +187,9 @@ def _count(job: Obj, pods: Sequence[Obj]) -> _Tally:
         counted_succeeded=len(done) if indexed else counts["succeeded"],
         counted_failed=counts["failed"],
         done_indexes=frozenset(done),
+        failed_indexes=failed_indexes(job, pods) - done,
         untrack=tuple(off),
+        broken=broken,
     )
 
 
@@ -166,6 +203,8 @@ def _may_still_end(pod: Obj) -> bool:
 
 def _verdict(job: Obj, active: Sequence[Obj], tally: _Tally, now: datetime) -> Verdict | None:
     spec = spec_of(job)
+    if tally.broken is not None:
+        return tally.broken
     limit = int(spec.get("backoffLimit", 6))
     again = sum(restarts(pod) for pod in active) if _restarts_in_place(job) else 0
     if tally.failed > limit or (again > 0 and tally.failed + again > limit):
@@ -176,6 +215,13 @@ def _verdict(job: Obj, active: Sequence[Obj], tally: _Tally, now: datetime) -> V
     completions = spec.get("completions")
     if completions is None:
         return COMPLETE if tally.succeeded > 0 and not active else None
+    if is_indexed(job) and (met := success(job, tally.done_indexes, parse_indexes)) is not None:
+        return met
+    most = spec.get("maxFailedIndexes")
+    if most is not None and len(tally.failed_indexes) > int(most):
+        return TOO_MANY_INDEXES
+    if tally.failed_indexes and tally.succeeded + len(tally.failed_indexes) >= int(completions):
+        return FAILED_INDEXES if not active else None
     return COMPLETE if tally.succeeded >= int(completions) else None
 
 
@@ -220,24 +266,34 @@ def _run(job: Obj, active: Sequence[Obj], pods: Sequence[Obj], tally: _Tally, no
     if completions is None:
         wanted = len(active) if tally.succeeded > 0 else parallelism
     else:
-        wanted = min(parallelism, int(completions) - tally.succeeded)
+        wanted = min(parallelism, int(completions) - tally.succeeded - len(tally.failed_indexes))
     surplus = len(active) - wanted
     if surplus > 0:
         return [_delete(pod) for pod in deletion_order(active)[:surplus]], None, ()
     if surplus == 0:
         return [], None, (Reason("PodsRunning", f"{len(active)} pods run, {tally.succeeded} succeeded"),)
-    if (ready_at := _backoff(pods, now)) is not None:
-        return [], ready_at, (Reason("BackoffLimited", f"the next pod starts at {rfc3339(ready_at)} after a failure"),)
+    ending = _ending(job, pods)
+    if ending and (surplus := surplus + ending) >= 0:
+        return [], None, (Reason("WaitingForTermination", f"{ending} pods are ending"),)
+    if is_indexed(job) and limit_per_index(job) is not None:
+        return _retry_indexes(job, pods, active, tally, -surplus, now)
+    if (due := _backoff(pods, now)) is not None:
+        return [], due, (Reason("BackoffLimited", f"the next pod starts at {rfc3339(due)} after a failure"),)
     return _create(job, pods, active, tally, -surplus), None, (Reason("Creating", f"{-surplus} pods"),)
+
+
+def _ending(job: Obj, pods: Sequence[Obj]) -> int:
+    """With podReplacementPolicy Failed, a pod that is deleted is replaced when it has ended, not before."""
+    if spec_of(job).get("podReplacementPolicy") != "Failed":
+        return 0
+    return sum(is_deleting(pod) and not is_finished(pod) for pod in pods)
 
 
 def _create(job: Obj, pods: Sequence[Obj], active: Sequence[Obj], tally: _Tally, count: int) -> list[Action]:
     taken = {meta_of(pod)["name"] for pod in pods}
     seed = (uid_of(job), tally.succeeded, tally.failed, len(active))
-    if _is_indexed(job):
-        busy = {_index(pod) for pod in active}
-        free = [i for i in range(int(spec_of(job)["completions"])) if i not in tally.done_indexes and i not in busy]
-        return [Create(_indexed_pod(job, i, safe_suffix(*seed, i))) for i in free[:count]]
+    if is_indexed(job):
+        return [Create(_indexed_pod(job, i, safe_suffix(*seed, i))) for i in _free(job, active, tally)[:count]]
     made: list[Action] = []
     turn = 0
     while len(made) < count:
@@ -262,13 +318,32 @@ def _pod(job: Obj, name: str) -> Obj:
 # --- indexed jobs -------------------------------------------------------------------------------------------------
 
 
-def _is_indexed(job: Obj) -> bool:
-    return spec_of(job).get("completionMode") == "Indexed"
+def _free(job: Obj, active: Sequence[Obj], tally: _Tally) -> list[int]:
+    taken = {*(index_of(pod) for pod in active), *tally.done_indexes, *tally.failed_indexes}
+    return [i for i in range(int(spec_of(job)["completions"])) if i not in taken]
 
 
-def _index(pod: Obj) -> int | None:
-    text = annotations_of(pod).get(INDEX, "")
-    return int(text) if text.isdigit() else None
+def _retry_indexes(job: Obj, pods: Sequence[Obj], active: Sequence[Obj], tally: _Tally, count: int, now: datetime
+                   ) -> tuple[list[Action], datetime | None, tuple[Reason, ...]]:
+    """Each index has a backoff of its own: one that fails holds no other back."""
+    failures = failures_of(job, pods)
+    ended: dict[int, datetime] = {}
+    for pod in pods:
+        index, at = index_of(pod), _ended_at(pod)
+        if index is not None and at is not None and is_finished(pod):
+            ended[index] = max(at, ended.get(index, at))
+    made: list[Action] = []
+    waits: list[datetime] = []
+    for i in _free(job, active, tally):
+        due = ready_at(i, failures.get(i, 0), ended, FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
+        if due is not None and due > now:
+            waits.append(due)
+        elif len(made) < count:
+            pod = _indexed_pod(job, i, safe_suffix(uid_of(job), i, failures.get(i, 0)))
+            pod["metadata"]["annotations"][FAILURES] = str(failures.get(i, 0))
+            made.append(Create(pod))
+    reason = Reason("Creating", f"{len(made)} pods, {len(waits)} indexes wait after a failure")
+    return made, earliest(*waits), (reason,)
 
 
 def _indexed_pod(job: Obj, index: int, suffix: str) -> Obj:
@@ -285,25 +360,6 @@ def _indexed_pod(job: Obj, index: int, suffix: str) -> Obj:
     return pod
 
 
-def _parse_indexes(text: str) -> list[int]:
-    """`0-2,5` is [0, 1, 2, 5]."""
-    found: list[int] = []
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
-
-
-def _format_indexes(indexes: frozenset[int]) -> str:
-    parts: list[list[int]] = []
-    for i in sorted(indexes):
-        if parts and parts[-1][1] == i - 1:
-            parts[-1][1] = i
-        else:
-            parts.append([i, i])
-    return ",".join(str(a) if a == b else f"{a}-{b}" if b > a + 1 else f"{a},{b}" for a, b in parts)
-
-
 # --- status -------------------------------------------------------------------------------------------------------
 
 
@@ -318,8 +374,10 @@ def _status(job: Obj, active: Sequence[Obj], pods: Sequence[Obj], tally: _Tally,
         "uncountedTerminatedPods": tally.uncounted,
         "conditions": list(status_of(job).get("conditions") or ()),
     }
-    if _is_indexed(job):
-        status["completedIndexes"] = _format_indexes(tally.done_indexes)
+    if is_indexed(job):
+        status["completedIndexes"] = format_indexes(tally.done_indexes)
+    if limit_per_index(job) is not None:
+        status["failedIndexes"] = format_indexes(tally.failed_indexes)
     return status
 
 

@@ -116,7 +116,9 @@ class GarbageCollector:
         place = self._dying.get(uid)
         cache = self._informers.known(place[0]) if place else None
         owner = cache.get(place[1]) if place and cache is not None else None
-        return (place[0], owner) if place and owner is not None and uid_of(owner) == uid else None
+        if place is None or owner is None or uid_of(owner) != uid or not _held_for_dependents(owner):
+            return None  # gone, or let go already: a pod may stay for its grace period
+        return place[0], owner
 
     def _cached(self, ref: Obj, dependent: Obj) -> Obj | None:
         try:

@@ -21,6 +21,9 @@ class Verdict:
 COMPLETE = Verdict("SuccessCriteriaMet", "Complete", "CompletionsReached", "Reached expected number of succeeded pods")
 BACKOFF = Verdict("FailureTarget", "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
 DEADLINE = Verdict("FailureTarget", "Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
+FAILED_INDEXES = Verdict("FailureTarget", "Failed", "FailedIndexes", "Job has failed indexes")
+TOO_MANY_INDEXES = Verdict("FailureTarget", "Failed", "MaxFailedIndexesExceeded",
+                           "Job has exceeded the specified maximal number of failed indexes")
 _FINAL = {"SuccessCriteriaMet": "Complete", "FailureTarget": "Failed"}
 
 

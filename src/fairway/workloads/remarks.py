@@ -6,14 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fairway.kube.decision import Create, Decision, Delete
-from fairway.kube.objects import meta_of
+from fairway.kube.objects import Obj, meta_of
 from fairway.kube.resources import PODS
 from fairway.workloads.decide_deployment import SCALING
-from fairway.workloads.job_status import BACKOFF, COMPLETE, DEADLINE
-
-_ENDS = {COMPLETE.reason: ("Normal", "Completed", "Job completed"),
-         BACKOFF.reason: ("Warning", BACKOFF.reason, BACKOFF.message),
-         DEADLINE.reason: ("Warning", DEADLINE.reason, DEADLINE.message)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +32,8 @@ def remarks(decision: Decision) -> list[Remark]:
     return found
 
 
-def end_remark(reason: str) -> Remark | None:
-    """How a Job ended."""
-    entry = _ENDS.get(reason)
-    if entry is None:
-        return None
-    return Remark("Warning" if entry[0] == "Warning" else "Normal", entry[1], entry[2])
+def end_remark(end: Obj) -> Remark:
+    """How a Job ended: its last condition."""
+    if end["type"] == "Complete":
+        return Remark("Normal", "Completed", "Job completed")
+    return Remark("Warning", end["reason"], end["message"])

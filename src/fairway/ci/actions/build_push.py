@@ -8,12 +8,13 @@ from pathlib import Path
 from fairway.ci.actions.builtin import ActionFailed, BuiltIn, Use
 
 _IGNORED = ("builder", "cache-from", "cache-to", "provenance", "sbom", "attests", "ssh", "secrets", "secret-files",
-            "secret-envs", "ulimit", "shm-size", "network", "allow", "outputs", "load")
+            "secret-envs", "ulimit", "shm-size", "network", "allow", "outputs", "load",
+            "platforms")
 
 
 def build_argv(fairway: tuple[str, ...], inputs: dict[str, str], tags: list[str], labels: list[str],
                build_args: list[str], metadata: Path) -> list[str]:
-    """The command that builds the image. `inputs` are context, file, target, platforms, push, no-cache."""
+    """The command that builds the image. `inputs` are context, file, target, push."""
     context = inputs["context"] or "."
     argv = [*fairway, "image", "build", context]
     argv += ["-f", inputs["file"] or (f"{context.rstrip('/')}/Dockerfile")]

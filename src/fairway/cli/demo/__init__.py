@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from fairway.cli.errors import CommandError
 from fairway.state import StateDir
 
 
@@ -33,10 +34,13 @@ def command(ctx: click.Context, keep: bool, rate: int, no_pauses: bool, output: 
 
     chosen = ctx.find_root().params.get("folder")
     state = StateDir(chosen.absolute() if chosen else Path(tempfile.mkdtemp(prefix="fairway-demo-")))
-    work = Path(tempfile.mkdtemp(prefix="fairway-demo-work-"))
+    if (state.git / "shop").exists():
+        raise CommandError(f"a demo has already run in {state.root}",
+                           mend=f"choose another folder with --state, or look at it: fairway --state {state.root} up")
     stage = Stage()
     stage.say(f"state folder: {state.root}")
     ended = False
+    work = Path(tempfile.mkdtemp(prefix="fairway-demo-work-"))
     try:
         start_platform(state)
         stage.say("platform ready")

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from fairway.kube import protobuf
 from fairway.kube.api import ApplyPatch, JsonPatch, MergePatch, Patch, StrategicPatch
 from fairway.kube.errors import BadRequest, UnsupportedMediaType
 from fairway.kube.objects import Obj
@@ -19,6 +20,8 @@ PROTOBUF = "application/vnd.kubernetes.protobuf"
 _TYPES = ("application/json", "application/yaml", PROTOBUF)
 _PATCHES = ("application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
             "application/apply-patch+yaml")
+
+_TOO_DEEP = "the body of the request is nested too deeply: exceeded max depth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +50,11 @@ def content_type_of(header: str) -> str:
 
 def decode_object(data: bytes, content_type: str, kind: str) -> Body:
     """The object that a POST or PUT carries. `kind` is what the path serves, for messages."""
-    if content_type == PROTOBUF:
-        raise UnsupportedMediaType(
-            "this server does not read protobuf request bodies; send JSON, for example with: "
-            "kubectl create --dry-run=client -o yaml ... | kubectl apply -f -")
     if content_type not in _TYPES:
         raise UnsupportedMediaType("the body of the request was in an unknown format - accepted media types include: "
                                    + ", ".join(_TYPES))
+    if content_type == PROTOBUF:
+        return Body(_protobuf(data, kind))
     body = _yaml(data) if content_type == "application/yaml" else _json(data, kind)
     if not isinstance(body.value, dict):
         raise BadRequest(f"the object provided is unrecognized (must be of type {kind}): not an object")
@@ -92,14 +93,28 @@ def _operations(value: Any) -> Sequence[Obj]:
 def _json(data: bytes, kind: str) -> Body:
     try:
         return _load(data)
+    except RecursionError:
+        raise BadRequest(_TOO_DEEP) from None
     except ValueError:
         raise BadRequest(f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
                          f"json parse error: {_go_error(data)} ({_excerpt(data)})") from None
 
 
+def _protobuf(data: bytes, kind: str) -> Obj:
+    try:
+        return protobuf.decode(data)
+    except protobuf.UnknownKind as error:
+        raise UnsupportedMediaType(f"the body of the request was in an unknown format - accepted media types include: "
+                                   f"{', '.join(_TYPES[:2])}: {error}") from None
+    except protobuf.Unreadable as error:
+        raise BadRequest(f"the object provided is unrecognized (must be of type {kind}): {error}") from None
+
+
 def _patch_json(data: bytes) -> Body:
     try:
         return _load(data)
+    except RecursionError:
+        raise BadRequest(_TOO_DEEP) from None
     except ValueError:
         raise BadRequest(_go_error(data)) from None
 
@@ -107,6 +122,8 @@ def _patch_json(data: bytes) -> Body:
 def _json_or_yaml(data: bytes) -> Body:
     try:
         return _load(data)
+    except RecursionError:
+        raise BadRequest(_TOO_DEEP) from None
     except ValueError:
         return _yaml(data)
 
@@ -156,7 +173,9 @@ def _yaml(data: bytes) -> Body:
         repeated: list[str] = []
         _repetitions(node, "", repeated)
         return Body(_plain(loader.construct_document(node)), tuple(repeated))
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise BadRequest(_TOO_DEEP) from None
+    except (yaml.YAMLError, ValueError) as error:
         raise BadRequest(f"error converting YAML to JSON: {' '.join(str(error).split())}") from error
     finally:
         loader.dispose()

@@ -34,7 +34,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`cells` gives one cell for each column, the name first."""
+    """`cells` gives one cell for each column; the name is first, except for Events, where it says nothing."""
 
     columns: tuple[Column, ...]
     cells: Cells
@@ -50,18 +50,19 @@ def _columns(text: str) -> tuple[Column, ...]:
     for part in text.split(","):
         name, _, kind = part.rstrip("+").partition(":")
         found.append(Column(name, kind or "string", int(part.endswith("+")), description=_DESCRIPTIONS.get(name, "")))
-    return (NAME, *found)
+    return tuple(found)
 
 
 _DESCRIPTIONS = {"Age": "Time since the object was created."}
 
 
-def _layout(group: str, kind: str, columns: str) -> Callable[[Cells], Cells]:
+def _layout(group: str, kind: str, columns: str, *, name_first: bool = True) -> Callable[[Cells], Cells]:
     def register(cells: Cells) -> Cells:
         def named(obj: Obj, now: datetime) -> list[Any]:
             return [meta_of(obj).get("name", ""), *cells(obj, now)]
 
-        LAYOUTS[group, kind] = Layout(_columns(columns), named)
+        layout = Layout((NAME, *_columns(columns)), named) if name_first else Layout(_columns(columns), cells)
+        LAYOUTS[group, kind] = layout
         return cells
 
     return register
@@ -216,7 +217,8 @@ def _quota(obj: Obj, now: datetime) -> list[Any]:
     return [requests, ", ".join(text for name, text in rows if name.startswith("limits")), _age(obj, now)]
 
 
-@_layout("", "Event", "Last Seen,Type,Reason,Object,Subobject+,Source+,Message,First Seen+,Count+:integer,Name+")
+@_layout("", "Event", "Last Seen,Type,Reason,Object,Subobject+,Source+,Message,First Seen+,Count+:integer,Name+",
+         name_first=False)
 def _event(obj: Obj, now: datetime) -> list[Any]:
     about = obj.get("involvedObject") or obj.get("regarding") or {}
     series, source = obj.get("series") or {}, obj.get("source") or {}

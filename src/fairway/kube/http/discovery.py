@@ -7,10 +7,11 @@ from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
+from fairway.kube.http.views import VIEWS
 from fairway.kube.objects import Obj
 from fairway.kube.resources import BUILT_IN, Resource
 
-BUILT_IN_KINDS = frozenset(row.group_kind for row in BUILT_IN)
+BUILT_IN_KINDS = frozenset(row.group_kind for row in (*BUILT_IN, *(view.row for view in VIEWS)))
 _VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 _READ_WRITE = ("get", "patch", "update")
@@ -21,15 +22,20 @@ _SUBRESOURCES: dict[str, tuple[tuple[str, str, str], tuple[str, ...]] | None] = 
     "scale": (("autoscaling", "v1", "Scale"), _READ_WRITE),
     "finalize": (("", "", ""), ("update",)),
     "log": (("", "", ""), ("get",)),
+    "eviction": (("policy", "v1", "Eviction"), ("create",)),
+    "token": (("authentication.k8s.io", "v1", "TokenRequest"), ("create",)),
 }
 
-_STORED = {("apiextensions.k8s.io", "CustomResourceDefinition"): "v1beta1"}
+_STORED = {("autoscaling", "HorizontalPodAutoscaler"): "v2", ("apiextensions.k8s.io", "CustomResourceDefinition"): "v1beta1"}
 """Kinds that Kubernetes stores in another version than the one it serves first."""
 
 REVIEWS = (
     Resource("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False),
     Resource("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", namespaced=False),
+    Resource("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False),
+    Resource("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews"),
     Resource("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", namespaced=False),
+    Resource("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", namespaced=False),
 )
 """Questions that are answered and not kept."""
 
@@ -62,7 +68,9 @@ class Discovery:
 
     def __init__(self, resources: Iterable[Resource]) -> None:
         self._groups: dict[str, dict[str, list[Resource]]] = {"": {"v1": []}}
-        for row in (*resources, *REVIEWS):
+        rows = list(resources)
+        views = [view.row for view in VIEWS if view.kept in rows and view.row not in rows]
+        for row in (*rows, *views, *REVIEWS):
             self._groups.setdefault(row.group, {}).setdefault(row.version, []).append(row)
 
     def has(self, group: str, version: str) -> bool:

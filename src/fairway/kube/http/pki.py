@@ -1,4 +1,4 @@
-"""Keys and certificates of one platform: a CA of its own, the server's certificate, the admin's token.
+"""Keys and certificates of one platform: a CA of its own, the server's certificate, the admin's token, the tokens' key.
 
 Made once and kept in a folder that only its owner can read; made again when a file is missing, does not parse, or is
 about to expire. Clients trust the CA by its file, never the machine's trust store.
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fairway.kube.kubeconfig import write_kubeconfig
+from fairway.kube.tokens import TokenKey
 
 __all__ = ["Pki", "client_certificate", "ensure_pki", "server_context", "write_kubeconfig"]
 
@@ -32,13 +33,14 @@ _TOKEN_BYTES = 32  # 256 bits: not to be guessed
 
 @dataclass(frozen=True, slots=True)
 class Pki:
-    """`ca` is the CA's certificate as PEM; the other two are what the server needs."""
+    """`ca` is the CA's certificate as PEM; `accounts` signs the tokens of service accounts; the rest is the server's."""
 
     ca_file: Path
     cert_file: Path
     key_file: Path
     ca: str
     token: str
+    accounts: TokenKey
 
 
 def ensure_pki(folder: Path, now: datetime, *, token_file: Path | None = None) -> Pki:
@@ -55,7 +57,7 @@ def ensure_pki(folder: Path, now: datetime, *, token_file: Path | None = None) -
                              ExtendedKeyUsageOID.SERVER_AUTH, local=True)
         _write_pair(cert_file, certificate, key_file, key)
     token = _token(token_file or folder / "token")
-    return Pki(ca_file, cert_file, key_file, ca_file.read_text(), token)
+    return Pki(ca_file, cert_file, key_file, ca_file.read_text(), token, TokenKey.load(folder / "sa.key", write_private))
 
 
 def server_context(pki: Pki) -> ssl.SSLContext:

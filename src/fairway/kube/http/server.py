@@ -5,27 +5,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Mapping
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from fairway.kube.access import Access, forbidden
+from fairway.kube.accounts import Accounts
 from fairway.kube.api import Api
 from fairway.kube.clock import Clock
+from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from fairway.kube.facts import facts
-from fairway.kube.http import answers, bodies, channels, identity, openapi
+from fairway.kube.http import answers, bodies, channels, evictions, openapi
 from fairway.kube.http.asked import flag, number
+from fairway.kube.http.attributes import attributes
 from fairway.kube.http.discovery import REVIEWS, Discovery
-from fairway.kube.http.identity import User
+from fairway.kube.http.identity import Authenticator, impersonated
 from fairway.kube.http.media import accepted
 from fairway.kube.http.paths import GroupPath, ObjectPath, parse_path
 from fairway.kube.http.pod_exec import PodExec, check_running
 from fairway.kube.http.pod_logs import PodLogs, check_started, container_of
-from fairway.kube.http.reviews import reviewed
+from fairway.kube.http.reviews import Reviews
 from fairway.kube.http.streams import Streams, send_log
 from fairway.kube.http.verbs import Call, Verbs
-from fairway.kube.objects import Obj, parse_time
-from fairway.kube.resources import CRDS, PODS, Resource
+from fairway.kube.http.views import VIEWS, ViewedApi
+from fairway.kube.objects import Key, Obj, parse_time
+from fairway.kube.rbac import Attributes
+from fairway.kube.resources import CRDS, PODS, SERVICE_ACCOUNTS, Resource
+from fairway.kube.users import User
 
 log = logging.getLogger("fairway.kube.http")
 
@@ -33,7 +41,7 @@ VERSION = {"major": "1", "minor": "35", "gitVersion": "v1.35.0", "gitCommit": ""
            "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": "linux/amd64"}  # fmt: skip
 """What clients take us for; Python clients warn outside of the versions that they know."""
 
-_LARGEST_BODY = 8 << 20  # objects may have 1.5 MB in a real cluster's store; a CRD with its schemas comes near
+_LARGEST_BODY = 3 << 20  # what kube-apiserver reads; its store holds objects of 1.5 MB
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
@@ -41,15 +49,24 @@ class KubeServer:
     """`start`, then `url` says where it listens; `stop` ends every stream and returns within a second or so."""
 
     def __init__(self, api: Api, clock: Clock, *, logs: PodLogs | None, tls: ssl.SSLContext | None, token: str,
-                 exec: PodExec | None = None) -> None:
+                 exec: PodExec | None = None, accounts: Accounts | None = None,
+                 users: Mapping[str, User] | None = None) -> None:
+        """`token` is the admin's, `users` maps further tokens to users; `accounts` issues those of service accounts."""
         self._api = api
         self._clock = clock
         self._logs = logs
         self._exec = exec
         self._tls = tls
-        self._token = token
         self._streams = Streams()
-        self._verbs = Verbs(api, clock, self._streams)
+        self._access: Access | None = None
+        if isinstance(api, EmbeddedApi):
+            self._access = Access(api)
+            accounts = accounts or Accounts(api, clock)
+        self.accounts = accounts
+        self._users = Authenticator(token, clock.now, accounts.tokens if accounts else None, users or {})
+        self._reviews = Reviews(self._access, self._users)
+        self._verbs = Verbs(api, clock, self._streams, self._access)
+        self._views = {view: Verbs(ViewedApi(api, view), clock, self._streams) for view in VIEWS}
         self._documents: dict[str, bytes] = {}
         self._discovered: tuple[tuple[Resource, ...], Discovery] | None = None
         self._address = ""
@@ -60,6 +77,8 @@ class KubeServer:
 
     async def start(self, host: str, port: int) -> None:
         """Port 0 takes a free one. OSError where the port is taken."""
+        if self._access is not None:
+            await self._access.start()
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, ssl_context=self._tls).start()
         found = self._runner.addresses[0]
@@ -68,6 +87,8 @@ class KubeServer:
     async def stop(self) -> None:
         self._streams.stop()
         await self._runner.cleanup()
+        if self._access is not None:
+            await self._access.stop()
 
     @property
     def url(self) -> str:
@@ -81,10 +102,9 @@ class KubeServer:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
-            transport = request.transport
-            certificate = transport.get_extra_info("peercert") if transport is not None else None
-            user = identity.identify(request.headers.get("Authorization", ""), certificate, self._token)
-            identity.authorize(user, request.method, request.path)
+            user = self._identify(request)
+            raw_path = request.rel_url.raw_path
+            self._authorize(user, attributes(request.method, raw_path, parse_path(raw_path), request.query))
             return await self._route(request, user)
         except ApiError as error:
             return answers.refusal(error)
@@ -96,6 +116,25 @@ class KubeServer:
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path_qs)
             return answers.refusal(ApiError(f"Internal error occurred: {error!r}"))
+
+    def _identify(self, request: web.Request) -> User:
+        transport = request.transport
+        certificate = transport.get_extra_info("peercert") if transport is not None else None
+        user = self._users.identify(request.headers.get("Authorization", ""), certificate)
+        spoken_for = impersonated(request.headers)
+        if spoken_for is None:
+            return user
+        other, needed = spoken_for
+        for asked in needed:
+            self._authorize(user, asked)
+        return other
+
+    def _authorize(self, user: User, asked: Attributes) -> None:
+        if user.unrestricted:
+            return
+        if self._access is None:
+            raise forbidden(user, asked)
+        self._access.require(user, asked)
 
     async def _route(self, request: web.Request, user: User) -> web.StreamResponse:
         raw_path = request.rel_url.raw_path
@@ -121,7 +160,8 @@ class KubeServer:
         review = next((row for row in REVIEWS if (row.group, row.version, row.plural) == asked), None)
         if review is not None:
             return await self._review(request, path, review, user)
-        resource = self._api.resources.of_plural(path.group, path.version, path.plural)
+        view = next((one for one in VIEWS if (one.row.group, one.row.version, one.row.plural) == asked), None)
+        resource = view.row if view else self._api.resources.of_plural(path.group, path.version, path.plural)
         known = self._discovery().has(path.group, path.version)
         if resource is None:
             if not known:
@@ -134,8 +174,16 @@ class KubeServer:
                 return await self._log(request, path)
             if path.subresource in ("exec", "attach"):
                 return await self._in_container(request, path)
+            if path.subresource == "eviction":
+                return await self._evict(request, path)
+        if path.subresource == "token" and resource.group_kind == SERVICE_ACCOUNTS.group_kind:
+            return await self._account_token(request, path)
         media = accepted(request.headers.get("Accept", ""))
-        return await self._verbs.run(Call(request, path, resource, media))
+        if view is None:
+            return await self._verbs.run(Call(request, path, resource, media, user))
+        if media.form == "table":  # whose columns are those of the kept form
+            return await self._verbs.run(Call(request, path, view.kept, media, user))
+        return await self._views[view].run(Call(request, path, resource, media, user))
 
     def _roots(self) -> list[str]:
         groups = [f"/{openapi.root_of(*gv)}" for gv in self._discovery().group_versions()]
@@ -196,7 +244,24 @@ class KubeServer:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
         content_type = bodies.content_type_of(request.headers.get("Content-Type", ""))
         body = bodies.decode_object(await request.read(), content_type, review.kind)
-        return answers.answer(reviewed(review, body.value, user), status=201)
+        return answers.answer(self._reviews.answer(review, body.value, user, path.namespace), status=201)
+
+    async def _account_token(self, request: web.Request, path: ObjectPath) -> web.Response:
+        if request.method != "POST":
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        if self.accounts is None:
+            raise BadRequest("this server issues no tokens: they come from the API behind it")
+        content_type = bodies.content_type_of(request.headers.get("Content-Type", ""))
+        body = bodies.decode_object(await request.read(), content_type, "TokenRequest").value
+        return answers.answer(self.accounts.request(path.namespace, path.name, body), status=201)
+
+    async def _evict(self, request: web.Request, path: ObjectPath) -> web.Response:
+        if request.method != "POST":
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        content_type = bodies.content_type_of(request.headers.get("Content-Type", ""))
+        body = bodies.decode_object(await request.read(), content_type, "Eviction").value
+        key = Key(path.namespace, path.name)
+        return answers.answer(await evictions.evict(self._api, key, body, self._clock.now()), status=201)
 
     async def _log(self, request: web.Request, path: ObjectPath) -> web.StreamResponse:
         if request.method != "GET":

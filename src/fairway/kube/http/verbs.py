@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from fairway.kube.access import Access
 from fairway.kube.api import (
     Api,
     ApplyPatch,
@@ -30,7 +31,10 @@ from fairway.kube.http.paths import ObjectPath
 from fairway.kube.http.streams import EventWriter, Streams, send_events
 from fairway.kube.http.tables import Include, layout_of, partial, table
 from fairway.kube.objects import Obj, dig, is_deleting, meta_of, uid_of
+from fairway.kube.rbac import GROUP as RBAC_GROUP
+from fairway.kube.rbac import Attributes
 from fairway.kube.resources import CRDS, Resource
+from fairway.kube.users import ADMIN, User
 
 _META = f"{META_GROUP}/v1"
 _PATCHABLE = ("", "status", "scale", "finalize")
@@ -44,6 +48,7 @@ class Call:
     path: ObjectPath
     resource: Resource
     media: Media
+    user: User = ADMIN
 
     @property
     def query(self) -> asked.Query:
@@ -63,10 +68,11 @@ class Call:
 
 
 class Verbs:
-    def __init__(self, api: Api, clock: Clock, streams: Streams) -> None:
+    def __init__(self, api: Api, clock: Clock, streams: Streams, access: Access | None = None) -> None:
         self._api = api
         self._clock = clock
         self._streams = streams
+        self._access = access
 
     async def run(self, call: Call) -> web.StreamResponse:
         response = await self._verb(call)
@@ -163,6 +169,7 @@ class Verbs:
     async def _create(self, call: Call) -> web.Response:
         options = asked.write_asked("CreateOptions", call.query, call.agent)
         obj = _placed(call, await self._body(call, options))
+        self._check_granting(call, obj, None)
         return await self._object(call, await self._api.create(obj, options), options, status=201)
 
     async def _put(self, call: Call) -> web.Response:
@@ -172,6 +179,8 @@ class Verbs:
         if sub == "scale":
             return await self._put_scale(call, body, options)
         obj = _placed(call, body)
+        if self._gives(call):
+            self._check_granting(call, obj, await self._api.get(call.resource, call.path.name, call.path.namespace))
         return await self._object(call, await self._api.replace(obj, options, subresource=sub), options)
 
     async def _put_scale(self, call: Call, scale: Obj, options: WriteOptions) -> web.Response:
@@ -193,9 +202,19 @@ class Verbs:
             options = asked.write_asked("PatchOptions", call.query, call.agent)
         patch, repeated = bodies.decode_patch(await call.request.read(), content_type, force=force)
         _check_patch(call, patch, content_type)
+        if sub == "scale" and isinstance(patch, StrategicPatch):
+            patch = MergePatch(patch.body)  # a Scale has no lists, by which the two would differ
         _report(call.resource, repeated, options)
         if isinstance(patch, ApplyPatch) and not sub and not await self._exists(call):
             status = 201
+            if self._access is not None and not call.user.unrestricted:
+                self._access.require(call.user, Attributes("create", call.resource.group, call.resource.version,
+                                                           call.resource.plural, "", path.namespace))
+        if self._gives(call):
+            tried = replace(options, dry_run=True)
+            new = await self._api.patch(call.resource, path.name, path.namespace, patch, tried, subresource=sub)
+            old = None if status == 201 else await self._api.get(call.resource, path.name, path.namespace)
+            self._check_granting(call, new, old)
         obj = await self._api.patch(call.resource, path.name, path.namespace, patch, options, subresource=sub)
         return await self._object(call, obj, options, status=status)
 
@@ -228,6 +247,14 @@ class Verbs:
             except NotFound:
                 continue  # gone meanwhile: that is what was asked for
         return await self._list(call, page)
+
+    def _gives(self, call: Call) -> bool:
+        """Whether this write may give permissions that its user does not hold."""
+        return self._access is not None and not call.user.unrestricted and call.resource.group == RBAC_GROUP
+
+    def _check_granting(self, call: Call, new: Obj, old: Obj | None) -> None:
+        if self._access is not None:
+            self._access.check_granting(call.user, call.resource, new, old)
 
     # --- bodies and answers -------------------------------------------------------------------------------------------
 

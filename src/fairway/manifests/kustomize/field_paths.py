@@ -38,9 +38,8 @@ class FieldSpec:
 
 @lru_cache(maxsize=4096)
 def steps_of(path: str) -> tuple[str, ...]:
-    """Parts of a path: `\\/` is a slash within a part, `[]` behind a part says only that it is a list."""
-    parts = re.split(r"(?<!\\)/", path.strip("/"))
-    return tuple(re.sub(r"\[\]$", "", part).replace("\\/", "/") for part in parts)
+    """Parts of a path: `\\/` is a slash within a part, `[]` behind a part says that it is a list."""
+    return tuple(part.replace("\\/", "/") for part in re.split(r"(?<!\\)/", path.strip("/")))
 
 
 def update(obj: Any, path: str, setter: Setter, *, create: bool = False, empty: Callable[[], Any] = lambda: None) -> None:
@@ -56,6 +55,12 @@ def _update(at: Any, steps: tuple[str, ...], setter: Setter, create: bool, empty
     if not isinstance(at, dict):
         return
     name, rest = steps[0], steps[1:]
+    if name.endswith("[]"):  # a list is never made up; one that is null becomes an empty one
+        name = name[:-2]
+        if name not in at or not rest:
+            return
+        if at[name] is None and create:
+            at[name] = []
     if name == "*" and name not in at:
         for key in at:
             _update(at, (key, *rest), setter, create, empty)

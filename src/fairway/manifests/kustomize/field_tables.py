@@ -58,7 +58,7 @@ REPLICAS = tuple(
     for kind in ("Deployment", "ReplicationController", "ReplicaSet", "StatefulSet")
 )
 NAMESPACE = (
-    _spec("metadata/name", "Namespace", create=True),
+    FieldSpec("metadata/name", version="v1", kind="Namespace", create=True),
     _spec("spec/service/namespace", "APIService", "apiregistration.k8s.io", create=True),
     _spec("spec/conversion/webhook/clientConfig/service/namespace", "CustomResourceDefinition",
           "apiextensions.k8s.io"),
@@ -119,13 +119,15 @@ REFERENCES: tuple[tuple[str, str, tuple[FieldSpec, ...]], ...] = (
              "spec/csi/controllerPublishSecretRef/name", "spec/csi/nodeStageSecretRef/name",
              "spec/csi/nodePublishSecretRef/name", "spec/storageos/secretRef/name"),
         *_on("Role", "rules/resourceNames"), *_on("ClusterRole", "rules/resourceNames"),
-        *_on("Ingress", "spec/tls/secretName", _INGRESS_ANNOTATION + "auth-secret",
+        *_on("Ingress", "spec/tls/secretName", "metadata/annotations/ingress.kubernetes.io\\/auth-secret",
+             _INGRESS_ANNOTATION + "auth-secret",
              _INGRESS_ANNOTATION + "auth-tls-secret"))),
     ("", "Service", (
         *_on("StatefulSet", "spec/serviceName"),
         *_on("Ingress", "spec/rules/http/paths/backend/serviceName", "spec/backend/serviceName",
              "spec/rules/http/paths/backend/service/name", "spec/defaultBackend/service/name"),
-        *_on("APIService", "spec/service/name"),
+        *_on("APIService", "spec/service/name"), *_on("HTTPRoute", "spec/rules/backendRefs/name"),
+        *_on("GRPCRoute", "spec/rules/backendRefs/name"),
         *_on("ValidatingWebhookConfiguration", "webhooks/clientConfig/service"),
         *_on("MutatingWebhookConfiguration", "webhooks/clientConfig/service"),
         *_on("CustomResourceDefinition", "spec/conversion/webhook/clientConfig/service/name"),
@@ -154,3 +156,18 @@ REFERENCES: tuple[tuple[str, str, tuple[FieldSpec, ...]], ...] = (
      _on("ValidatingAdmissionPolicyBinding", "spec/policyName")),
 )  # fmt: skip
 """(group, kind) of the object that is named, and where its name stands."""
+
+# --- where `$(VAR)` is looked for -----------------------------------------------------------------------------------------
+
+_IN_CONTAINER = ("args", "command", "env/value", "volumeMounts/mountPath")
+VARIABLES = (
+    *_in_containers(*_IN_CONTAINER),
+    *_in_pods("containers/ports/containerPort", "volumes/nfs/server", "initContainers/ports/containerPort"),
+    *_on("Service", "spec/ports/port", "spec/ports/targetPort"),
+    *_on("Ingress", "spec/rules/host", "spec/tls/hosts", "spec/tls/secretName"),
+    *_on("StatefulSet", "spec/volumeClaimTemplates/spec/nfs/server"), *_on("PersistentVolume", "spec/nfs/server"),
+    *_on("CronJob", "spec/jobTemplate/spec/template/volumes/nfs/server"), *_on("Job", "spec/completions", "spec/parallelism"),
+    _spec("metadata/labels"), _spec("metadata/annotations"),
+    *(_spec("spec/template/metadata/annotations", kind) for _, kind in _WORKLOADS),
+    _spec("spec/jobTemplate/spec/template/metadata/annotations", "CronJob"),
+)  # fmt: skip

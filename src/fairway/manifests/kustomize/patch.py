@@ -12,40 +12,46 @@ from fairway.kube.selectors import Selector, parse_labels
 from fairway.manifests.errors import ManifestError, Place
 from fairway.manifests.kustomize.merge import Deleted, strategic_merge
 from fairway.manifests.kustomize.resource import Resource, Resources, id_of
+from fairway.manifests.kustomize.schemas import Schemas
 
 
 def apply_patch(resources: Resources, documents: Iterable[tuple[Any, Place]], target: Mapping[str, Any] | None,
-                options: Mapping[str, Any]) -> None:
+                options: Mapping[str, Any], schemas: Schemas) -> None:
     """Apply the documents of one patch entry."""
     for document, place in documents:
         if isinstance(document, list):
             if not target:
                 raise ManifestError(place, "a JSON patch needs a target", "add `target:` with kind and name")
             for item in select(resources, target, place):
-                _json(item, document, place)
+                _json(resources, item, document, place)
         elif isinstance(document, dict):
             chosen = select(resources, target, place) if target else _named(resources, document, place)
-            _merge(resources, chosen, document, options if target else {**options})
+            _merge(resources, chosen, document, options, schemas)
         else:
-            raise ManifestError(place, "a patch is a mapping (strategic merge) or a list of operations (JSON 6902)")
-    resources.renamed()
+            raise ManifestError(place, "a patch is a mapping (strategic merge) or a list of operations (JSON 6902)",
+                                "write one of the two")
 
 
-def _json(item: Resource, operations: list[Any], place: Place) -> None:
+def _json(resources: Resources, item: Resource, operations: list[Any], place: Place) -> None:
     try:
         patched = json_patch.apply_operations(item.obj, operations)
     except json_patch.PatchFailed as error:
         raise ManifestError(place, f"patch of {item.id}: {error}", "correct the path or the order of operations") from error
-    if id_of(patched) != item.id:
+    changed = id_of(patched) != item.id
+    if changed:
         item.remember()
     item.obj = patched
+    if changed:
+        resources.renamed()
 
 
-def _merge(resources: Resources, chosen: list[Resource], patch: Obj, options: Mapping[str, Any]) -> None:
+def _merge(resources: Resources, chosen: list[Resource], patch: Obj, options: Mapping[str, Any],
+           schemas: Schemas) -> None:
     gone: set[int] = set()
+    renamed = False
     for item in chosen:
         try:
-            patched = strategic_merge(item.obj, patch)
+            patched = strategic_merge(item.obj, patch, schemas.of(item.obj))
         except Deleted:
             gone.add(id(item))
             continue
@@ -63,9 +69,12 @@ def _merge(resources: Resources, chosen: list[Resource], patch: Obj, options: Ma
             patched["apiVersion"], patched["kind"] = item.obj.get("apiVersion"), item.obj.get("kind")
         elif patched.get("kind") != item.obj.get("kind"):
             item.remember()
+        renamed = renamed or id_of(patched) != item.id
         item.obj = patched
     if gone:
         resources.remove(gone)
+    elif renamed:
+        resources.renamed()
 
 
 def _named(resources: Resources, patch: Obj, place: Place) -> list[Resource]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-import json
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from fairway.kube.objects import Obj
+from fairway.kube.selectors import Selector, parse_labels
 from fairway.manifests import yaml
 from fairway.manifests.errors import ManifestError, Place
 from fairway.manifests.kustomize.resource import Resource, Resources
+from fairway.manifests.kustomize.text_documents import read_document
+from fairway.manifests.values import copied
 
+CREATED: Any = object()
+"""Stands where a field is made: the value then has the type that its text would have without quotes."""
 _LIST_KEY = re.compile(r"^\[([^=\]]+)=(.*)\]$")
 
 
@@ -29,7 +32,7 @@ def replace(resources: Resources, entry: Any, place: Place) -> None:
         rejects = target.get("reject") or ()
         paths = target.get("fieldPaths") or ["metadata.name"]
         options = target.get("options") or {}
-        for item in _selected(resources, selector):
+        for item in [item for item in resources if _matches(item, selector)]:
             if any(_matches(item, reject) for reject in rejects):
                 continue
             for path in paths:
@@ -84,20 +87,25 @@ def _describe(selector: Mapping[str, Any]) -> str:
     return f"{'.'.join(parts)}/{selector.get('name') or '[noName]'}.{selector.get('namespace') or '[noNs]'}"
 
 
-def _selected(resources: Resources, selector: Mapping[str, Any]) -> list[Resource]:
-    return [item for item in resources if _matches(item, selector)]
-
-
 def _matches(item: Resource, selector: Mapping[str, Any]) -> bool:
-    """By the present id or a former one; empty fields match all."""
-    for one in item.ids:
-        if all(
+    """By the present id or a former one, and by labels and annotations; empty fields match all."""
+    meta = item.obj.get("metadata") or {}
+    for field, section in (("labelSelector", "labels"), ("annotationSelector", "annotations")):
+        if selector.get(field) and not _labels(str(selector[field])).matches(meta.get(section) or {}):
+            return False
+    return any(
+        all(
             not selector.get(key) or selector[key] == getattr(one, key) or _pattern(str(selector[key])).match(getattr(one, key))
             or (key == "namespace" and selector[key] == "default" and not one.namespace)
             for key in ("group", "version", "kind", "name", "namespace")
-        ):
-            return True
-    return False
+        )
+        for one in item.ids
+    )
+
+
+@lru_cache(maxsize=256)
+def _labels(text: str) -> Selector:
+    return parse_labels(text)
 
 
 @lru_cache(maxsize=1024)
@@ -145,17 +153,19 @@ def _combined(old: Any, value: Any, options: Mapping[str, Any], place: Place) ->
     if delimiter:
         if isinstance(old, (dict, list)):
             raise ManifestError(place, "delimiter option can only be used with scalar nodes")
-        parts, index, new = _text(old).split(str(delimiter)), int(options.get("index") or 0), _text(value)
+        before = "" if old is CREATED else _text(old)
+        parts, index, new = before.split(str(delimiter)), int(options.get("index") or 0), _text(value)
         if index < 0:
             parts = [new, *parts]
         elif index >= len(parts):
             parts = [*parts, new]
         else:
             parts[index] = new
-        return str(delimiter).join(parts)
-    if isinstance(old, str) and not isinstance(value, (dict, list, str)) and value is not None:
-        return _text(value)
-    return copy.deepcopy(value)
+        value = str(delimiter).join(parts)
+    if isinstance(value, (dict, list)) or value is None:
+        return copied(value)
+    text = _text(value)
+    return text if isinstance(old, str) else yaml.resolve_plain(text)  # as text where text was, else as it reads unquoted
 
 
 def _visit(at: Any, path: list[str], setter: Callable[[Any], Any], *, create: Any) -> bool:
@@ -167,41 +177,26 @@ def _visit(at: Any, path: list[str], setter: Callable[[Any], Any], *, create: An
         return _visit_list(at, step, rest, setter, create)
     if not isinstance(at, dict):
         return False
+    if step.startswith("[") and step.endswith("]") and "=" not in step:
+        step = step[1:-1]
     if step == "*":
         each = [_visit(at, [key, *rest], setter, create=create) for key in list(at)]  # all of them, not the first
         return any(each)
     if not rest:
         if step not in at and create is None:
             return False
-        at[step] = setter(at.get(step))
+        at[step] = setter(at.get(step, CREATED))
         return True
     if at.get(step) is None:
         if create is None:
             return False
-        at[step] = [] if rest[0].startswith("[") or rest[0] == "-" else {}
+        at[step] = [] if rest[0].startswith("[") or rest[0] in ("-", "0") else {}
     inner = at[step]
-    if isinstance(inner, str) and (structured := _structured(inner)) is not None:
-        found = _visit(structured[0], rest, setter, create=create)
-        at[step] = structured[1](structured[0])
+    if isinstance(inner, str) and (document := read_document(inner)) is not None:
+        found = _visit(document.value, rest, setter, create=create)
+        at[step] = document.written()
         return found
     return _visit(inner, rest, setter, create=create)
-
-
-def _structured(text: str) -> tuple[Any, Callable[[Any], str]] | None:
-    """JSON or YAML that stands as text in a field, and how it is written back."""
-    try:
-        value = json.loads(text)
-        if isinstance(value, (dict, list)):
-            indent = 2 if "\n" in text.strip() else None
-            separators = None if indent else (",", ":")
-            return value, lambda v: json.dumps(v, indent=indent, separators=separators, ensure_ascii=False)
-    except ValueError:
-        pass
-    try:
-        value = yaml.load(text)
-    except ManifestError:
-        return None
-    return (value, yaml.dump) if isinstance(value, (dict, list)) else None
 
 
 def _visit_list(at: list[Any], step: str, rest: list[str], setter: Callable[[Any], Any], create: Any) -> bool:
@@ -210,18 +205,18 @@ def _visit_list(at: list[Any], step: str, rest: list[str], setter: Callable[[Any
     elif step in ("-", "[-]"):
         if create is None and not at:
             return False
-        at.append({} if rest else None)
+        at.append(_first_of(rest))
         chosen = [len(at) - 1]
     elif m := _LIST_KEY.match(step):
         chosen = [n for n, item in enumerate(at) if isinstance(item, dict) and _text(item.get(m[1])) == m[2]]
         if not chosen and create is not None:
-            new: Obj = {m[1]: m[2]}
+            new: Obj = {m[1]: yaml.resolve_plain(m[2]) if m[2] else ""}
             at.append(new)
             chosen = [len(at) - 1]
     elif step.strip("[]").isdigit():
         n = int(step.strip("[]"))
         if n >= len(at) and create is not None and n == len(at):
-            at.append({} if rest else None)
+            at.append(_first_of(rest))
         chosen = [n] if n < len(at) else []
     else:
         chosen = []
@@ -233,3 +228,10 @@ def _visit_list(at: list[Any], step: str, rest: list[str], setter: Callable[[Any
             at[n] = setter(at[n])
             found = True
     return found
+
+
+def _first_of(rest: list[str]) -> Any:
+    """What a new item of a list starts as, so that the rest of the path finds its place in it."""
+    if not rest:
+        return CREATED
+    return [] if rest[0].startswith("[") or rest[0] in ("-", "0") else {}

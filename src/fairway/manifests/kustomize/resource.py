@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fairway.kube.objects import Obj
 from fairway.manifests.errors import ManifestError, Place
 
-CLUSTER_KINDS = frozenset((
-    "APIService", "CSIDriver", "CSINode", "CertificateSigningRequest", "ClusterRole", "ClusterRoleBinding",
-    "ComponentStatus", "CustomResourceDefinition", "FlowSchema", "IngressClass", "MutatingWebhookConfiguration",
-    "Namespace", "Node", "PersistentVolume", "PodSecurityPolicy", "PriorityClass", "PriorityLevelConfiguration",
-    "RuntimeClass", "SelfSubjectAccessReview", "SelfSubjectRulesReview", "StorageClass", "SubjectAccessReview",
-    "TokenReview", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration",
-    "VolumeAttachment",
-))  # fmt: skip
-"""Kinds of Kubernetes itself that have no namespace. A kind that is not known has one, as upstream assumes."""
+CLUSTER_KINDS: Mapping[str, frozenset[str]] = {
+    group: frozenset(kinds.split())
+    for group, kinds in (
+        ("", "ComponentStatus Namespace Node PersistentVolume"),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration ValidatingWebhookConfiguration "
+         "ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding MutatingAdmissionPolicy MutatingAdmissionPolicyBinding"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        ("apiregistration.k8s.io", "APIService"),
+        ("authentication.k8s.io", "TokenReview SelfSubjectReview"),
+        ("authorization.k8s.io", "SelfSubjectAccessReview SelfSubjectRulesReview SubjectAccessReview"),
+        ("certificates.k8s.io", "CertificateSigningRequest ClusterTrustBundle"),
+        ("extensions", "PodSecurityPolicy"),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema PriorityLevelConfiguration"),
+        ("internal.apiserver.k8s.io", "StorageVersion"),
+        ("networking.k8s.io", "IngressClass IPAddress ServiceCIDR"),
+        ("node.k8s.io", "RuntimeClass"),
+        ("policy", "PodSecurityPolicy"),
+        ("rbac.authorization.k8s.io", "ClusterRole ClusterRoleBinding"),
+        ("resource.k8s.io", "DeviceClass ResourceSlice"),
+        ("scheduling.k8s.io", "PriorityClass"),
+        ("storage.k8s.io", "CSIDriver CSINode StorageClass VolumeAttachment VolumeAttributesClass"),
+    )
+}
+"""Kinds of Kubernetes itself that have no namespace, by group. A kind that is not known has one, as upstream assumes."""
+_NONE: frozenset[str] = frozenset()
 
 
 class Id(NamedTuple):
@@ -29,7 +45,7 @@ class Id(NamedTuple):
 
     @property
     def cluster_scoped(self) -> bool:
-        return self.kind in CLUSTER_KINDS and (self.group == "" or "." in self.group or self.group == "policy")
+        return self.kind in CLUSTER_KINDS.get(self.group, _NONE)
 
     @property
     def space(self) -> str:
@@ -60,20 +76,21 @@ class Resource:
     suffixes: list[str] = field(default_factory=list)
     needs_hash: bool = False
     behavior: str = ""
-    allow_name_change: bool = False
-    allow_kind_change: bool = False
+    by_helm: bool = False
+    origin: dict[str, Any] = field(default_factory=dict)
+    transformations: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def id(self) -> Id:
         return id_of(self.obj)
 
     @property
-    def ids(self) -> list[Id]:
-        return [*self.previous, self.id]
+    def name(self) -> str:
+        return str((self.obj.get("metadata") or {}).get("name") or "")
 
     @property
-    def original(self) -> Id:
-        return self.previous[0] if self.previous else self.id
+    def ids(self) -> list[Id]:
+        return [*self.previous, self.id]
 
     def remember(self) -> None:
         """Keep the present id, before it changes."""
@@ -133,10 +150,13 @@ class Resources:
 
     def by_any_id(self, wanted: Id) -> list[Resource]:
         """Those whose present id or a former one equals `wanted` (namespaces "" and default are equal)."""
+        return [item for item in self.called(wanted.kind, wanted.name) if any(one.same(wanted) for one in item.ids)]
+
+    def called(self, kind: str, name: str) -> list[Resource]:
+        """Those of a kind that are or were called so."""
         if self._index is None:
             self._index = {}
             for item in self.items:
                 for key in {(one.kind, one.name) for one in item.ids}:
                     self._index.setdefault(key, []).append(item)
-        found = self._index.get((wanted.kind, wanted.name), [])
-        return [item for item in found if any(one.same(wanted) for one in item.ids)]
+        return self._index.get((kind, name), [])

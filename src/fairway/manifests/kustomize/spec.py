@@ -12,8 +12,8 @@ from yaml.nodes import MappingNode, Node
 from fairway.manifests import yaml
 from fairway.manifests.errors import ManifestError, Place
 from fairway.manifests.files import FileTree, join
-from fairway.manifests.write_back import KUSTOMIZATION_FILES
 
+KUSTOMIZATION_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _LISTS = (
     "resources", "components", "crds", "bases", "configurations", "generators", "transformers", "validators",
     "configMapGenerator", "secretGenerator", "patches", "patchesStrategicMerge", "patchesJson6902", "images",
@@ -91,7 +91,8 @@ def read(files: FileTree, folder: str) -> Kustomization:
     value = yaml.value_of(node, file, last_wins=True) if node is not None else None  # as upstream's decoder has it
     if value is not None and not isinstance(value, dict):
         raise ManifestError(Place(file, 1), "a kustomization is a mapping")
-    fields = {_CANONICAL.get(name.lower(), name): inner for name, inner in (value or {}).items()}
+    given: dict[str, Any] = value or {}
+    fields = {_CANONICAL.get(name.lower(), name): inner for name, inner in given.items()}
     if not any(inner for name, inner in fields.items() if name not in ("apiVersion", "kind")):
         raise ManifestError(Place(file), "kustomization.yaml is empty", "list what belongs to it under `resources:`")
     for name, known in _NESTED.items():

@@ -12,23 +12,42 @@ from fairway.manifests.kustomize.field_paths import FieldSpec, update
 from fairway.manifests.kustomize.field_tables import NOT_RENAMED
 from fairway.manifests.kustomize.resource import Resource, Resources
 
+SUBJECT_MODES = ("defaultOnly", "allServiceAccounts", "none")
 
-def set_namespace(resources: Resources, namespace: str, specs: Sequence[FieldSpec]) -> None:
-    """Put every namespaced object into `namespace`, and the default service account of role bindings with it."""
+
+def set_namespace(resources: Resources, namespace: str, specs: Sequence[FieldSpec], *, subjects: str = "defaultOnly",
+                  unset_only: bool = False) -> None:
+    """Put every namespaced object into `namespace`, and the service accounts of role bindings as `subjects` says.
+
+    `unset_only` leaves a namespace alone that somebody has set. What Helm rendered has its namespace from Helm.
+    """
+    def put(old: Any) -> Any:
+        if isinstance(old, (dict, list)):
+            raise ManifestError(item.place, "namespace field specs must target scalar nodes", "name the field of the text")
+        return old if unset_only and old else namespace
+
     for item in resources:
+        if item.by_helm:
+            continue
         item.remember()
-        if item.id.cluster_scoped:
-            for spec in specs:
-                if spec.selects(item.obj):
-                    update(item.obj, spec.path, lambda _: namespace, create=spec.create)
-        else:
-            item.meta()["namespace"] = namespace
-        if item.obj.get("kind") in ("RoleBinding", "ClusterRoleBinding"):
-            for subject in item.obj.get("subjects") or ():
-                if subject.get("kind") == "ServiceAccount" and subject.get("name") == "default":
-                    subject["namespace"] = namespace
+        binding = item.obj.get("kind") in ("RoleBinding", "ClusterRoleBinding")
+        if not item.id.cluster_scoped:
+            item.meta()["namespace"] = put(item.meta().get("namespace"))
+        for spec in specs:
+            own = spec.path == "metadata/namespace" or (binding and spec.path in ("subjects/namespace", "subjects/name"))
+            if not own and spec.selects(item.obj):
+                update(item.obj, spec.path, put, create=spec.create)
+        for subject in (item.obj.get("subjects") or ()) if binding else ():
+            if _moves(subject, subjects):
+                subject["namespace"] = put(subject.get("namespace"))
     resources.renamed()
     _refuse_twins(resources, "namespace transformation produces ID conflict")
+
+
+def _moves(subject: Any, mode: str) -> bool:
+    if not isinstance(subject, dict) or subject.get("kind") != "ServiceAccount" or mode == "none":
+        return False
+    return mode == "allServiceAccounts" or subject.get("name") == "default"
 
 
 def _refuse_twins(resources: Resources, mistake: str) -> None:
@@ -41,7 +60,7 @@ def _refuse_twins(resources: Resources, mistake: str) -> None:
         seen.add(key)
 
 
-def add_prefix_and_suffix(resources: Iterable[Resource], prefix: str, suffix: str, specs: Sequence[FieldSpec]) -> None:
+def add_prefix_and_suffix(resources: Resources, prefix: str, suffix: str, specs: Sequence[FieldSpec]) -> None:
     for item in resources:
         one = item.id
         if (one.group, one.kind) in NOT_RENAMED:
@@ -56,6 +75,7 @@ def add_prefix_and_suffix(resources: Iterable[Resource], prefix: str, suffix: st
                 if suffix:
                     item.suffixes.append(suffix)
             update(item.obj, spec.path, lambda name: f"{prefix}{name}{suffix}")
+    resources.renamed()
 
 
 def set_entries(resources: Iterable[Resource], entries: Mapping[str, Any], specs: Sequence[FieldSpec]) -> None:
@@ -78,7 +98,7 @@ def as_text(value: Any) -> str:
 def set_replicas(resources: Resources, name: str, count: int, specs: Sequence[FieldSpec], place: Place) -> None:
     found = False
     for item in resources:
-        if not any(one.name == name for one in item.ids):
+        if item.name != name and not any(one.name == name for one in item.previous):
             continue
         for spec in specs:
             if spec.selects(item.obj):
@@ -90,21 +110,40 @@ def set_replicas(resources: Resources, name: str, count: int, specs: Sequence[Fi
                                    f"[{kinds}]", "correct the name, or remove the entry")
 
 
-def set_images(resources: Iterable[Resource], images: Sequence[Mapping[str, Any]], specs: Sequence[FieldSpec]) -> None:
-    """`images:` in every list of containers, however deep, and where a configuration says so."""
+def set_images(resources: Iterable[Resource], images: Sequence[Mapping[str, Any]], specs: Sequence[FieldSpec], *,
+               deep: bool = True) -> int:
+    """`images:` where the specs say, and (`deep`) in every list of containers, wherever it lies. How many it found."""
     wanted = {str(image.get("name")): image for image in images}
+    met = 0
 
     def renamed(value: Any) -> Any:
+        nonlocal met
         image = wanted.get(ImageReference.parse(value).name) if isinstance(value, str) else None
-        return _with_image(value, image) if image is not None else value
+        if image is None:
+            return value
+        met += 1
+        return _with_image(value, image)
 
     for item in resources:
-        if item.obj.get("kind") == "CustomResourceDefinition":
-            continue
-        _containers(item.obj, renamed)
+        if deep and item.obj.get("kind") != "CustomResourceDefinition":
+            _containers(item.obj, renamed)
         for spec in specs:
             if spec.selects(item.obj):
-                update(item.obj, spec.path, renamed)
+                update(item.obj, spec.path, renamed, create=spec.create)
+    return met
+
+
+def image_names(value: Any) -> set[str]:
+    """Names of the images in every list of containers, however deep."""
+    found: set[str] = set()
+
+    def take(image: Any) -> Any:
+        if isinstance(image, str):
+            found.add(ImageReference.parse(image).name)
+        return image
+
+    _containers(value, take)
+    return found
 
 
 def _containers(value: Any, renamed: Any) -> None:

@@ -1,0 +1,87 @@
+"""What a pass about one Application reads besides it: its project, the settings of all, other Applications. From caches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from fairway.gitops.customizations import CONFIG_MAP, NONE, Customizations, decode_customizations
+from fairway.gitops.gates import depends_on
+from fairway.gitops.project import EVERYTHING, Project, decode_project, missing, object_refusal, refusals
+from fairway.gitops.spec import Application, InvalidSpec
+from fairway.gitops.tracking import HOME
+from fairway.kube.cache import Informers
+from fairway.kube.decision import Reason
+from fairway.kube.errors import NotFound
+from fairway.kube.objects import Key, Obj, key_of, meta_of
+from fairway.kube.resources import APP_PROJECTS, APPLICATIONS, CONFIG_MAPS
+
+
+class Surroundings:
+    def __init__(self, informers: Informers) -> None:
+        self._informers = informers
+        self._read: tuple[Obj, Customizations] | None = None
+        self._projects: dict[Key, tuple[Obj, Project | Reason]] = {}
+
+    # --- settings -----------------------------------------------------------------------------------------------------
+
+    def customizations(self) -> Customizations:
+        """What argocd-cm says; decoded once for each version of it."""
+        obj = self._informers.of(CONFIG_MAPS).get(Key(HOME, CONFIG_MAP))
+        if obj is None:
+            return NONE
+        if self._read is None or self._read[0] is not obj:
+            self._read = (obj, decode_customizations(obj.get("data") or {}))
+        return self._read[1]
+
+    # --- projects -------------------------------------------------------------------------------------------------------
+
+    def project(self, app: Application) -> tuple[Project, list[Reason]]:
+        """The project, and what it refuses of the Application's own spec. Without a project, everything is refused."""
+        obj = self._informers.of(APP_PROJECTS).get(Key(HOME, app.project))
+        if obj is None:
+            return (EVERYTHING, []) if app.project == "default" else (Project(app.project), [missing(app)])
+        known = self._projects.get(key_of(obj))
+        if known is None or known[0] is not obj:
+            try:
+                known = (obj, decode_project(obj))
+            except (InvalidSpec, ValueError) as error:
+                known = (obj, Reason("InvalidSpecError", str(error)))
+            self._projects[key_of(obj)] = known
+        found = known[1]
+        if isinstance(found, Reason):
+            return Project(app.project), [found]
+        return found, refusals(app, found, HOME)
+
+    def refuse(self, project: Project, obj: Obj) -> str:
+        """Why the project does not permit this object; "" where it does, and for the namespace of the destination itself."""
+        if project is EVERYTHING:
+            return ""
+        try:
+            resource = self._informers.api.resources.of(obj)
+        except NotFound:
+            return ""
+        return object_refusal(project, obj, resource.group, namespaced=resource.namespaced)
+
+    # --- other Applications -----------------------------------------------------------------------------------------------
+
+    def application(self, namespace: str, name: str) -> Obj | None:
+        return self._informers.of(APPLICATIONS).get(Key(namespace, name))
+
+    def dependents(self, key: Key) -> list[Key]:
+        """The Applications that wait for this one."""
+        return [key_of(obj) for obj in self._informers.of(APPLICATIONS).list()
+                if (key.namespace, key.name) in depends_on(obj)]
+
+    def all_applications(self) -> list[Key]:
+        return [key_of(obj) for obj in self._informers.of(APPLICATIONS).list()]
+
+    def of_project(self, project: Obj) -> Iterable[Key]:
+        name = meta_of(project).get("name")
+        return [key_of(obj) for obj in self._informers.of(APPLICATIONS).list()
+                if (obj.get("spec") or {}).get("project", "default") == name]
+
+
+def with_settings(app: Application, settings: Customizations) -> Application:
+    """The Application with the rules of argocd-cm in front of its own."""
+    return replace(app, ignore=(*settings.ignore, *app.ignore)) if settings.ignore else app

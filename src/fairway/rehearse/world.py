@@ -1,0 +1,421 @@
+"""The world of a rehearsal: the real API and controllers, with simulated pods, proxy, users and metrics around them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from fairway.kube.cache import Cache, Informers
+from fairway.kube.clock import Clock
+from fairway.kube.embedded import EmbeddedApi
+from fairway.kube.objects import Key, Obj, annotations_of, condition, copy_of, dig, key_of, labels_of, meta_of, status_of
+from fairway.kube.reconcile import Controller, ControllerLoop
+from fairway.kube.resources import (
+    ANALYSIS_RUNS,
+    ENDPOINT_SLICES,
+    INGRESSES,
+    PODS,
+    REPLICA_SETS,
+    ROLLOUTS,
+    SERVICE_MONITORS,
+    SERVICES,
+)
+from fairway.metrics.kube_state import kube_state
+from fairway.metrics.promql import instant
+from fairway.metrics.promql.values import Scalar, Vector
+from fairway.metrics.series import millis
+from fairway.metrics.store import Store
+from fairway.metrics.targets import find_targets
+from fairway.node.simulated import Script, SimulatedNode
+from fairway.rehearse.judge import Judge
+from fairway.rehearse.series import Exporter, Unit
+from fairway.rehearse.spec import PodScript, Scenario
+from fairway.rehearse.subject import VERSION, Subject
+from fairway.rehearse.timeline import Noted, Timeline
+from fairway.rehearse.users import BUCKETS_S, ERRORS, HISTOGRAM, OK, REFUSED, Served, Users
+from fairway.rollouts.analysis_controller import AnalysisRunController
+from fairway.rollouts.controller import RolloutController
+from fairway.rollouts.gate import Arm
+from fairway.rollouts.gate_provider import GateProvider, NoCounts
+from fairway.rollouts.job import JobProvider
+from fairway.rollouts.keys import HASH_LABEL
+from fairway.rollouts.prometheus import PrometheusProvider, QueryFailed
+from fairway.traffic.controller import TrafficController
+from fairway.traffic.model import Backend, Model
+from fairway.traffic.port import Address, Applied
+from fairway.traffic.simulated import SimulatedDataPlane
+from fairway.workloads.controllers import EndpointSliceController, JobController, ReplicaSetController
+
+DEFAULT_SCRAPE_S = 15.0
+OLD, NEW = "stable", "canary"
+
+
+class World:
+    """`start_outside`, then `start`; the controllers can be killed and started again. `origin` is when the scenario began."""
+
+    def __init__(self, clock: Clock, subject: Subject, scenario: Scenario, seed: int) -> None:
+        self.clock, self.subject, self.scenario = clock, subject, scenario
+        self.api = EmbeddedApi.in_memory(clock)
+        self.timeline = Timeline()
+        self.judge = Judge()
+        self.origin: datetime | None = None
+        self.stable_hash = ""
+        self.notes: list[str] = []
+        self.monitoring = True
+        self.store = Store()
+        self.users = Users(scenario, np.random.default_rng(seed), clock.now())
+        self.exporter = Exporter(self.store, self.users, [metric.query for metric in subject.metrics()])
+        self.plane = _Plane(self._rerouted)
+        self.outside: Informers
+        self.node: SimulatedNode
+        self._tasks: list[asyncio.Task[None]] = []
+        self._tested: list[asyncio.Task[None]] = []
+        self._informers: Informers | None = None
+        self._units: tuple[Unit, ...] = ()
+        self._units_dirty = True
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def start_outside(self) -> None:
+        """Everything that stays up when the controllers die."""
+        await self._create_objects()
+        informers, clock = Informers(self.api), self.clock
+        self.outside = informers
+        self.node = SimulatedNode(informers, clock, self._script)
+        traffic = TrafficController(informers, clock, self.plane, ingress_address="127.0.0.1", ingress_port=8080,
+                                    address_seed="rehearsal", unprivileged_from=0)
+        controllers: list[Controller] = [ReplicaSetController(informers, clock), EndpointSliceController(informers, clock)]
+        if any("job" in metric.raw.get("provider", {}) for metric in self.subject.metrics()):
+            controllers.append(JobController(informers, clock))
+        # Several writes may be seen in one go, resource by resource: weights before the replicas that follow them.
+        for resource, saw in ((PODS, self._saw_pod), (INGRESSES, self._saw), (ROLLOUTS, self._saw),
+                              (REPLICA_SETS, self._saw), (ANALYSIS_RUNS, self._saw_run)):
+            informers.of(resource).on_change(saw)
+        for resource in (PODS, SERVICES, ENDPOINT_SLICES, SERVICE_MONITORS):
+            informers.of(resource).on_change(self._targets_changed)
+        loops = [ControllerLoop(controller, informers, clock).run for controller in controllers]
+        for run in (self.node.run, traffic.run, self._scrape, *loops):
+            self._run(run)
+        await informers.synced()
+
+    async def start(self) -> None:
+        """The controllers under rehearsal."""
+        informers, clock = Informers(self.api), self.clock
+        self._informers = informers
+        controllers: list[Controller] = [
+            RolloutController(informers, verify_weights=True),
+            AnalysisRunController(informers, clock, {
+                "prometheus": PrometheusProvider(_Queries(self), clock, connect=lambda server: _Queries(self)),
+                "job": JobProvider(informers.api, clock),
+                "fairway": GateProvider(_Counted(self), clock),
+            }),
+        ]  # fmt: skip
+        loops = [ControllerLoop(Noted(controller, self.timeline), informers, clock) for controller in controllers]
+        self._tested = [asyncio.create_task(loop.run()) for loop in loops]
+        await informers.synced()
+
+    async def kill(self) -> None:
+        """As kill -9: whatever a pass had not written yet is lost."""
+        for task in self._tested:
+            task.cancel()
+        await asyncio.gather(*self._tested, return_exceptions=True)
+        if self._informers:
+            await self._informers.close()
+        self._tested = []
+
+    async def close(self) -> None:
+        await self.kill()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.outside.close()
+
+    def _run(self, run: Callable[[], Awaitable[None]]) -> None:
+        async def running() -> None:
+            await run()
+
+        self._tasks.append(asyncio.create_task(running()))
+
+    # --- what is in it --------------------------------------------------------------------------------------------
+
+    async def _create_objects(self) -> None:
+        namespace: Obj = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.subject.namespace}}
+        if self.subject.namespace != "default":
+            await self.api.create(namespace)
+        for obj in self.subject.others:
+            await self.api.create(obj)
+        rollout = copy_of(self.subject.rollout)
+        _mark(rollout, OLD)
+        await self.api.create(rollout)
+
+    def rollout(self) -> Obj:
+        found = self.outside.of(ROLLOUTS).get(Key(self.subject.namespace, self.subject.name))
+        return found if found is not None else {}
+
+    def begin(self) -> None:
+        """The new version is applied now."""
+        now = self.clock.now()
+        self.origin = now
+        self.stable_hash = str(dig(self.rollout(), "status", "stableRS", default=""))
+        self.users.begin(now)
+        self.timeline.begin(now)
+
+    def _script(self, pod: Obj) -> Script:
+        version = self.scenario.stable if annotations_of(pod).get(VERSION) == OLD else self.scenario.canary
+        return _script_of(version.pods)
+
+    # --- what is seen ---------------------------------------------------------------------------------------------
+
+    def _saw(self, old: Obj | None, new: Obj | None) -> None:
+        obj = new or old
+        if obj is not None:
+            self.judge.saw("DELETED" if new is None else "MODIFIED", obj)
+
+    def _saw_run(self, old: Obj | None, new: Obj | None) -> None:
+        self._saw(old, new)
+        if new is not None:
+            self.timeline.measured(self.clock.now(), new)
+
+    def _saw_pod(self, old: Obj | None, new: Obj | None) -> None:
+        pod = new or old
+        address = str(status_of(pod).get("podIP") or "") if pod else ""
+        if address:
+            at = self.clock.now().timestamp()
+            self.judge.pod(address, ready=new is not None and _is_ready(new), at=at)
+            if (old is None or new is None) or _is_running(old) != _is_running(new):
+                self._reroute()
+
+    def _targets_changed(self, old: Obj | None, new: Obj | None) -> None:
+        self._units_dirty = True
+
+    # --- where requests go ----------------------------------------------------------------------------------------
+
+    def _rerouted(self, model: Model) -> None:
+        now = self.clock.now()
+        used = model.referenced()
+        addresses = {end.address for cluster in model.clusters if cluster.name in used for end in cluster.endpoints}
+        self.judge.routed(addresses, now.timestamp())
+        before = self.users.weight
+        self._reroute()
+        if abs(self.users.weight - before) > 1e-9:
+            self.timeline.note(now, "proxy", "WeightInForce", f"{self.users.weight:.0%} of the requests go to the new version")
+
+    def _reroute(self) -> None:
+        self.users.route(self._served(), self.clock.now())
+
+    def _served(self) -> list[Served]:
+        """Each pod behind the entry, with its share."""
+        model = self.plane.model
+        pods = {str(status_of(pod).get("podIP") or ""): pod for pod in self.outside.of(PODS).list(self.subject.namespace)}
+        found: list[Served] = []
+        if model is None:
+            return found
+        clusters = {cluster.name: cluster for cluster in model.clusters}
+        backends = entry(model, self.subject)
+        whole = sum(backend.weight for backend in backends if clusters[backend.cluster].endpoints)
+        for backend in backends:
+            ends = clusters[backend.cluster].endpoints
+            for end in ends if whole else ():
+                pod = pods.get(end.address)
+                pod_hash = labels_of(pod).get(HASH_LABEL, "") if pod else ""
+                version = OLD if not self.stable_hash or pod_hash == self.stable_hash else NEW
+                name = str(meta_of(pod)["name"]) if pod else end.address
+                share = backend.weight / whole / len(ends)
+                if share:
+                    found.append(Served(name, pod_hash, version, share, pod is not None and _is_running(pod)))
+        return found
+
+    # --- metrics --------------------------------------------------------------------------------------------------
+
+    async def _scrape(self) -> None:
+        while True:
+            interval = min((unit.interval_s for unit in self._seen_units()), default=DEFAULT_SCRAPE_S)
+            now = self.clock.now()
+            await asyncio.sleep(interval - now.timestamp() % interval)
+            now = self.clock.now()
+            self.users.advance(now)
+            if not self.monitoring:
+                self.exporter.missed(millis(now))
+                continue
+            extra = kube_state(self._objects(PODS), (), self._objects(ROLLOUTS)) if self._needs_state else ()
+            self.exporter.scrape(self._seen_units(), millis(now), extra)
+
+    @property
+    def _needs_state(self) -> bool:
+        return self.exporter.needs("kube_") or self.exporter.needs("rollout_info")
+
+    def _objects(self, resource: object) -> list[Obj]:
+        cache: Cache = self.outside.of(resource)  # type: ignore[arg-type]
+        return cache.list()
+
+    def _seen_units(self) -> tuple[Unit, ...]:
+        if self._units_dirty:
+            self._units_dirty = False
+            self._units = tuple(self._find_units())
+        return self._units
+
+    def _find_units(self) -> list[Unit]:
+        pods = [pod for pod in self.outside.of(PODS).list(self.subject.namespace) if _is_running(pod)]
+        found = find_targets(pods, *(self._objects(r) for r in (SERVICES, ENDPOINT_SLICES, SERVICE_MONITORS)))
+        units = [Unit(dict(target.labels).get("pod", ""), tuple((n, v) for n, v in target.labels if not n.startswith("__")),
+                      interval_s=target.interval_s or DEFAULT_SCRAPE_S) for target in found.targets]
+        if not units and pods and self._asks_the_application():
+            self._note("no ServiceMonitor and no prometheus.io/scrape annotation among the files: every pod is taken to be "
+                       "scraped every 15 s, with its labels")
+            units = [_assumed(pod) for pod in pods]
+        interval = min((unit.interval_s for unit in units), default=DEFAULT_SCRAPE_S)
+        for pod_hash in sorted({labels_of(pod).get(HASH_LABEL, "") for pod in pods} - {""}):
+            units += [Unit(pod_hash, labels, prefix, interval) for prefix, labels in self._gateways(pod_hash)
+                      if self.exporter.needs(prefix)]
+        return units
+
+    def _asks_the_application(self) -> bool:
+        return any(not metric.startswith(("envoy_cluster_", "istio_", "nginx_ingress_controller_", "kube_"))
+                   for metric in self.exporter.metrics)
+
+    def _gateways(self, pod_hash: str) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+        """Labels that each gateway gives to a version's requests."""
+        subject, new = self.subject, bool(self.stable_hash) and pod_hash != self.stable_hash
+        canary, ns = subject.canary, subject.namespace
+        service = str(canary.get("canaryService" if new else "stableService") or subject.name)
+        ingress = str(dig(canary, "trafficRouting", "nginx", "stableIngress", default=subject.name))
+        istio = {"reporter": "destination", "destination_workload": subject.name, "destination_workload_namespace": ns,
+                 "destination_service": f"{service}.{ns}.svc.cluster.local", "destination_service_name": service,
+                 "destination_service_namespace": ns, "rollouts_pod_template_hash": pod_hash}
+        nginx = {"namespace": ns, "exported_namespace": ns, "ingress": ingress, "service": service,
+                 "exported_service": service, "canary": f"{ns}-{service}-80" if new else ""}
+        envoy = {"envoy_cluster_name": f"{ns}|{service}|80|{pod_hash}"}
+        found = (("envoy_cluster_", envoy), ("istio_", istio), ("nginx_ingress_controller_", nginx))
+        return [(prefix, tuple(sorted((n, v) for n, v in labels.items() if v))) for prefix, labels in found]
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def entry(model: Model, subject: Subject) -> Sequence[Backend]:
+    """Where the users come in: the Ingress that leads to the Rollout's Services, else the stable Service itself."""
+    names = [str(subject.canary.get(name) or "") for name in ("stableService", "canaryService")]
+    names += [str(meta_of(obj)["name"]) for obj in subject.others if obj["kind"] == "Service"]
+
+    def ours(backends: Sequence[Backend]) -> bool:
+        return any(backend.cluster.split("|")[1] in names for backend in backends)
+
+    for host in model.ingress.hosts:
+        routes = [route for route in host.routes if not route.headers and not route.cookies and ours(route.backends)]
+        if routes:
+            return routes[-1].backends
+    listeners = sorted((one for one in model.services if one.service in names), key=lambda one: names.index(one.service))
+    return listeners[0].backends if listeners else ()
+
+
+def _script_of(pods: PodScript) -> Script:
+    return Script(
+        start_s=pods.start.total_seconds(), ready_s=pods.ready.total_seconds() if pods.ready is not None else None,
+        crash_s=pods.crash.total_seconds() if pods.crash is not None else None, crashes=pods.crashes,
+    )  # fmt: skip
+
+
+def _mark(rollout: Obj, version: str) -> None:
+    template = rollout["spec"].setdefault("template", {})
+    template.setdefault("metadata", {}).setdefault("annotations", {})[VERSION] = version
+
+
+def _is_ready(pod: Obj) -> bool:
+    return (condition(pod, "Ready") or {}).get("status") == "True"
+
+
+def _is_running(pod: Obj | None) -> bool:
+    """All containers run now: a pod between two crashes does not answer."""
+    statuses = status_of(pod).get("containerStatuses") or () if pod else ()
+    return bool(statuses) and all("running" in (status.get("state") or {}) for status in statuses)
+
+
+def _assumed(pod: Obj) -> Unit:
+    labels = {name.translate(_PLAIN): value for name, value in labels_of(pod).items()}
+    key = key_of(pod)
+    labels |= {"namespace": key.namespace, "pod": key.name, "instance": f"{status_of(pod).get('podIP')}:8080",
+               "container": str(dig(pod, "spec", "containers", 0, "name", default=""))}
+    labels.setdefault("job", labels.get("app") or labels.get("app_kubernetes_io_name") or key.name)
+    return Unit(key.name, tuple(sorted(labels.items())), interval_s=DEFAULT_SCRAPE_S)
+
+
+_PLAIN = str.maketrans(dict.fromkeys("-./", "_"))
+
+
+class _Plane:
+    """The simulated data plane, whose users hear at once what is in force. Implements `DataPlane`."""
+
+    def __init__(self, in_force: Callable[[Model], None]) -> None:
+        self._plane = SimulatedDataPlane()
+        self._in_force = in_force
+
+    @property
+    def model(self) -> Model | None:
+        return self._plane.model
+
+    @property
+    def description(self) -> str:
+        return self._plane.description
+
+    def refuse(self, why: str) -> None:
+        self._plane.refusing = why
+
+    async def start(self, ingress: Address | None = None) -> bool:
+        return await self._plane.start(ingress)
+
+    async def apply(self, model: Model) -> Applied:
+        applied = await self._plane.apply(model)
+        self._in_force(model)
+        return applied
+
+    async def stop(self) -> None:
+        await self._plane.stop()
+
+    async def detach(self) -> None:
+        await self._plane.detach()
+
+    async def stats(self) -> str:
+        return await self._plane.stats()
+
+
+class _Queries:
+    """PromQL over what was scraped; nobody answers while monitoring is out."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def query(self, text: str, at: datetime) -> float | Sequence[float]:
+        if not self._world.monitoring:
+            raise QueryFailed("Post \"http://prometheus:9090/api/v1/query\": connection refused")
+        value = instant(text, self._world.store, millis(at)).value
+        match value:
+            case Scalar(values):
+                return float(values[0])
+            case Vector():
+                return [float(v) for v in value.values[:, 0]]
+        raise QueryFailed("Prometheus metric type not supported here: only scalars and vectors")
+
+
+class _Counted:
+    """The proxy's own counts, by version."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def counts(self, namespace: str, *, slower_than: timedelta | None) -> Mapping[str, Arm]:
+        if not self._world.monitoring:
+            raise NoCounts("the proxy does not answer")
+        users = self._world.users
+        users.advance(self._world.clock.now())
+        limit = slower_than.total_seconds() if slower_than else float("inf")
+        first_slow = next((i + 1 for i, bound in enumerate(BUCKETS_S) if bound >= limit), len(BUCKETS_S) + 1)
+        found = {}
+        for unit, row in users.row_of.items():
+            one = users.tally[row]
+            errors = int(one[ERRORS] + one[REFUSED])
+            found[unit] = Arm(int(one[OK]) + errors, errors, int(one[HISTOGRAM + first_slow :].sum() + one[REFUSED]))
+        return found
