@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-MEASUREMENTS = ("api", "promql", "main_job", "kustomize")
+MEASUREMENTS = ("api", "kube", "promql", "main_job", "kustomize", "rehearse")
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from aiohttp import web
@@ -99,6 +99,8 @@ class Settings:
     fast_storage: bool = False
     data_plane: str = "auto"
     """`envoy`, `proxy`, or `auto`: Envoy where there is one."""
+    isolation: Literal["auto", "paths"] = "auto"
+    """`paths`: no container gets a root of its own, even where the machine could give one."""
 
 
 class NoEnvoy(Exception):
@@ -117,7 +119,7 @@ class Platform:
         self._loops: dict[str, ControllerLoop] = {}
         self.web_url = f"http://{LOOPBACK}:{ports.web}"
         self.informers = Informers(api)
-        node = NodeSettings(folder=state.pods, api_host=LOOPBACK, api_port=ports.api)
+        node = NodeSettings(folder=state.pods, api_host=LOOPBACK, api_port=ports.api, isolation=settings.isolation)
         self.node = NodeController(
             self.informers, self._clock, node,
             NodeImages(EmbeddedImages(LocalRegistry(state.registry), state.unpacked)),
@@ -172,7 +174,8 @@ class Platform:
         }))  # fmt: skip
         self._gitops = ApplicationController(informers, clock, self.known)
         self._gitops.attach(self._add(self._gitops).look_again)
-        self._add(ApplicationSetController(informers, self.known))
+        self._sets = ApplicationSetController(informers, self.known)
+        self._add(self._sets)
         self._add(ReleaseController(informers))
         self._notify = NotifyController(informers, clock, _sinks(state.notifications))
         self._add(TriggerController(informers, self.known.of))
@@ -242,6 +245,8 @@ class Platform:
         for obj in self.informers.of(REPOSITORIES).list(NAMESPACE):
             if spec_of(obj).get("name") == name:
                 self._loops["ci-trigger"].look_again(Key(NAMESPACE, obj["metadata"]["name"]))
+        for key in self._sets.all_sets():
+            self._loops[self._sets.name].look_again(key)
         self._gitops.refresh(name)
 
     async def _register_repositories(self) -> None:

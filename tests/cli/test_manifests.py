@@ -60,3 +60,22 @@ def test_one_line_changes_and_comments_stay(overlay: Path) -> None:
 def test_mistakes(overlay: Path) -> None:
     assert "is not NAME=REF" in fairway("set", "image", str(overlay), "shop", code=2).stderr
     assert fairway("set", "image", str(overlay), "shop=Not A Reference", code=2).stderr.startswith("error: ")
+
+
+def test_build_warns_of_an_image_entry_that_changes_nothing(overlay: Path) -> None:
+    (overlay.parent.parent / "base" / "kustomization.yaml").write_text(
+        "resources: [pod.yaml]\nimages:\n- {name: shop, newName: r.io/shop, newTag: latest}\n")
+    found = fairway("build", str(overlay))
+    assert "image: r.io/shop:latest" in found.stdout
+    assert "warning: overlays/production/kustomization.yaml:4:3: images: 'shop' changes nothing: base/kust" in found.stderr
+    refused = fairway("set", "image", str(overlay), "shop=r.io/shop:2", code=1).stderr
+    assert "'shop' changes nothing" in refused and "write `name: r.io/shop` here" in refused
+
+
+def test_build_of_plain_folders_and_of_charts(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.yaml").write_text("apiVersion: v1\nkind: Secret\nmetadata: {name: deep}\n")
+    assert "deep" not in fairway("build", str(tmp_path)).stdout
+    assert "name: deep" in fairway("build", str(tmp_path), "--recurse").stdout
+    (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 1.0.0\n")
+    assert "NAME=VALUE is needed" in fairway("build", str(tmp_path), "--set", "x", code=2).stderr

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from fairway.cli.client import Addresses, is_alive
 from fairway.cli.group import cli
 from fairway.cli.platform_process import leftovers, start_platform, stop_platform
 from fairway.state import StateDir
+from fairway.traffic.envoy import find_binary
 
 
 @pytest.fixture
@@ -57,6 +59,17 @@ def test_two_that_start_it_at_once_get_the_same_one(state: StateDir) -> None:
         first, second = both.map(lambda _: start_platform(state), range(2))
     assert first == second
     assert leftovers_named(state, "fairway.daemon") == [first.pid]
+
+
+def test_somebody_who_reads_the_log_is_no_part_of_it(state: StateDir) -> None:
+    fairway(state, "up")
+    reader = subprocess.Popen(["tail", "-f", str(state.logs / "daemon.log")], stdout=subprocess.DEVNULL)
+    try:
+        assert any("envoy" in process.command for process in leftovers(state)) or find_binary() is None
+        assert "nothing of it runs any more" in fairway(state, "down").stdout
+    finally:
+        reader.kill()
+        reader.wait()
 
 
 def leftovers_named(state: StateDir, name: str) -> list[int]:

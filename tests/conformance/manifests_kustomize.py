@@ -9,8 +9,9 @@ from pathlib import Path
 
 from fairway.manifests import FolderTree, ManifestError, Outside
 from fairway.manifests import yaml as manifest_yaml
-from fairway.manifests.helm import HelmCharts, engine_on_this_machine
+from fairway.manifests.helm.engine import engine_on_this_machine
 from fairway.manifests.kustomize import build
+from fairway.manifests.render import ChartsOfThisMachine
 from tests.conformance.result import CaseResult
 
 
@@ -32,7 +33,7 @@ def _case(folder: Path) -> CaseResult:
     try:
         objects = build(FolderTree(folder / "input"), case["build_dir"].strip("/").removeprefix("./").rstrip("."),
                         load_restrictions=options.get("load_restrictor") != "LoadRestrictionsNone",
-                        sort=str(options.get("reorder") or ""), outside=Outside(charts=HelmCharts()))
+                        sort=str(options.get("reorder") or ""), outside=Outside(charts=ChartsOfThisMachine()))
     except ManifestError as error:
         if expected.exists():
             return CaseResult(folder.name, "failed", f"refused: {error}")

@@ -92,6 +92,20 @@ def test_live_objects_that_the_project_does_not_permit_are_not_pruned(perform: P
     perform(story)
 
 
+def test_orphans_are_told_of_and_some_are_meant(perform: Play) -> None:
+    async def story(world: World) -> None:
+        await world.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "stray", "namespace": "default"}})
+        first = world.push(prod__a=config_map("a"))
+        await world.api.create(team(orphanedResources={"warn": True}))
+        await world.create_app(project="team")
+        app = await world.settled(first)
+        assert conditions(app) == [("OrphanedResourceWarning", "Application has 1 orphaned resources")]
+        await world.edit_project({"spec": {"orphanedResources": {"ignore": [{"kind": "ConfigMap", "name": "stray"}]}}})
+        await world.until(lambda o: not o["status"].get("conditions"))
+
+    perform(story)
+
+
 @pytest.mark.parametrize(("name", "spec", "kind", "namespaced", "allowed"), [
     ("no list allows every namespaced kind", {}, "ConfigMap", True, True),
     ("an empty list allows none", {"namespaceResourceWhitelist": []}, "ConfigMap", True, False),

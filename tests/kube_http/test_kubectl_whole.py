@@ -11,6 +11,7 @@ import pty
 import select
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -246,6 +247,44 @@ def test_exec_in_a_terminal(kubectl: Kubectl) -> None:
         assert b"[typed]" in heard
         assert shell.wait(DEADLINE_S) == 0
     os.close(master)
+
+
+PAGE = """
+apiVersion: v1
+kind: Pod
+metadata: {name: page}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: host
+    command: [sh, -c, "echo hello > index.html; exec python3 -m http.server --bind $POD_IP 8080"]
+    readinessProbe: {tcpSocket: {port: 8080}}
+"""
+
+
+def test_port_forward(kubectl: Kubectl) -> None:
+    kubectl.run("create", "-f", "-", given=PAGE)
+    kubectl.says("condition met", "wait", "pod/page", "--for=condition=Ready", "--timeout=20s")
+    forward = kubectl.begin("port-forward", "--address=127.0.0.1", "pod/page", ":8080", ":1")
+    try:
+        assert forward.stdout is not None
+        ports = [int(forward.stdout.readline().split("127.0.0.1:")[1].split()[0]) for _ in range(2)]
+        for _ in range(3):
+            assert answer(f"http://127.0.0.1:{ports[0]}/") == b"hello\n"
+        with pytest.raises(OSError):  # on which kubectl ends
+            answer(f"http://127.0.0.1:{ports[1]}/")
+    finally:
+        forward.kill()
+        said, _ = forward.communicate()
+    assert "nothing answers at 127." in said
+
+
+def answer(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=DEADLINE_S) as response:
+        found: bytes = response.read()
+        return found
 
 
 def test_cp(kubectl: Kubectl, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_every_built_in_kind_has_its_columns_and_prints_an_empty_object(resource
     layout = LAYOUTS[resource.group_kind]
     cells = layout.cells({"metadata": {"name": "x"}}, NOW)
     assert len(cells) == len(layout.columns)
-    assert cells[0] == "x"
+    assert cells[[column.name for column in layout.columns].index("Name")] == "x"
 
 
 def test_custom_columns_follow_the_definition() -> None:

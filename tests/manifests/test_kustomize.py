@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 from fairway.kube.objects import Obj
-from fairway.manifests import DictTree, FolderTree, ManifestError, render
+from fairway.manifests import (
+    AllowedHosts,
+    DictTree,
+    FileTree,
+    FolderTree,
+    ManifestError,
+    Outside,
+    Rendering,
+    dead_images,
+    render,
+)
+from fairway.manifests.kustomize.remote import RemoteAddress
 
 DEPLOYMENT = """\
 apiVersion: apps/v1
@@ -91,7 +102,8 @@ def test_deleting_with_a_patch_and_a_component() -> None:
                         "'namePrefix'?"),
     ("images:\n- {name: shop, tag: v1}\n", "prod/kustomization.yaml:3:3: invalid Kustomization: unknown field 'tag' in"),
     ("replicas:\n- {name: nope, count: 2}\n", "prod/kustomization.yaml:3:3: replicas: resource with name nope does not"),
-    ("patches:\n- path: none.yaml\n", "prod/kustomization.yaml:3:3: accumulating resources: none.yaml: no such file"),
+    ("patches:\n- path: none.yaml\n",
+     "prod/kustomization.yaml:3:3: accumulating resources from 'none.yaml': '/prod/none.yaml' doesn't exist"),
     ("components: [../base]\n", "expected kind 'Component' for path '../base'"),
     ("patches:\n- patch: |-\n    apiVersion: v1\n    kind: Pod\n    metadata: {name: x}\n", "no matches for Id Pod.v1.[noGrp]"),
     ("configMapGenerator:\n- name: x\n  files: [../base/service.yaml]\n", "security; file 'base/service.yaml' is not in"),
@@ -134,3 +146,98 @@ def test_time_grows_with_the_number_of_objects_not_with_its_square() -> None:
     seconds(50)
     small, large = min(seconds(200) for _ in range(3)), seconds(1600)
     assert large / small < 8 * 3, f"{small:.3f} s for 200, {large:.3f} s for 1600"
+
+
+def test_variables_generated_names_and_types() -> None:
+    found = built(
+        "vars:\n- name: NAME\n  objref: {kind: ConfigMap, name: settings, apiVersion: v1}\n- name: PORT\n"
+        "  objref: {kind: Service, name: shop, apiVersion: v1}\n  fieldref: {fieldpath: 'spec.ports[0].port'}\n"
+        "patches:\n- target: {kind: Deployment}\n  patch: |-\n    - {op: add, path: /spec/template/spec/containers/0/args, "
+        "value: ['$(NAME)-$(PORT)', $$(NAME), $(UNKNOWN)]}\n    - {op: add, path: /spec/template/spec/containers/0/ports, "
+        "value: [{containerPort: $(PORT)}]}\n")
+    one = container(found["Deployment"])
+    assert one["args"] == [f"{found['ConfigMap']['metadata']['name']}-80", "$(NAME)", "$(UNKNOWN)"]
+    assert one["ports"] == [{"containerPort": 80}]
+
+
+def test_replacements_reach_into_text_and_keep_its_comments() -> None:
+    inner = "# who we are\nserver:\n  host: old  # changed by the build\n  ports: [1]\n"
+    files = {"c.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  app.yaml: |\n"
+             + "".join(f"    {line}\n" for line in inner.splitlines()),
+             "kustomization.yaml": "resources: [c.yaml]\nreplacements:\n- sourceValue: shop.example.com\n  targets:\n"
+                                   "  - select: {kind: ConfigMap}\n    fieldPaths: ['data.app\\.yaml.server.host']\n"}
+    assert render(DictTree(files))[0]["data"]["app.yaml"] == inner.replace("old", "shop.example.com")
+
+
+def test_configurations_of_one_base_do_not_leak_into_its_sibling() -> None:
+    thing = "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: %s}\nspec: {secret: s}\n"
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: %s}\n"
+    config = "nameReference:\n- kind: Secret\n  fieldSpecs: [{kind: Thing, path: spec/secret}]\n"
+    label = "commonLabels:\n- {path: spec/labels, create: true, kind: Thing}\n"
+    tree = DictTree({
+        "a/kustomization.yaml": "resources: [t.yaml]\nconfigurations: [c.yaml]\ncommonLabels: {x: z}\n",
+        "a/t.yaml": thing % "a", "a/c.yaml": config + label,
+        "b/kustomization.yaml": "resources: [t.yaml, s.yaml]\ncommonLabels: {x: z}\n", "b/t.yaml": thing % "b",
+        "b/s.yaml": secret % "default", "kustomization.yaml": "resources: [a, b]\nnamePrefix: p-\n"})
+    a, b, _ = render(tree)
+    assert a["spec"] == {"secret": "p-s", "labels": {"x": "z"}} and b["spec"] == {"secret": "p-s"}
+
+
+def test_bases_of_other_repositories_only_from_allowed_hosts() -> None:
+    fetched: list[tuple[str, str]] = []
+
+    def fetch(repo: str, ref: str) -> FileTree:
+        fetched.append((repo, ref))
+        return DictTree({"k8s/kustomization.yaml": "resources: [s.yaml]\n", "k8s/s.yaml": SERVICE, "secret.yaml": SERVICE,
+                         "bad/kustomization.yaml": "resources: [../../../base]\n"})
+
+    def of(path: str, hosts: set[str] | None) -> list[Obj]:
+        tree = DictTree({**BASE, "kustomization.yaml": f"resources: ['{path}']\nbuildMetadata: [originAnnotations]\n"})
+        remotes = AllowedHosts(hosts, fetch) if hosts is not None else None
+        return render(tree, "", Rendering(Outside(remotes=remotes)))
+
+    address = "https://git.example.com/org/repo//k8s?ref=v1"
+    origin = of(address, {"git.example.com"})[0]["metadata"]["annotations"]["config.kubernetes.io/origin"]
+    assert origin == "repo: https://git.example.com/org/repo\nref: v1\npath: k8s/s.yaml\n"
+    assert fetched == [("https://git.example.com/org/repo", "v1")]
+    with pytest.raises(ManifestError, match="remote bases are off"):
+        of(address, None)
+    with pytest.raises(ManifestError, match=r"the host 'git.example.com' is not allowed"):
+        of(address, {"other.example.com"})
+    with pytest.raises(ManifestError, match="outside of this repository"):
+        of("https://git.example.com/org/repo//bad", {"git.example.com"})
+    assert len(fetched) == 2
+
+
+@pytest.mark.parametrize(("text", "repo", "path", "ref"), [
+    ("https://h.io/o/r//a/b?ref=v1&timeout=9s", "https://h.io/o/r", "a/b", "v1"),
+    ("git@h.io:o/r.git//a?ref=x", "git@h.io:o/r.git", "a", "x"), ("github.com/o/r/a?ref=x", "https://github.com/o/r", "a", "x"),
+    ("ssh://git@h.io:22/o/r.git/a", "ssh://h.io:22/o/r.git", "a", "")])
+def test_addresses(text: str, repo: str, path: str, ref: str) -> None:
+    found = RemoteAddress.parse(text)
+    assert found is not None and (found.repo, found.path, found.ref) == (repo, path, ref)
+
+
+def test_paths_are_no_addresses() -> None:
+    assert [RemoteAddress.parse(text) for text in ("../base", "a.yaml", "apps/shop", "./x:y")] == [None] * 4
+
+
+def test_an_applications_own_options_overrule_the_file() -> None:
+    tree = DictTree({**BASE, "prod/kustomization.yaml": "resources: [../base]\nnamePrefix: a-\n"
+                                                        "images:\n- {name: shop, newTag: v1}\n"})
+    said = {"namePrefix": "b-", "images": [{"name": "shop", "newTag": "v2"}], "commonAnnotations": {"x": "y"},
+            "replicas": [{"name": "shop", "count": 2}]}
+    found = render(tree, "prod", Rendering(Outside(overrides=said)))[0]
+    assert found["metadata"] == {"name": "b-shop", "annotations": {"x": "y"}}
+    assert container(found)["image"] == "shop:v2" and found["spec"]["replicas"] == 2
+
+
+def test_an_image_override_that_a_base_has_made_dead_is_named() -> None:
+    tree = DictTree({**BASE, "base/kustomization.yaml": BASE["base/kustomization.yaml"]
+                     + "images:\n- {name: shop, newName: r.io/shop, newTag: latest}\n",
+                     "prod/kustomization.yaml": "resources: [../base]\nimages:\n- {name: shop, newTag: v7}\n"})
+    dead = dead_images(tree, "prod")
+    assert [str(one.error()) for one in dead] == [
+        "prod/kustomization.yaml:3:3: images: 'shop' changes nothing: base/kustomization.yaml:6:3 has renamed it to "
+        "'r.io/shop'; write `name: r.io/shop` here"]
+    assert dead_images(tree, "base") == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fairway.manifests import DictTree, ManifestError, image_name, set_image
+from fairway.manifests import DictTree, ManifestError, OverlaidTree, image_name, render, set_image
 
 DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 HEAD = "# Where production is.\nresources:\n- ../base  # shared\n\n"
@@ -67,3 +67,26 @@ def test_the_name_of_a_rendered_image() -> None:
     tree = DictTree({"kustomization.yaml": "images:\n- name: shop\n  newName: r.io/team/shop\n"})
     assert image_name(tree, "", f"r.io/team/shop@{DIGEST}") == "shop"
     assert image_name(tree, "", "r.io/web:v1") == "r.io/web"
+
+
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: shop}]}\n"
+RENAMED = {"base/pod.yaml": POD, "base/kustomization.yaml": "resources: [pod.yaml]\nimages:\n"
+                                                            "- {name: shop, newName: r.io/shop, newTag: latest}\n"}
+
+
+def test_a_base_that_renames_the_image_does_not_make_the_change_dead() -> None:
+    tree = DictTree({**RENAMED, "prod/kustomization.yaml": "resources: [../base]\n"})
+    changed = set_image(tree, "prod", "shop", f"r.io/shop@{DIGEST}")
+    assert changed["prod/kustomization.yaml"].decode() == (
+        f"resources: [../base]\nimages:\n- name: r.io/shop\n  digest: {DIGEST}\n")
+    after = OverlaidTree(tree, changed)
+    assert render(after, "prod")[0]["spec"]["containers"][0]["image"] == f"r.io/shop@{DIGEST}"
+    assert set_image(after, "prod", "shop", f"r.io/shop@{OTHER}").keys() == {"prod/kustomization.yaml"}
+
+
+def test_an_entry_that_is_dead_already_is_an_error_that_names_it() -> None:
+    tree = DictTree({**RENAMED, "prod/kustomization.yaml": "resources: [../base]\nimages:\n- {name: shop, newTag: v1}\n"})
+    with pytest.raises(ManifestError, match=r"prod/kustomization\.yaml:3:3: images: 'shop' changes nothing: base/.*:3:3 has"):
+        set_image(tree, "prod", "shop", f"r.io/shop@{DIGEST}")
+    with pytest.raises(ManifestError, match=r"no container here uses the image 'web'; the images are r.io/shop"):
+        set_image(tree, "prod", "web", f"web@{DIGEST}")

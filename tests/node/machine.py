@@ -23,6 +23,7 @@ from fairway.node.folder import PodFolder
 from fairway.node.images import ImageSource, NoImages
 from fairway.node.logs import ShimLogs
 from fairway.node.settings import NodeSettings
+from fairway.node.tokens import AccountTokens
 from fairway.workloads.controllers import workload_controllers
 
 DEADLINE_S = 10.0
@@ -101,14 +102,14 @@ class Machine:
 
 @asynccontextmanager
 async def machine(folder: Path, images: ImageSource | None = None, *, workloads: bool = False,
-                  api: EmbeddedApi | None = None, leave: bool = False, isolation: Literal["auto", "paths"] = ISOLATION
-                  ) -> AsyncIterator[Machine]:
+                  api: EmbeddedApi | None = None, leave: bool = False, isolation: Literal["auto", "paths"] = ISOLATION,
+                  tokens: AccountTokens | None = None) -> AsyncIterator[Machine]:
     """Everything stops at the end: no process may be left. With `leave` the pods run on, as after a kill."""
     clock = WallClock()
     api = api or EmbeddedApi.in_memory(clock)
     informers = Informers(api)
     settings = NodeSettings(folder / "node", isolation=isolation)
-    node = NodeController(informers, clock, settings, images or NoImages())
+    node = NodeController(informers, clock, settings, images or NoImages(), tokens)
     loops = [ControllerLoop(one, informers, clock) for one in workload_controllers(informers, clock)]
     tasks = [asyncio.create_task(loop.run()) for loop in (loops if workloads else [])]
     tasks.append(asyncio.create_task(node.run()))

@@ -71,7 +71,7 @@ def test_an_image_runs_in_its_own_root_and_leaves_the_shared_files_alone(tmp_pat
         assert list((image.root / "data").iterdir()) == []
 
     async def main() -> None:
-        async with machine(tmp_path, _Source(image)) as made:
+        async with machine(tmp_path, _Source(image), isolation="paths") as made:
             await story(made)
 
     asyncio.run(main())

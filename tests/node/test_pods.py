@@ -308,7 +308,7 @@ def test_a_claim_keeps_its_files_when_pods_come_and_go(tmp_path: Path) -> None:
         root = m.folder(found).root / "main"
         assert await m.log("reader") == f"kept\nsqlite:///{root}/data/file\n"
 
-    play(tmp_path, story)
+    play(tmp_path, story, isolation="paths")
 
 
 def test_a_changed_config_map_reaches_the_files_of_a_running_pod(tmp_path: Path) -> None:

@@ -77,9 +77,9 @@ def test_the_setting_that_made_it_late_is_named_and_the_proposal_was_tried() -> 
     advice = report.advice[0]
     assert advice.finding.setting == "failureLimit: 4 × interval: 5m"
     assert "ends after the last step" in advice.finding.says
-    assert advice.finding.proposal == "interval: 1m"
+    assert advice.finding.proposal == "interval: 30s"
     assert advice.tried is not None and advice.tried.outcome == "aborted"
-    assert advice.tried.errors < report.run.errors / 10
+    assert advice.tried.errors < report.run.errors / 5
 
 
 def test_a_slow_stop_gets_a_quicker_setting() -> None:
@@ -130,6 +130,17 @@ def test_the_native_gate_holds_where_monitoring_is_out() -> None:
     assert "InconclusiveAnalysisRun" in long.why
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_native_gate_stops_a_dead_version_within_two_seconds(seed: int) -> None:
+    """From its first request, through controllers and proxy, at 200 requests a second and 5 %."""
+    steps: list[Obj] = [{"setWeight": 5}, {"pause": {"duration": "5m"}}]
+    found = rehearse(shop(gate_template(), steps=steps), scenario(traffic={"rate": 200}, canary={"errors": "100%"}), seed)
+    assert (found.outcome, found.broken) == ("aborted", ())
+    assert found.first_request_at is not None
+    assert found.clear_at - found.first_request_at <= 2.0
+    assert found.errors <= 20
+
+
 @pytest.mark.parametrize(("pods", "outcome"), [
     ({"ready": "never"}, "held"),
     ({"crash": "5s"}, "held"),
@@ -164,7 +175,7 @@ def test_a_pause_without_an_end_waits_for_a_person() -> None:
 def test_a_crash_at_every_step_comes_to_the_same_end(errors: str) -> None:
     subject = shop(template(interval="10s"), steps=SHORT)
     plain = rehearse(subject, scenario(canary={"errors": errors}), 3)
-    moments = sorted({round(entry.at, 2) for entry in plain.timeline})
+    moments = sorted({round(entry.at, 1) for entry in plain.timeline})
     for at in moments:
         found = rehearse(subject, scenario(canary={"errors": errors}, faults=[{"controller": f"{at}s", "for": "3s"}]), 3)
         assert (found.outcome, found.broken) == (plain.outcome, ()), at

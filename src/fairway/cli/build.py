@@ -32,7 +32,7 @@ def command(path: Path, output: str, recurse: bool, namespace: str, release: str
 
     tree, inside = tree_around(path)
     helm = None
-    if tree.is_file(f"{inside}/Chart.yaml" if inside else "Chart.yaml"):
+    if tree.is_file(_chart_file(inside)):
         helm = HelmOptions(release or path.resolve().name, namespace, values, parameters=_parameters(parameters))
     try:
         objects = render(tree, inside, Rendering(helm=helm, directory=Directory(recurse=recurse)))
@@ -42,6 +42,10 @@ def command(path: Path, output: str, recurse: bool, namespace: str, release: str
     click.echo(json.dumps(objects, indent=2, ensure_ascii=False) if output == "json" else dump_all(objects), nl=False)
     if output == "json":
         click.echo()
+
+
+def _chart_file(inside: str) -> str:
+    return f"{inside}/Chart.yaml" if inside else "Chart.yaml"
 
 
 def _parameters(texts: tuple[str, ...]) -> tuple[Parameter, ...]:
@@ -59,10 +63,10 @@ def _parameters(texts: tuple[str, ...]) -> tuple[Parameter, ...]:
 def _warn_of_dead_images(tree: FileTree, inside: str) -> None:
     """Entries of `images:` that change nothing: the build is the same without them, and the author thinks otherwise."""
     from fairway.manifests import Outside, dead_images
-    from fairway.manifests.helm import HelmCharts
     from fairway.manifests.kustomize.spec import find_file
+    from fairway.manifests.render import ChartsOfThisMachine
 
-    if not tree.is_dir(inside) or find_file(tree, inside) is None or tree.is_file(f"{inside}/Chart.yaml"):
+    if not tree.is_dir(inside) or find_file(tree, inside) is None or tree.is_file(_chart_file(inside)):
         return
-    for dead in dead_images(tree, inside, outside=Outside(charts=HelmCharts())):
+    for dead in dead_images(tree, inside, outside=Outside(charts=ChartsOfThisMachine())):
         click.echo(f"warning: {dead.error()}", err=True)

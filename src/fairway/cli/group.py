@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("fairway.cli.build", "Render Kustomize or plain manifests to YAML."),
     "ci": ("fairway.cli.ci", "Run workflows here, from the working tree: run, list, graph."),
     "demo": ("fairway.cli.demo", "Three commits of an example service to production."),
+    "doctor": ("fairway.cli.doctor", "What this machine can give a platform, and what could be better."),
     "dora": ("fairway.cli.dora", "Deployment frequency, lead time, failure rate, time to restore."),
     "down": ("fairway.cli.down", "Stop the platform and all that it runs."),
     "gate": ("fairway.cli.gate", "Judge reports against thresholds."),

@@ -138,8 +138,9 @@ def _orphans_mend(state: StateDir) -> str:
 
 
 def leftovers(state: StateDir) -> list[Leftover]:
-    """Running processes with this state folder on their command line, apart from us and our callers."""
-    ours, root = _ancestors(), os.fsencode(state.root)
+    """Processes of the platform over this folder: the daemon, and whoever has pods, jobs or the data plane on its command
+    line. Not the commands of people who look at it (`tail -f`, another `fairway`)."""
+    ours = _ancestors()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         pid = int(entry.name)
@@ -147,13 +148,16 @@ def leftovers(state: StateDir) -> list[Leftover]:
             argv = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if pid not in ours and any(_names(argument, root) for argument in argv) and is_alive(pid):
+        if pid not in ours and _belongs(argv, state) and is_alive(pid):
             found.append(Leftover(pid, b" ".join(argv).decode(errors="replace").strip()))
     return sorted(found, key=lambda process: process.pid)
 
 
-def _names(argument: bytes, root: bytes) -> bool:
-    return argument == root or root + b"/" in argument
+def _belongs(argv: Sequence[bytes], state: StateDir) -> bool:
+    if b"fairway.daemon" in argv:
+        return os.fsencode(state.root) in argv
+    folders = [os.fsencode(folder) + b"/" for folder in (state.pods, state.envoy, state.ci)]
+    return any(folder in argument for argument in argv for folder in folders)
 
 
 def _ancestors() -> set[int]:

@@ -201,10 +201,19 @@ class ApplicationController:
         this.targets = await self._targets(this, this.revision)
         this.conditions += [*this.settings.mistakes, *this.targets.warnings]
         this.compared = await self._compare(this, this.targets)
-        this.conditions += self._comparison.shared(this.app, this.compared)
+        this.conditions += [*self._comparison.shared(this.app, this.compared), *self._orphans(this)]
         refused = [f"{entry.key}: {entry.error}" for entry in this.compared if entry.error]
         if refused:
             this.conditions.append(Reason("ComparisonError", "the API refuses what git describes: " + "; ".join(refused)))
+
+    def _orphans(self, this: _Pass) -> list[Reason]:
+        """What lies in the destination's namespace and belongs to nobody, where the project wants to know."""
+        wanted = this.project.orphaned
+        if wanted is None or not wanted.warn or self._live is None or not this.app.destination_namespace:
+            return []
+        found = self._live.orphans(this.app.destination_namespace, lambda key: any(
+            rule.fits(key.group, key.kind, key.name) for rule in wanted.ignore))
+        return [Reason("OrphanedResourceWarning", f"Application has {len(found)} orphaned resources")] if found else []
 
     async def _targets(self, this: _Pass, revision: str) -> Targets:
         """The prepared objects of a commit: the same ones as long as neither commit nor Application changes."""
@@ -265,9 +274,10 @@ class ApplicationController:
             this.reasons.append(held.reason)
             return
         compared = this.compared if targets is this.targets else await self._compare(this, targets)
+        shared = tuple(self._comparison.shared(this.app, compared))
         confirmed = gates.approved(annotations_of(this.obj), state.started_at)
         this.state, wake = await self._operator.advance(this.app, state, operation, targets, compared, this.now,
-                                                        Circumstances(this.settings.health, confirmed))
+                                                        Circumstances(this.settings.health, confirmed, shared))
         this.wake.append(wake)
         if not this.state.completed:
             this.reasons.append(Reason("OperationRunning", this.state.message))

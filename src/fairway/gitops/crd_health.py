@@ -422,6 +422,23 @@ CHECKS: dict[tuple[str, str], Check] = {
     ("gateway.networking.k8s.io", "TLSRoute"): _route("parents", "Parent"),
     ("gateway.networking.k8s.io", "TCPRoute"): _route("parents", "Parent"),
     ("gateway.networking.k8s.io", "BackendTLSPolicy"): _route("ancestors", "Ancestor"),
+    ("karpenter.sh", "NodeClaim"): Ready("Waiting for NodeClaim to be launched"),
+    ("openfaas.com", "Function"): Ready("Waiting for Function"),
+    ("kiali.io", "Kiali"): Ready("Waiting for Kiali", kind="Running", failed="Failure"),
+    ("networking.gke.io", "ManagedCertificate"): Phase(
+        ("certificateStatus",), {"Active": "Healthy", "FailedNotVisible": "Degraded", "Failed": "Degraded"},
+        "At least one certificate is still being provisioned", "At least one certificate is still being provisioned",
+        {"Active": "All certificates are active"}),
+    ("ceph.rook.io", "CephObjectStore"): Phase(("phase",), {"Ready": "Healthy", "Connected": "Healthy", "Failure": "Degraded"},
+                                               "Waiting for status to be reported", "Ceph object store phase is {}"),
+    ("elasticsearch.k8s.elastic.co", "Elasticsearch"): Phase(
+        ("health",), {"green": "Healthy", "yellow": "Progressing", "red": "Degraded", "unknown": "Unknown"},
+        "Elasticsearch Cluster status is unknown", "Elasticsearch Cluster status is {}"),
+    ("sparkoperator.k8s.io", "SparkApplication"): Phase(
+        ("applicationState", "state"), {"RUNNING": "Healthy", "COMPLETED": "Healthy", "FAILED": "Degraded",
+                                        "SUBMISSION_FAILED": "Degraded"}, "SparkApplication was not reconciled",
+        "Job {}", {"RUNNING": "SparkApplication is Running", "COMPLETED": "SparkApplication was Completed",
+                   "FAILED": "Job Failed"}),
     ("keda.sh", "ScaledObject"): _scaled("ScaledObject is paused", "Creating HorizontalPodAutoscaler Object"),
     ("keda.sh", "ScaledJob"): _scaled("ScaledJob is paused", "Creating ScaledJob Object"),
     ("postgresql.cnpg.io", "Cluster"): _postgres_cluster,

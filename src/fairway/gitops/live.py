@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fairway.gitops.compare import ObjectKey, object_key
 from fairway.gitops.tracking import app_of
 from fairway.kube.cache import Informers
-from fairway.kube.objects import Obj
+from fairway.kube.objects import Obj, meta_of
 from fairway.kube.resources import BUILT_IN, CUSTOM, Resource
 
 _NEVER = frozenset(("Event", "EndpointSlice", "Endpoints", "Lease", "Node", "ReplicaSet", "ControllerRevision"))
@@ -18,14 +20,29 @@ class LiveObjects:
 
     def __init__(self, informers: Informers) -> None:
         self._by_app: dict[str, dict[ObjectKey, Obj]] = {}
+        self._nobodys: dict[str, dict[ObjectKey, Obj]] = {}
         for resource in WATCHED:
             informers.of(resource).on_change(self._changed)
 
     def of(self, app: str) -> dict[ObjectKey, Obj]:
         return dict(self._by_app.get(app, {}))
 
+    def orphans(self, namespace: str, ignored: Callable[[ObjectKey], bool]) -> list[ObjectKey]:
+        """Objects of the namespace that belong to no application and to no other object."""
+        return sorted(key for key in self._nobodys.get(namespace, ()) if not ignored(key))
+
     def _changed(self, old: Obj | None, new: Obj | None) -> None:
-        if old is not None and (app := app_of(old)) is not None:
-            self._by_app.get(app, {}).pop(object_key(old), None)
-        if new is not None and (app := app_of(new)) is not None:
-            self._by_app.setdefault(app, {})[object_key(new)] = new
+        if old is not None:
+            app, key = app_of(old), object_key(old)
+            (self._by_app.get(app, {}) if app is not None else self._nobodys.get(key.namespace, {})).pop(key, None)
+        if new is not None:
+            app, key = app_of(new), object_key(new)
+            if app is not None:
+                self._by_app.setdefault(app, {})[key] = new
+            elif key.namespace and not meta_of(new).get("ownerReferences") and not _comes_by_itself(key):
+                self._nobodys.setdefault(key.namespace, {})[key] = new
+
+
+def _comes_by_itself(key: ObjectKey) -> bool:
+    """Every namespace has these."""
+    return (key.kind, key.name) in (("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default"))

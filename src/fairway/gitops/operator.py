@@ -22,6 +22,7 @@ from fairway.gitops.targets import Targets, hook_object, make_tasks
 from fairway.gitops.tasks import Task, TaskKey
 from fairway.kube.api import ApplyPatch, DeleteOptions, Propagation, WriteOptions
 from fairway.kube.cache import Informers
+from fairway.kube.decision import Reason
 from fairway.kube.errors import ApiError, NotFound
 from fairway.kube.objects import Obj, meta_of, uid_of
 from fairway.kube.resources import ROLLOUTS
@@ -31,10 +32,11 @@ _PROPAGATION: dict[str, Propagation] = {"foreground": "Foreground", "background"
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """How health is judged, and whether somebody has agreed to deletions that ask for it."""
+    """How health is judged, whether somebody has agreed to deletions that ask for it, and what is another application's."""
 
     check: Check = health
     confirmed: bool = False
+    shared: tuple[Reason, ...] = ()
 
 
 class Operator:
@@ -50,6 +52,9 @@ class Operator:
         if not state.results and (denied := {_key(entry): _denied(entry) for entry in compared if entry.denied}):
             text = "one or more synchronization tasks are not valid: " + "; ".join(r.message for r in denied.values())
             return replace(state.ended("Failed", text, now), results=denied), None
+        if not state.results and around.shared and "FailOnSharedResource=true" in operation.sync_options:
+            text = "Shared resource found: " + "; ".join(reason.message for reason in around.shared)
+            return state.ended("Failed", text, now), None
         if operation.dry_run:
             refused = {_key(entry): _refused(entry) for entry in compared if entry.error}
             ended = state.ended("Failed" if refused else "Succeeded", _dry_run_message(compared), now)

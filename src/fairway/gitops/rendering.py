@@ -1,23 +1,26 @@
-"""From one source of an Application to objects: what `kustomize`, `directory` and `helm` in the source ask of the renderer.
-
-The Application's own kustomize options become a kustomization above the one in git, so that they mean what they mean there.
-What the tree is asked for is recorded: a commit that touches none of it renders to the same objects.
-"""
+"""From one source of an Application to objects: what `kustomize`, `helm` and `directory` in it mean to the renderer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fairway.gitops.globs import matches
 from fairway.gitops.spec import Source
 from fairway.kube.objects import Obj
-from fairway.manifests import FileTree, ManifestError, Place, render, yaml
-
-_OVERLAY = ".fairway-application"
-_MANIFESTS = (".yaml", ".yml", ".json")
-_KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+from fairway.manifests import (
+    Directory,
+    FileTree,
+    HelmOptions,
+    Jsonnet,
+    ManifestError,
+    Outside,
+    Parameter,
+    Place,
+    Rendering,
+    render,
+    yaml,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,70 +37,55 @@ class Ask:
 Renderer = Callable[[Ask], list[Obj]]
 
 
-class RecordingTree:
-    """A tree that remembers what it was asked for."""
-
-    def __init__(self, base: FileTree) -> None:
-        self._base = base
-        self.paths: set[str] = set()
-        self.folders: set[str] = set()
-
-    def read(self, path: str) -> bytes:
-        self.paths.add(path)
-        return self._base.read(path)
-
-    def is_file(self, path: str) -> bool:
-        self.paths.add(path)
-        return self._base.is_file(path)
-
-    def is_dir(self, path: str) -> bool:
-        self.folders.add(path)
-        return self._base.is_dir(path)
-
-    def names(self, folder: str = "") -> Sequence[str]:
-        self.folders.add(folder)
-        return self._base.names(folder)
-
-    def concerned(self, changed: Iterable[str]) -> bool:
-        """Whether one of these files was asked for, or lies in a folder that was listed."""
-        return any(path in self.paths or path.rpartition("/")[0] in self.folders for path in changed)
-
-
-class _WithFolder:
-    """A tree with one more folder, which is nowhere written."""
-
-    def __init__(self, base: FileTree, folder: str, files: Mapping[str, bytes]) -> None:
-        self._base = base
-        self._folder = folder
-        self._files = {f"{folder}/{name}": data for name, data in files.items()}
-
-    def read(self, path: str) -> bytes:
-        return self._files[path] if path in self._files else self._base.read(path)
-
-    def is_file(self, path: str) -> bool:
-        return path in self._files or self._base.is_file(path)
-
-    def is_dir(self, path: str) -> bool:
-        return path == self._folder or self._base.is_dir(path)
-
-    def names(self, folder: str = "") -> Sequence[str]:
-        if folder == self._folder:
-            return sorted(path.rpartition("/")[2] for path in self._files)
-        return self._base.names(folder)
-
-
 def render_source(ask: Ask) -> list[Obj]:
-    """`ManifestError` where the source asks for what the tree cannot give."""
-    said, tree, path = ask.source.said, ask.tree, ask.source.path
-    if ask.source.chart or _given(said.get("helm")) or tree.is_file(f"{path}/Chart.yaml" if path else "Chart.yaml"):
-        raise ManifestError(Place(path or "."), "Helm charts are not rendered here", "commit what `helm template` prints")
+    """`ManifestError` where the source asks for what the tree cannot give. Charts and Jsonnet block: see `takes_time`."""
+    said, path = ask.source.said, ask.source.path
+    if ask.source.chart:
+        raise ManifestError(Place(ask.source.chart), "charts are not fetched from a Helm repository",
+                            "commit the chart to git, and name its folder in `path`")
     kustomize, directory = said.get("kustomize") or {}, said.get("directory") or {}
-    if _given(kustomize) and any(tree.is_file(f"{path}/{name}" if path else name) for name in _KUSTOMIZATIONS):
-        overlay = yaml.dump(_kustomization(kustomize, path, ask.namespace)).encode()
-        return render(_WithFolder(tree, _OVERLAY, {"kustomization.yaml": overlay}), _OVERLAY)
-    if directory.get("recurse") or directory.get("include") or directory.get("exclude"):
-        return _directory(tree, path, directory)
-    return render(tree, path)
+    helm = _helm(ask) if _given(said.get("helm")) or ask.tree.is_file(_in(path, "Chart.yaml")) else None
+    return render(ask.tree, path, Rendering(
+        kustomize=Outside(overrides=_overrides(kustomize) if _given(kustomize) else {}), helm=helm,
+        directory=Directory(bool(directory.get("recurse")), str(directory.get("include") or ""),
+                            str(directory.get("exclude") or ""), _jsonnet(directory.get("jsonnet") or {})),
+    ))  # fmt: skip
+
+
+def takes_time(ask: Ask) -> bool:
+    """Whether the rendering is done by another process, so that it is to be waited for elsewhere than in the loop."""
+    said, path = ask.source.said, ask.source.path
+    return bool(_given(said.get("helm")) or _given((said.get("directory") or {}).get("jsonnet"))
+                or ask.tree.is_file(_in(path, "Chart.yaml")) or any(n.endswith(".jsonnet") for n in ask.tree.names(path)))
+
+
+def _in(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
+
+
+def _helm(ask: Ask) -> HelmOptions:
+    """In the words of `helm:`; the release is called as the Application unless it says otherwise."""
+    said: Mapping[str, Any] = ask.source.said.get("helm") or {}
+    values = said.get("valuesObject")
+    if values is None and said.get("values"):
+        values = yaml.load(str(said["values"]), "spec.source.helm.values")
+    parameters = [Parameter(str(p["name"]), str(p.get("value") or ""), text=bool(p.get("forceString")))
+                  for p in said.get("parameters") or ()]
+    parameters += [Parameter(str(p["name"]), str(p.get("path") or ""), file=True) for p in said.get("fileParameters") or ()]
+    return HelmOptions(
+        str(said.get("releaseName") or ask.app), str(said.get("namespace") or ask.namespace or "default"),
+        tuple(str(file) for file in said.get("valueFiles") or ()), bool(said.get("ignoreMissingValueFiles")), values or {},
+        tuple(parameters), ask.refs, str(said.get("kubeVersion") or ""),
+        tuple(str(version) for version in said.get("apiVersions") or ()), not said.get("skipCrds"),
+        tests=not said.get("skipTests"), check_schema=not said.get("skipSchemaValidation"))
+
+
+def _jsonnet(said: Mapping[str, Any]) -> Jsonnet:
+    def variables(key: str, *, code: bool) -> dict[str, str]:
+        return {str(v["name"]): str(v.get("value") or "") for v in said.get(key) or () if bool(v.get("code")) is code}
+
+    return Jsonnet(variables("extVars", code=False), variables("extVars", code=True), variables("tlas", code=False),
+                   variables("tlas", code=True), tuple(str(lib) for lib in said.get("libs") or ()))
 
 
 def _given(options: Any) -> bool:
@@ -107,13 +95,10 @@ def _given(options: Any) -> bool:
 # --- kustomize ------------------------------------------------------------------------------------------------------------
 
 
-def _kustomization(options: Mapping[str, Any], path: str, namespace: str) -> Obj:
-    found: Obj = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [f"../{path}"]}
-    for key in ("namePrefix", "nameSuffix", "namespace", "commonAnnotations", "patches", "components"):
-        if options.get(key):
-            found[key] = options[key]
-    if options.get("components"):
-        found["components"] = [f"../{path}/{component}" for component in options["components"]]
+def _overrides(options: Mapping[str, Any]) -> Obj:
+    """What the Application says over the kustomization, in a kustomization's words."""
+    found: Obj = {key: options[key] for key in (
+        "namePrefix", "nameSuffix", "namespace", "commonAnnotations", "patches", "components") if options.get(key)}
     labels = options.get("commonLabels")
     if labels and options.get("labelWithoutSelector"):
         found["labels"] = [{"pairs": labels, "includeSelectors": False,
@@ -148,30 +133,3 @@ def image_override(text: str) -> Obj:
 def _without_version(reference: str) -> str:
     rest = reference.partition("@")[0]
     return rest[: rest.rfind(":")] if rest.rfind(":") > rest.rfind("/") else rest
-
-
-# --- directory ------------------------------------------------------------------------------------------------------------
-
-
-def _directory(tree: FileTree, path: str, options: Mapping[str, Any]) -> list[Obj]:
-    include, exclude = str(options.get("include") or ""), str(options.get("exclude") or "")
-    found: list[Obj] = []
-    if not tree.is_dir(path):
-        raise ManifestError(Place(path or "."), f"app path does not exist: {path}", "correct `path`, or push the folder")
-    for file in _files(tree, path, recurse=bool(options.get("recurse"))):
-        inner = file[len(path):].lstrip("/")
-        if (include and not matches(include, inner)) or (exclude and matches(exclude, inner)):
-            continue
-        found += render(tree, file)
-    return found
-
-
-def _files(tree: FileTree, folder: str, *, recurse: bool) -> list[str]:
-    found: list[str] = []
-    for name in tree.names(folder):
-        path = f"{folder}/{name}" if folder else name
-        if tree.is_dir(path):
-            found += _files(tree, path, recurse=True) if recurse else []
-        elif name.endswith(_MANIFESTS) and not name.startswith("."):
-            found.append(path)
-    return found

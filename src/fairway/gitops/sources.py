@@ -20,10 +20,11 @@ from typing import Protocol, TypeVar
 
 from fairway.git import GitPort, Tree, UnknownRevision
 from fairway.gitops import semver
-from fairway.gitops.rendering import Ask, RecordingTree, Renderer, render_source
+from fairway.gitops.rendering import Ask, Renderer, render_source, takes_time
 from fairway.gitops.settings import Settings
 from fairway.gitops.spec import Application, Source
 from fairway.kube.objects import Key, Obj
+from fairway.manifests import RecordingTree
 
 T = TypeVar("T")
 
@@ -145,7 +146,9 @@ class Sources:
         refs = {app.sources[m].ref: tree for m, tree in zip(places[1:], trees[1:], strict=True)}
         ask = Ask(source, trees[0], app.name, app.destination_namespace, refs)
         self.renders += 1
-        return _Rendered(commits, await self.call(port, lambda: self._renderer(ask)), trees)
+        elsewhere = port.remote or takes_time(ask)
+        found = await asyncio.to_thread(self._renderer, ask) if elsewhere else self._renderer(ask)
+        return _Rendered(commits, found, trees)
 
     async def _tree(self, source: Source, sha: str) -> Tree:
         port = self.port(source)

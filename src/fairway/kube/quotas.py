@@ -5,7 +5,7 @@ Source: kubernetes `pkg/quota/v1/evaluator/core` and the quota admission; rules 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -124,13 +124,14 @@ def _chosen(scope: Mapping[str, Any], name: str) -> bool:
 # --- decisions --------------------------------------------------------------------------------------------------------
 
 
-def total(quota: Obj, objects: Iterable[tuple[Resource, Obj]]) -> Usage:
-    """What of the limits of `quota` these objects use."""
+def total(quota: Obj, objects: Iterable[tuple[Resource, Obj]],
+          usage: Callable[[Resource, Obj], Usage] = usage_of) -> Usage:
+    """What of the limits of `quota` these objects use. `usage`: `usage_of`, or one that remembers."""
     hard = dig(quota, "spec", "hard", default={})
     used: Usage = dict.fromkeys(hard, Decimal(0))
     for resource, obj in objects:
         if applies(quota, resource, obj):
-            for name, amount in usage_of(resource, obj).items():
+            for name, amount in usage(resource, obj).items():
                 if name in used:
                     used[name] += amount
     return used

@@ -105,7 +105,7 @@ def _row(group: str, version: str, kind: str, plural: str, short: str = "", *, n
 # --- core ---------------------------------------------------------------------------------------------------------
 NAMESPACES = _row("", "v1", "Namespace", "namespaces", "ns", namespaced=False, subs="status finalize")
 NODES = _row("", "v1", "Node", "nodes", "no", namespaced=False, subs="status")
-PODS = _row("", "v1", "Pod", "pods", "po", subs="status log exec eviction", categories="all")
+PODS = _row("", "v1", "Pod", "pods", "po", subs="status log exec attach portforward eviction", categories="all")
 SERVICES = _row("", "v1", "Service", "services", "svc", subs="status", categories="all")
 ENDPOINTS = _row("", "v1", "Endpoints", "endpoints", "ep")
 CONFIG_MAPS = _row("", "v1", "ConfigMap", "configmaps", "cm")

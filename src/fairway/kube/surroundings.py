@@ -27,6 +27,7 @@ from fairway.kube.store import Store, Table
 
 _SYSTEM_CLASSES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
 """Priority classes that every cluster has."""
+_REMEMBERED = 20_000  # objects; some 10 MB, and twice what a large platform runs
 _CHANGED = (SERVICES.group_kind, PERSISTENT_VOLUME_CLAIMS.group_kind)
 """Kinds whose objects may come to use more while they live."""
 
@@ -41,6 +42,7 @@ class Surroundings:
     def __init__(self, store: Store, identities: Identities) -> None:
         self._store = store
         self._identities = identities
+        self._used: dict[str, tuple[str, quotas.Usage]] = {}
 
     def _of(self, resource: Resource, namespace: str) -> list[Obj]:
         table = _table(resource)
@@ -73,9 +75,21 @@ class Surroundings:
                 continue
             before = quotas.usage_of(resource, old) if old is not None else {}
             more = {key: amount - before.get(key, 0) for key, amount in quotas.usage_of(resource, new).items()}
-            why = quotas.refusal(quota, resource, new, more, quotas.total(quota, self._counted(quota, namespace)))
+            why = quotas.refusal(quota, resource, new, more, quotas.total(quota, self._counted(quota, namespace), self._usage))
             if why:
                 raise _forbidden(resource, name, why)
+
+    def _usage(self, resource: Resource, obj: Obj) -> quotas.Usage:
+        """Remembered by version: adding up is cheap, reading every quantity of a thousand pods is not."""
+        meta = obj["metadata"]
+        known = self._used.get(meta["uid"])
+        if known is not None and known[0] == meta["resourceVersion"]:
+            return known[1]
+        if len(self._used) >= _REMEMBERED:
+            self._used.clear()
+        found = quotas.usage_of(resource, obj)
+        self._used[meta["uid"]] = meta["resourceVersion"], found
+        return found
 
     def _counted(self, quota: Obj, namespace: str) -> Iterator[tuple[Resource, Obj]]:
         """Every object that may count for `quota`."""

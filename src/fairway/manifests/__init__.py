@@ -8,12 +8,11 @@ from fairway.manifests.errors import ManifestError, Place
 from fairway.manifests.files import DictTree, FileTree, FolderTree, OverlaidTree, RecordingTree
 from fairway.manifests.helm.options import HelmOptions, Parameter
 from fairway.manifests.image_reference import ImageReference
-from fairway.manifests.jsonnet import Jsonnet
 from fairway.manifests.kustomize.dead_images import DeadImage, dead_images
 from fairway.manifests.kustomize.ports import Outside
 from fairway.manifests.kustomize.remote import AllowedHosts
 from fairway.manifests.render import render
-from fairway.manifests.rendering import Directory, Rendering
+from fairway.manifests.rendering import Directory, Jsonnet, Rendering
 from fairway.manifests.write_back import image_name, set_image
 
 __all__ = [

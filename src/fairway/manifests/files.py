@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -160,3 +160,14 @@ def normal(path: str) -> str:
 def join(folder: str, path: str) -> str:
     """`path` as written in a file of `folder`, from the root of the tree."""
     return normal(posixpath.join(folder, path))
+
+
+def files_below(tree: FileTree, folder: str) -> Iterator[str]:
+    """Every file of a folder and the folders below it, in order; hidden folders stay out."""
+    for name in tree.names(folder):
+        path = f"{folder}/{name}" if folder else name
+        if tree.is_dir(path):
+            if not name.startswith("."):
+                yield from files_below(tree, path)
+        elif tree.is_file(path):
+            yield path

@@ -13,27 +13,15 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from fairway.manifests.errors import ManifestError, Place
 from fairway.manifests.files import FileTree, join
+from fairway.manifests.rendering import Jsonnet
 
 SECONDS = 20.0
 MEMORY_BYTES = 1 * 2**30
 """Of address space: an evaluation of 10 000 objects takes 0.2 GB."""
-
-
-@dataclass(frozen=True, slots=True)
-class Jsonnet:
-    """Variables as text, and (`_code`) as Jsonnet; `libraries` are folders that imports are also looked for in."""
-
-    variables: Mapping[str, str] = field(default_factory=dict)
-    variables_code: Mapping[str, str] = field(default_factory=dict)
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    arguments_code: Mapping[str, str] = field(default_factory=dict)
-    libraries: tuple[str, ...] = ()
 
 
 def evaluate(tree: FileTree, file: str, options: Jsonnet) -> Any:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from fairway.kube.objects import Obj
-from fairway.manifests import jsonnet, yaml
+from fairway.manifests import yaml
 from fairway.manifests.errors import ManifestError, Place
-from fairway.manifests.files import FileTree, join, normal
+from fairway.manifests.files import FileTree, files_below, join, normal
 from fairway.manifests.globs import matches
-from fairway.manifests.helm import HelmCharts, HelmOptions, engine_on_this_machine, render_chart
-from fairway.manifests.helm.chart_files import files_below, read_chart
+from fairway.manifests.helm.options import HelmOptions
 from fairway.manifests.kustomize.build import build
 from fairway.manifests.kustomize.building import objects_in
 from fairway.manifests.kustomize.spec import find_file
 from fairway.manifests.rendering import Directory, Rendering
 from fairway.manifests.values import copied, without_collector
 from fairway.manifests.write_back import manifest_files
+
+if TYPE_CHECKING:
+    from fairway.manifests.helm.engine import HelmEngine
 
 _AS_IT_LIES = Rendering()
 
@@ -35,18 +38,32 @@ def render(tree: FileTree, path: str = "", how: Rendering = _AS_IT_LIES) -> list
     if how.helm is not None or tree.is_file(join(folder, "Chart.yaml")):
         return _chart(tree, folder, how)
     if find_file(tree, folder) is not None:
-        engine = how.engine
-        charts = how.kustomize.charts or HelmCharts(engine_on_this_machine if engine is None else lambda: engine)
+        charts = how.kustomize.charts or ChartsOfThisMachine(how.engine)
         return build(tree, folder, load_restrictions=how.load_restrictions, outside=replace(how.kustomize, charts=charts))
     return _plain(tree, folder, how.directory)
 
 
 def _chart(tree: FileTree, folder: str, how: Rendering) -> list[Obj]:
+    from fairway.manifests.helm.chart_files import read_chart  # only where there is a chart: a start takes a tenth longer
+    from fairway.manifests.helm.render import render_chart
+
     if not tree.is_file(join(folder, "Chart.yaml")):
         raise ManifestError(Place(join(folder, "Chart.yaml")), "no such file, and the source has helm options",
                             "correct `path`, or remove `helm:`")
     options = how.helm or HelmOptions(release=str(read_chart(tree, folder)["name"]))
     return render_chart(tree, folder, options, how.engine)
+
+
+class ChartsOfThisMachine:
+    """The kustomize port for `helmCharts:`, by the engine that is given or found here."""
+
+    def __init__(self, engine: HelmEngine | None = None) -> None:
+        self._engine = engine
+
+    def objects(self, files: FileTree, chart_folder: str, entry: Mapping[str, Any], values: Mapping[str, Any]) -> list[Obj]:
+        from fairway.manifests.helm.render import objects_of_entry
+
+        return objects_of_entry(files, chart_folder, entry, values, self._engine)
 
 
 def _plain(tree: FileTree, path: str, directory: Directory) -> list[Obj]:
@@ -55,6 +72,8 @@ def _plain(tree: FileTree, path: str, directory: Directory) -> list[Obj]:
     with without_collector():
         for file in _files(tree, path, directory):
             if file.endswith(".jsonnet"):
+                from fairway.manifests import jsonnet
+
                 value = jsonnet.evaluate(tree, file, directory.jsonnet)
                 documents = [(one, Place(file)) for one in (value if isinstance(value, list) else [value])]
             else:

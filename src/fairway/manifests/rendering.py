@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from fairway.manifests.helm.engine import HelmEngine
 from fairway.manifests.helm.options import HelmOptions
-from fairway.manifests.jsonnet import Jsonnet
 from fairway.manifests.kustomize.ports import Outside
+
+if TYPE_CHECKING:
+    from fairway.manifests.helm.engine import HelmEngine
+
+
+@dataclass(frozen=True, slots=True)
+class Jsonnet:
+    """Variables as text, and (`_code`) as Jsonnet; `libraries` are folders that imports are also looked for in."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    variables_code: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    arguments_code: Mapping[str, str] = field(default_factory=dict)
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import logging
 import os
-import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from fairway.kube.objects import Key, Obj, annotations_of, is_deleting, key_of, 
 from fairway.kube.reconcile import ControllerLoop, Watch
 from fairway.kube.resources import CONFIG_MAPS, ENDPOINT_SLICES, NODES, PODS, SECRETS, SERVICES
 from fairway.node import decide as d
+from fairway.node import groups
 from fairway.node.addresses import Addresses
 from fairway.node.folder import PodFolder
 from fairway.node.halting import halt_all, pod_folders, stop_folder
@@ -29,9 +30,11 @@ from fairway.node.isolation import Isolation, probe
 from fairway.node.lookups import HOST_IP, Lookups
 from fairway.node.memory import LOOK_S
 from fairway.node.pod import NodePod
+from fairway.node.preparing import prepare
 from fairway.node.remarks import remarks, troubles
+from fairway.node.security import unenforced
 from fairway.node.settings import NodeSettings
-from fairway.node.shims import ShimError, compiled
+from fairway.node.shims import ShimError
 from fairway.node.status import pod_status
 from fairway.node.tokens import AccountTokens, PodTokens
 
@@ -92,9 +95,9 @@ class NodeController:
                 yield key
 
     async def run(self) -> None:
-        self._prepare()
-        self._isolation = await probe(self._settings, self._program)
-        await self._informers.synced()
+        self._program = prepare(self._settings)
+        found, _ = await asyncio.gather(probe(self._settings, self._program), self._informers.synced())
+        self._isolation = replace(found, groups=await asyncio.to_thread(groups.find, self._settings.folder.absolute()))
         await self._register()
         await self._stop_strangers()
         try:
@@ -114,19 +117,6 @@ class NodeController:
                 if one.tokens.is_due(now):
                     one.stale = True
                     self._loop.look_again(one.key)
-
-    def _prepare(self) -> None:
-        settings = self._settings
-        for folder in (settings.pods, settings.claims, settings.links):
-            folder.mkdir(parents=True, exist_ok=True)
-        settings.folder.chmod(0o700)
-        for name in ("python", "python3"):
-            _link(settings.links / name, settings.python)
-        for part in ("local/bin", "bin"):
-            (settings.interpreter / part).mkdir(parents=True, exist_ok=True)
-        for name in ("python", "python3", f"python3.{sys.version_info.minor}"):
-            _link(settings.interpreter / "local/bin" / name, settings.python)
-        self._program = compiled(settings.folder)
 
     async def _register(self) -> None:
         """The Node object, Ready."""
@@ -186,6 +176,7 @@ class NodeController:
                 removing = True
             else:
                 await known.carry_out(action, now)
+                await self._tell_unenforced(known, action)
                 for remark in remarks(action, known.runs()):
                     await self._events.event(pod, *remark)
         await self._report(known, decision.verdict, now)
@@ -194,6 +185,16 @@ class NodeController:
         elif any(isinstance(action, d.Start | d.Stop) for action in decision.actions):
             self._loop.look_again(key)
         return Outcome(decision.wake_at, decision.reasons)
+
+    async def _tell_unenforced(self, one: NodePod, action: d.Action) -> None:
+        """Once per pod, when its first container starts."""
+        if not isinstance(action, d.Start) or action.attempt or one.told_unenforced:
+            return
+        one.told_unenforced = True
+        fields = unenforced(one.pod, own_root=self._isolation.own_root, root=os.geteuid() == 0)
+        if fields:
+            await self._events.event(one.pod, "Normal", "SecurityContextNotEnforced",
+                                     f"This node does not enforce these fields of the securityContext: {', '.join(fields)}")
 
     def _seen(self, one: NodePod) -> d.Seen:
         return d.Seen(one.pod, self._settings.node_name, one.runs(), one.address, self._is_drained(one),
@@ -253,12 +254,8 @@ class NodeController:
         await one.end()
         await one.close()
         await asyncio.to_thread(one.folder.remove)
-
-
-def _link(link: Path, target: Path) -> None:
-    if not link.is_symlink() or link.readlink() != target:
-        link.unlink(missing_ok=True)
-        link.symlink_to(target)
+        if self._isolation.groups is not None:
+            groups.remove(self._isolation.groups, one.uid)
 
 
 def _node_status(name: str, isolation: Isolation, now: datetime) -> Obj:

@@ -46,6 +46,8 @@ class Isolation:
     own_root: bool = False
     message: str = "paths are mapped: a root for each container was not tried"
     mend: str = ""
+    groups: Path | None = None
+    """Where control groups for containers may be made."""
 
     @property
     def level(self) -> str:

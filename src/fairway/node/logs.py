@@ -16,7 +16,7 @@ from typing import IO
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.errors import BadRequest, NotFound
-from fairway.kube.objects import Key, parse_time, uid_of
+from fairway.kube.objects import Key, Obj, parse_time, status_of, uid_of
 from fairway.kube.resources import PODS
 from fairway.node.folder import PodFolder
 
@@ -72,9 +72,10 @@ class ShimLogs:
         folder = PodFolder(self._pods / uid_of(pod))
         attempts = folder.attempts().get(container, [])
         if previous:
-            if len(attempts) < 2:
+            ended = attempts if _waits_after_an_end(pod, container) else attempts[1:]
+            if not ended:
                 raise BadRequest(f'previous terminated container "{container}" in pod "{name}" not found')
-            return folder, attempts[1].number
+            return folder, ended[0].number
         if not attempts:
             raise BadRequest(f'container "{container}" in pod "{name}" is waiting to start: ContainerCreating')
         return folder, attempts[0].number
@@ -107,6 +108,12 @@ class ShimLogs:
                     await asyncio.sleep(FOLLOW_S)
         finally:
             tail.close()
+
+
+def _waits_after_an_end(pod: Obj, container: str) -> bool:
+    """Between an end and the next start the newest attempt is the previous one: it is what `lastState` tells of."""
+    rows = [*(status_of(pod).get("containerStatuses") or ()), *(status_of(pod).get("initContainerStatuses") or ())]
+    return any(row.get("name") == container and "waiting" in (row.get("state") or {}) and row.get("lastState") for row in rows)
 
 
 class Tail:

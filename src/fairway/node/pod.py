@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from fairway.kube.objects import Key, Obj, condition, key_of, spec_of, status_of, uid_of
 from fairway.node import decide as d
-from fairway.node import last_words
+from fairway.node import groups, last_words
 from fairway.node.attempt import Attempt
 from fairway.node.environment import ConfigProblem, Facts
 from fairway.node.folder import PodFolder, kill_group
@@ -76,6 +76,7 @@ class NodePod:
         self.stopping_since: datetime | None = None
         self.reported: dict[str, str] = {}
         """By container, the trouble that an event has told of."""
+        self.told_unenforced = False
         self.stale = False
         """Something that the pod's configuration refers to has changed since the last pass."""
         self._settings, self._images, self._lookups, self._program = settings, images, lookups, program
@@ -166,6 +167,9 @@ class NodePod:
     def _heard(self, fields: list[str]) -> None:
         if fields[0] == "exited":
             self._attempts = self.folder.attempts()
+            base, number = self._isolation.groups, int(fields[2])
+            if base is not None and groups.was_out_of_memory(base, self.uid, fields[1], number):
+                self._state(fields[1]).stopped = (number, "OOMKilled")
             self._drop_prober(fields[1])
             self._look(self.key)
 
@@ -442,13 +446,21 @@ class NodePod:
         state = self._state(asked.container)
         if self._isolation.own_root and not state.mapped and wants_own_root(asked):
             try:
-                lay_out(asked, self.folder, self._settings, projected, own=True, group="")
+                lay_out(asked, self.folder, self._settings, projected, own=True, group=self._group(asked))
                 return True
             except NoOwnRoot as why:
                 log.warning("%s: %s has no root of its own: %s", self.key, asked.container, why)
                 state.mapped = True
-        lay_out(asked, self.folder, self._settings, projected, own=False, group="")
+        lay_out(asked, self.folder, self._settings, projected, own=False, group="" if state.mapped else self._group(asked))
         return False
+
+    def _group(self, asked: Asked) -> str:
+        """The control group of an attempt with limits; "" without one."""
+        one, base = self.spec.named(asked.container), self._isolation.groups
+        wanted = groups.limits(one.memory_limit, one.cpu_limit)
+        if base is None or not wanted:
+            return ""
+        return str(groups.make(base, self.uid, one.name, asked.attempt, wanted) or "")
 
     async def _facts(self, now: datetime | None) -> tuple[Facts, ServiceNames]:
         created = self.pod["metadata"].get("creationTimestamp")

@@ -75,6 +75,8 @@ class Container:
     ports: dict[str, int]
     memory_limit: int
     """Bytes; 0 without one."""
+    cpu_limit: float
+    """Cores; 0 without one."""
     raw: Obj
 
 
@@ -121,6 +123,7 @@ def _container(raw: Obj, *, init: bool) -> Container:
         pre_stop=_handler(dig(raw, "lifecycle", "preStop")),
         ports=ports,
         memory_limit=int(quantity(str(dig(raw, "resources", "limits", "memory", default="0")))),
+        cpu_limit=quantity(str(dig(raw, "resources", "limits", "cpu", default="0"))),
         raw=raw,
     )
 

@@ -128,7 +128,7 @@ def _decided(run: Rehearsal, end: float) -> Iterable[str]:
     yield (f'<line x1="{x:.1f}" y1="{WEIGHT_TOP - 6}" x2="{x:.1f}" y2="{bottom}" stroke="{colour}" stroke-width="1.5" '
            'stroke-dasharray="4 3"/>')
     anchor = "end" if x > WIDTH * 0.6 else "start"
-    why = run.why if len(run.why) <= 96 else run.why[:95] + "…"
+    why = run.why if len(run.why) <= 130 else run.why[:129] + "…"
     yield _text(x, bottom + 44, f"{run.outcome} at {clock(run.decided_at)}", colour=colour, anchor=anchor, weight=600)
     if why:
         yield _text(LEFT, HEIGHT - 10, why, colour=QUIET, size=11)

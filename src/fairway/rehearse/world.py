@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -54,7 +55,8 @@ OLD, NEW = "stable", "canary"
 
 
 class World:
-    """`start_outside`, then `start`; the controllers can be killed and started again. `origin` is when the scenario began."""
+    """`start_outside`, then `start`; the controllers can be killed and started again. `origin` is when the scenario began;
+    `out` counts, by kind of fault, how many are in force."""
 
     def __init__(self, clock: Clock, subject: Subject, scenario: Scenario, seed: int) -> None:
         self.clock, self.subject, self.scenario = clock, subject, scenario
@@ -64,7 +66,7 @@ class World:
         self.origin: datetime | None = None
         self.stable_hash = ""
         self.notes: list[str] = []
-        self.monitoring = True
+        self.out: Counter[str] = Counter()
         self.store = Store()
         self.users = Users(scenario, np.random.default_rng(seed), clock.now())
         self.exporter = Exporter(self.store, self.users, [metric.query for metric in subject.metrics()])
@@ -84,13 +86,15 @@ class World:
         await self._create_objects()
         informers, clock = Informers(self.api), self.clock
         self.outside = informers
+        for resource in (INGRESSES, ROLLOUTS, REPLICA_SETS):
+            # Writes of one moment are seen resource by resource, in this order: weights before the replicas that follow them.
+            informers.of(resource)
         self.node = SimulatedNode(informers, clock, self._script)
         traffic = TrafficController(informers, clock, self.plane, ingress_address="127.0.0.1", ingress_port=8080,
                                     address_seed="rehearsal", unprivileged_from=0)
         controllers: list[Controller] = [ReplicaSetController(informers, clock), EndpointSliceController(informers, clock)]
         if any("job" in metric.raw.get("provider", {}) for metric in self.subject.metrics()):
             controllers.append(JobController(informers, clock))
-        # Several writes may be seen in one go, resource by resource: weights before the replicas that follow them.
         for resource, saw in ((PODS, self._saw_pod), (INGRESSES, self._saw), (ROLLOUTS, self._saw),
                               (REPLICA_SETS, self._saw), (ANALYSIS_RUNS, self._saw_run)):
             informers.of(resource).on_change(saw)
@@ -150,6 +154,10 @@ class World:
         rollout = copy_of(self.subject.rollout)
         _mark(rollout, OLD)
         await self.api.create(rollout)
+
+    @property
+    def monitoring(self) -> bool:
+        return not self.out["monitoring"]
 
     def rollout(self) -> Obj:
         found = self.outside.of(ROLLOUTS).get(Key(self.subject.namespace, self.subject.name))

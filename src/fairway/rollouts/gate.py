@@ -11,7 +11,7 @@ Four additions keep that bound and mend what the plain test gets wrong:
 
 - **A share of the wealth is spread again** before every batch with failures, so that a version that turns bad late is caught
   as soon as one that was bad at once.
-- **No single look decides**: one look multiplies wealth by the square root of 1/α at most. Failures that come together
+- **No single look decides**: one look brings two thirds of the evidence at most. Failures that come together
   (retries, one client) count as one look's, and a second look has to agree.
 - **A warm-up is judged by its own measure**: in it only a version that fails more than `cold` of its requests, and is worse
   than stable, is stopped. A quarter of α is set aside for it.
@@ -30,12 +30,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-ODDS = (3.0, 10.0, 40.0, 300.0)
+ODDS = (4.0, 15.0, 60.0, 400.0)
 """Alternatives, as multiples of what is tolerated. Four are enough: between two of them a bet loses a tenth of its growth."""
-CASH = 0.1
+CASH = 0.05
 SPREAD = 0.01
 """Of the wealth, per batch with failures. Of 100 such batches cash keeps a third at least, and a late failure finds 1 % of
 the wealth on every bet: worth one or two failures."""
+ONE_LOOK = 2 / 3
+"""Of the evidence that aborts (as a power), what one look may bring: a second one has to bring the last third."""
 COLD_SHARE = 0.25
 COLD_WORST = 0.97
 """During warm-up the bet is on a version that fails practically always."""
@@ -116,9 +118,17 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Look:
+    """`message` is put together when somebody reads it."""
+
     gate: Gate
     verdict: Verdict
-    message: str
+    said: str = ""
+    spec: GateSpec | None = None
+    warming: bool = False
+
+    @property
+    def message(self) -> str:
+        return self.said or (_described(self, self.spec) if self.spec is not None else "")
 
 
 def begin(now: datetime) -> Gate:
@@ -150,7 +160,13 @@ def look(gate: Gate, counts: Counts | None, spec: GateSpec, now: datetime) -> Lo
             gate = replace(gate, cold=_bet_cold(gate.cold, fresh.canary, spec))
     if batch.canary.requests and batch.stable.requests:
         gate = replace(_bet(gate, batch, spec, warming=warming and bool(spec.warm_up)), pending=Counts(Arm(), Arm()))
-    return _judged(gate, spec, warming=warming and bool(spec.warm_up))
+    found = evidence(gate, spec)
+    verdict: Verdict = "Running"
+    if found >= spec.needed:
+        verdict = "Failed"
+    elif spec.proof and gate.proof >= spec.needed:
+        verdict = "Successful"
+    return Look(gate, verdict, spec=spec, warming=warming and bool(spec.warm_up))
 
 
 def ended(gate: Gate) -> Look:
@@ -191,7 +207,7 @@ def _grown(wealth: Wealth, batch: Counts, canary: int, stable: int, spec: GateSp
     logs = [_log_ratio(odds, share, spec.tolerate, canary, stable) for odds in ODDS]
     grown = [((1.0 - SPREAD) * w + part) * math.exp(min(log, 600.0)) for w, log in zip(wealth[:-1], logs, strict=True)]
     grown.append((1.0 - SPREAD) * wealth[-1] + part)
-    limit = total * math.sqrt(spec.needed) * 1.000001  # two full looks must reach 1/α in spite of rounding
+    limit = total * spec.needed**ONE_LOOK
     excess = sum(grown) / limit
     return tuple(w / excess for w in grown) if excess > 1.0 else tuple(grown)
 
@@ -223,18 +239,19 @@ def _proven(wealth: float, canary: Arm, spec: GateSpec) -> float:
 # --- what it means --------------------------------------------------------------------------------------------------
 
 
-def _judged(gate: Gate, spec: GateSpec, *, warming: bool) -> Look:
+def _described(seen: Look, spec: GateSpec) -> str:
+    gate = seen.gate
     found, canary, stable = evidence(gate, spec), gate.seen.canary, gate.seen.stable
     rates = f"canary {_rate(canary.errors, canary.requests)}, stable {_rate(stable.errors, stable.requests)} failed"
     if spec.slower_than is not None:
         rates += f"; slower than {spec.slower_than.total_seconds() * 1000:g} ms: {_rate(canary.slow, canary.requests)} and " + (
             _rate(stable.slow, stable.requests))
-    if found >= spec.needed:
-        return Look(gate, "Failed", f"the canary is worse than stable (evidence {found:.0f} of {spec.needed:.0f}): {rates}")
-    if spec.proof and gate.proof >= spec.needed:
-        return Look(gate, "Successful", f"proven: fails less than {spec.proof:.2%} of its requests; {rates}")
+    if seen.verdict == "Failed":
+        return f"the canary is worse than stable (evidence {found:.0f} of {spec.needed:.0f}): {rates}"
+    if seen.verdict == "Successful":
+        return f"proven: fails less than {spec.proof:.2%} of its requests; {rates}"
     parts = [f"evidence {found:.2g} of {spec.needed:.0f} against the canary", rates]
-    if warming:
+    if seen.warming:
         parts.append("warming up")
     more = requests_needed(gate, spec)
     if more is not None:
@@ -245,7 +262,7 @@ def _judged(gate: Gate, spec: GateSpec, *, warming: bool) -> Look:
         parts.append(f"{left} more without an error to prove it below {spec.proof:.2%}")
     elif more is None:
         parts.append(f"one that fails 5 % would take about {_for_reference(gate, spec)}")
-    return Look(gate, "Running", "; ".join(parts))
+    return "; ".join(parts)
 
 
 def requests_needed(gate: Gate, spec: GateSpec) -> int | None:

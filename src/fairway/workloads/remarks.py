@@ -10,6 +10,9 @@ from fairway.kube.objects import Obj, meta_of
 from fairway.kube.resources import PODS
 from fairway.workloads.decide_deployment import SCALING
 
+MOST = 25
+"""Of one pass. Upstream's recorder lets as many through about one object at a time: a thousand would tell nobody more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Remark:
@@ -29,7 +32,7 @@ def remarks(decision: Decision) -> list[Remark]:
                 found.append(Remark("Normal", "SuccessfulDelete", f"Deleted pod: {name}"))
             case _:
                 pass
-    return found
+    return found[:MOST]
 
 
 def end_remark(end: Obj) -> Remark:

@@ -1,5 +1,7 @@
 """A program of somebody who uses kr8s."""
 
+import urllib.request
+
 import kr8s
 from kr8s.objects import ConfigMap, CustomResourceDefinition, Deployment, Pod, Service, new_class
 
@@ -41,6 +43,17 @@ assert list(pod.logs()) == ["hello"]
 done = pod.exec(["sh", "-c", "echo out; echo err >&2"])
 assert (done.stdout, done.stderr, done.returncode) == (b"out\n", b"err\n", 0)
 assert pod.exec(["sh", "-c", "exit 3"], check=False).returncode == 3
+page = Pod({"metadata": {"name": "page", "namespace": "default"}, "spec": {
+    "terminationGracePeriodSeconds": 0,
+    "containers": [{"name": "main", "image": "host", "readinessProbe": {"tcpSocket": {"port": 8080}},
+                    "command": ["sh", "-c", "echo hello > index.html; exec python3 -m http.server --bind $POD_IP 8080"]}]}})
+page.create()
+page.wait("condition=Ready", timeout=20)
+with page.portforward(remote_port=8080, local_port="auto") as port:
+    for _ in range(2):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as response:
+            assert response.read() == b"hello\n"
+
 service = Service({"metadata": {"name": "kr8s", "namespace": "default"},
                    "spec": {"selector": {"app": "kr8s"}, "ports": [{"port": 80}]}})
 service.create()
@@ -62,7 +75,7 @@ try:
 except kr8s.ServerError as error:
     assert "spec.size" in str(error)
 
-for obj in (toy, service, settings, deployment):
+for obj in (page, toy, service, settings, deployment):
     obj.delete()
     obj.wait("delete", timeout=20)
     assert not obj.exists()

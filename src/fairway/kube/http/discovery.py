@@ -22,6 +22,9 @@ _SUBRESOURCES: dict[str, tuple[tuple[str, str, str], tuple[str, ...]] | None] = 
     "scale": (("autoscaling", "v1", "Scale"), _READ_WRITE),
     "finalize": (("", "", ""), ("update",)),
     "log": (("", "", ""), ("get",)),
+    "attach": (("", "", "PodAttachOptions"), ("create", "get")),
+    "exec": (("", "", "PodExecOptions"), ("create", "get")),
+    "portforward": (("", "", "PodPortForwardOptions"), ("create", "get")),
     "eviction": (("policy", "v1", "Eviction"), ("create",)),
     "token": (("authentication.k8s.io", "v1", "TokenRequest"), ("create",)),
 }
@@ -140,7 +143,7 @@ def _plain(row: Resource) -> list[Obj]:
     listed = [main]
     for name, (kind, verbs) in _served(row):
         entry: Obj = {"name": f"{row.plural}/{name}", "singularName": "", "namespaced": row.namespaced}
-        if kind[2]:
+        if kind[1]:
             entry |= {"group": kind[0], "version": kind[1]}
         listed.append({**entry, "kind": kind[2] or row.kind, "verbs": list(verbs)})
     return listed

@@ -17,7 +17,7 @@ from fairway.kube.clock import Clock
 from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from fairway.kube.facts import facts
-from fairway.kube.http import answers, bodies, channels, evictions, openapi
+from fairway.kube.http import answers, bodies, channels, evictions, openapi, port_forward
 from fairway.kube.http.asked import flag, number
 from fairway.kube.http.attributes import attributes
 from fairway.kube.http.discovery import REVIEWS, Discovery
@@ -174,6 +174,8 @@ class KubeServer:
                 return await self._log(request, path)
             if path.subresource in ("exec", "attach"):
                 return await self._in_container(request, path)
+            if path.subresource == "portforward":
+                return await self._forward(request, path)
             if path.subresource == "eviction":
                 return await self._evict(request, path)
         if path.subresource == "token" and resource.group_kind == SERVICE_ACCOUNTS.group_kind:
@@ -303,6 +305,12 @@ class KubeServer:
         else:
             session = await self._exec.attach(path.namespace, path.name, container=container)
         return await channels.carry(request, self._streams, session)
+
+    async def _forward(self, request: web.Request, path: ObjectPath) -> web.StreamResponse:
+        if request.method not in ("GET", "POST"):
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        pod = await self._api.get(PODS, path.name, path.namespace)
+        return await port_forward.forward(request, self._streams, port_forward.address_of(pod))
 
     def _since(self, request: web.Request) -> float | None:
         seconds = number(request.query, "sinceSeconds")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fairway.manifests import yaml
 from fairway.manifests.errors import ManifestError, Place
-from fairway.manifests.files import FileTree, join
+from fairway.manifests.files import FileTree, files_below, join
 
 MAX_FILES = 10_000
 MAX_BYTES = 64 * 2**20
@@ -58,17 +57,6 @@ def _copy(tree: FileTree, folder: str, to: Path, budget: _Budget) -> None:
         target = to / inner
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-
-
-def files_below(tree: FileTree, folder: str) -> Iterator[str]:
-    """Every file of a folder and the folders below it, in order; hidden folders stay out."""
-    for name in tree.names(folder):
-        path = f"{folder}/{name}" if folder else name
-        if tree.is_dir(path):
-            if not name.startswith("."):
-                yield from files_below(tree, path)
-        elif tree.is_file(path):
-            yield path
 
 
 def _place_dependencies(tree: FileTree, folder: str, about: dict[str, Any], chart: Path, budget: _Budget) -> None:

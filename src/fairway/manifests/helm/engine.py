@@ -45,7 +45,6 @@ class Request:
     kube_version: str
     api_versions: tuple[str, ...]
     upgrade: bool
-    check_schema: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ class WorkerEngine:
 
     def render(self, request: Request) -> Rendered:
         line = json.dumps({
-            "chart": str(request.chart), "values": request.values, "check_schema": request.check_schema,
+            "chart": str(request.chart), "values": request.values,
             "options": {"name": request.release, "namespace": request.namespace, "kube_version": request.kube_version,
                         "api_versions": list(request.api_versions), "is_upgrade": request.upgrade,
                         "is_install": not request.upgrade}})
@@ -192,8 +191,7 @@ class CommandEngine:
         versions = [part for version in request.api_versions for part in ("--api-versions", version)]
         return [self._command, "template", request.release, str(request.chart), "--namespace", request.namespace,
                 "--values", values, "--kube-version", request.kube_version, *versions, "--skip-crds",
-                *(["--is-upgrade"] if request.upgrade else []),
-                *([] if request.check_schema else ["--skip-schema-validation"])]
+                *(["--is-upgrade"] if request.upgrade else [])]
 
 
 def _by_source(output: str) -> dict[str, str]:

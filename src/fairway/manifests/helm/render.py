@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,10 @@ def render_chart(tree: FileTree, folder: str, options: HelmOptions, engine: Helm
     values = merged_values(tree, folder, options)
     with tempfile.TemporaryDirectory(prefix="fairway-chart-") as scratch:
         chart = write_chart(tree, folder, Path(scratch))
+        for schema in () if options.check_schema else chart.glob("**/values.schema.json"):
+            schema.unlink()
         request = Request(chart, options.release, options.namespace, values, options.kube_version or f"v{facts().version}.0",
-                          (*known_api_versions(), *options.api_versions), options.upgrade, options.check_schema)
+                          (*known_api_versions(), *options.api_versions), options.upgrade)
         try:
             rendered = chosen.render(request)
         except HelmRefused as error:
@@ -156,16 +158,12 @@ def _translated(words: str, folder: str, chart: Path) -> ManifestError:
     return ManifestError(Place(join(folder, "Chart.yaml")), text.replace("\n", " "), "correct the chart")
 
 
-class HelmCharts:
-    """The kustomize port for `helmCharts:`."""
-
-    def __init__(self, engine: Callable[[], HelmEngine] = engine_on_this_machine) -> None:
-        self._engine = engine
-
-    def objects(self, files: FileTree, chart_folder: str, entry: Mapping[str, Any], values: Mapping[str, Any]) -> list[Obj]:
-        options = HelmOptions(
-            release=str(entry.get("releaseName") or entry.get("nameTemplate") or entry["name"]),
-            namespace=str(entry.get("namespace") or "default"), values=values,
-            kube_version=str(entry.get("kubeVersion") or ""), api_versions=tuple(map(str, entry.get("apiVersions") or ())),
-            crds=bool(entry.get("includeCRDs")), hooks=not entry.get("skipHooks"), tests=not entry.get("skipTests"))
-        return render_chart(files, chart_folder, options, self._engine())
+def objects_of_entry(tree: FileTree, folder: str, entry: Mapping[str, Any], values: Mapping[str, Any],
+                     engine: HelmEngine | None) -> list[Obj]:
+    """The objects of an entry of `helmCharts:` in a kustomization, whose values have been merged."""
+    options = HelmOptions(
+        release=str(entry.get("releaseName") or entry.get("nameTemplate") or entry["name"]),
+        namespace=str(entry.get("namespace") or "default"), values=values,
+        kube_version=str(entry.get("kubeVersion") or ""), api_versions=tuple(map(str, entry.get("apiVersions") or ())),
+        crds=bool(entry.get("includeCRDs")), hooks=not entry.get("skipHooks"), tests=not entry.get("skipTests"))
+    return render_chart(tree, folder, options, engine)

@@ -105,8 +105,8 @@ def file_of(building: Building, k: Kustomization, path: Any, place: Place) -> st
     if str(path).startswith("/") or RemoteAddress.parse(str(path)) is not None or leaves(k.folder, at):
         raise ManifestError(place, f"{path}: outside of this repository", "copy it in: a build depends on one commit only")
     if not building.files.is_file(at):
-        what = "is a folder, not a file" if building.files.is_dir(at) else "no such file or directory"
-        raise ManifestError(place, f"accumulating resources: {path}: {what}", "correct the path, or add the file")
+        what = "is a folder, not a file" if building.files.is_dir(at) else "doesn't exist: no such file or directory"
+        raise ManifestError(place, f"accumulating resources from '{path}': '/{at}' {what}", "correct the path, or add the file")
     if building.restricted and k.folder and not at.startswith(f"{k.folder}/"):
         raise ManifestError(place, f"security; file '{at}' is not in or below '{k.folder}'",
                             "move it into the folder, or make its folder a base")
@@ -128,5 +128,6 @@ def folder_of(building: Building, k: Kustomization, path: str, place: Place) -> 
     if path.startswith("/") or (address is None and leaves(k.folder, at)):
         raise ManifestError(place, f"{path}: outside of this repository", "copy it in: a build depends on one commit only")
     if not building.files.is_dir(at):
-        raise ManifestError(place, f"accumulating resources: {path}: no such folder", "correct the path")
+        what = "file is not directory" if building.files.is_file(at) else "doesn't exist"
+        raise ManifestError(place, f"must build at directory: '/{at}': {what}", "correct the path")
     return at

@@ -7,6 +7,7 @@ own that is merged into the one that names it; a component works on the layer th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -68,7 +69,7 @@ def _choose_schema(building: Building, k: Kustomization) -> None:
 
 def _component(building: Building, k: Kustomization, layer: Layer, path: Any, place: Place, above: tuple[str, ...]) -> None:
     folder = folder_of(building, k, str(path), place)
-    component = spec.read(building.files, folder)
+    component = replace(spec.read(building.files, folder), inherited=k.namespace)
     if component.kind != "Component":
         raise ManifestError(place, f"expected kind 'Component' for path '{path}' but got {component.kind!r}",
                             "list it under `resources:`")
@@ -86,7 +87,7 @@ def _resource(building: Building, k: Kustomization, layer: Layer, path: Any, pla
     at = join(k.folder, path)
     remote = RemoteAddress.parse(path) if not building.files.is_file(at) else None
     if remote is not None or (building.files.is_dir(at) and not leaves(k.folder, at)):
-        base = spec.read(building.files, folder_of(building, k, path, place))
+        base = replace(spec.read(building.files, folder_of(building, k, path, place)), inherited=k.namespace)
         if base.kind == "Component":
             raise ManifestError(place, f"expected kind != 'Component' for path '{path}'", "list it under `components:`")
         layer.merge(_layer(building, base, above))
@@ -128,7 +129,7 @@ def _generators(building: Building, k: Kustomization, layer: Layer, above: tuple
         for index, entry in enumerate(k.list(name)):
             place = k.place(name, index)
             locate = partial(file_of, building, k, place=place)
-            one = charts.entry_of(entry, k.map("helmGlobals"), k.text("namespace"), place)
+            one = charts.entry_of(entry, k.map("helmGlobals"), k.namespace, place)
             for obj in charts.inflate(one, k.folder, building.files, building.outside.charts, locate, place):
                 item = Resource(_with_text_entries(obj), place, by_helm=True,
                                 origin=whence.of_config(k.file, "HelmChartInflationGenerator"))
@@ -156,6 +157,9 @@ def absorb(found: Resources, new: Resource) -> None:
     """Put a generated object in: as a new one, or over the one of that name."""
     same = found.by_any_id(new.id)
     if new.behavior not in ("merge", "replace"):
+        if same:
+            raise ManifestError(new.place, f"id {new.id} exists; can not use behavior: {new.behavior!r}, behavior must be "
+                                           "merge or replace", "say `behavior: merge` or `replace`, or give it another name")
         found.add(new)
         return
     if not same:

@@ -11,7 +11,7 @@ from fairway.manifests.kustomize.spec import Kustomization
 _REPLACED = ("namespace", "namePrefix", "nameSuffix")
 _MERGED = ("commonLabels", "commonAnnotations")
 _BY_NAME = ("images", "replicas")
-_ADDED = ("patches", "components")
+_ADDED = ("patches", "components", "labels")
 
 
 def overruled(kustomization: Kustomization, overrides: Mapping[str, Any]) -> Kustomization:

@@ -125,13 +125,13 @@ _PATCH_FIELDS = {
 
 def _patches(config: Obj, kind: str, place: Place, documents: Documents) -> list[tuple[Any, Place]]:
     by_path, inline, neither, both = _PATCH_FIELDS[kind]
-    name = (config.get("metadata") or {}).get("name")
+    failed = f"plugin {kind}.builtin.[noGrp]/{(config.get('metadata') or {}).get('name')}.[noNs] fails configuration"
     if not config.get(by_path) and not str(config.get(inline) or "").strip():
-        raise ManifestError(place, f"plugin {kind} {name}: {neither}", "add one of the two")
+        raise ManifestError(place, f"{failed}: {neither}", "add one of the two")
     if both and config.get(by_path) and config.get(inline):
-        raise ManifestError(place, f"plugin {kind} {name}: {both}", "remove one of the two")
+        raise ManifestError(place, f"{failed}: {both}", "remove one of the two")
     if kind == "PatchJson6902Transformer" and not (config.get("target") or {}).get("name"):
-        raise ManifestError(place, f"plugin {kind} {name}: must specify the target name", "add `target: {name: …}`")
+        raise ManifestError(place, f"{failed}: must specify the target name", "add `target: {name: …}`")
     found: list[tuple[Any, Place]] = []
     said = config.get(by_path) or []
     for path in said if isinstance(said, list) else [said]:

@@ -33,7 +33,7 @@ class Outside:
     """The ports of one build, and which field values of the kustomization at its top are overruled.
 
     `overrides` holds what an Application says over the file: namespace, namePrefix, nameSuffix, commonLabels,
-    commonAnnotations, images, replicas, patches, components, in the words of a kustomization.
+    commonAnnotations, labels, images, replicas, patches, components, in the words of a kustomization.
     """
 
     remotes: RemoteBases | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs
 
 from fairway.manifests.errors import ManifestError, Place
 from fairway.manifests.files import FileTree, normal
@@ -39,8 +38,8 @@ class RemoteAddress:
         else:
             return None
         rest, _, query = m["rest"].partition("?")
-        asked = parse_qs(query)
-        ref = (asked.get("ref") or asked.get("version") or [""])[0]
+        asked = dict(part.partition("=")[::2] for part in query.split("&"))
+        ref = asked.get("ref") or asked.get("version") or ""
         repo, path = _divided(rest)
         groups = m.groupdict()
         if pattern is _SCHEME:

@@ -45,12 +45,20 @@ _API_VERSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Kustomization:
-    """`fields` holds what the file says, with lists for lists; `place(field, index)` where it says so."""
+    """`fields` holds what the file says; `place(field, index)` where it says so.
+
+    `inherited` is the namespace of the layers above, which a chart here is released into where nobody says otherwise.
+    """
 
     folder: str
     file: str
     fields: Mapping[str, Any]
     node: Node | None
+    inherited: str = ""
+
+    @property
+    def namespace(self) -> str:
+        return self.text("namespace") or self.inherited
 
     @property
     def kind(self) -> str:
@@ -75,15 +83,19 @@ def find_file(files: FileTree, folder: str) -> str | None:
     """The kustomization file of a folder, if it has one; more than one is an error."""
     found = [name for name in KUSTOMIZATION_FILES if files.is_file(join(folder, name))]
     if len(found) > 1:
-        raise ManifestError(Place(folder or "."), f"Found multiple kustomization files: {', '.join(found)}", "keep one")
+        raise ManifestError(Place(folder or "."), f"Found multiple kustomization files under: /{folder}",
+                            f"keep one of {', '.join(found)}")
     return join(folder, found[0]) if found else None
 
 
 def read(files: FileTree, folder: str) -> Kustomization:
     file = find_file(files, folder)
     if file is None:
-        what = "'" + "' or '".join(KUSTOMIZATION_FILES) + "'"
-        raise ManifestError(Place(folder or "."), f"unable to find one of {what}", "add one, or correct the path")
+        if not files.is_dir(folder):
+            raise ManifestError(Place(folder or "."), f"must build at directory: not a valid directory: '{folder}' doesn't "
+                                "exist", "correct the path")
+        raise ManifestError(Place(folder or "."), "unable to find one of 'kustomization.yaml', 'kustomization.yml' or "
+                            f"'Kustomization' in directory '/{folder}'", "add one, or correct the path")
     documents = yaml.nodes(files.read(file), file)
     if len(documents) > 1:
         raise ManifestError(yaml.place_of(documents[1], file), "a second document", "a kustomization has one")
