@@ -38,10 +38,12 @@ from fairway.gitops.application_set_controller import ApplicationSetController
 from fairway.gitops.controller import ApplicationController
 from fairway.images.registry import LocalRegistry
 from fairway.images.unpack import EmbeddedImages
+from fairway.kube.accounts import Accounts
 from fairway.kube.cache import Informers
 from fairway.kube.clock import WallClock
 from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.errors import AlreadyExists, ApiError
+from fairway.kube.housekeeping import NamespaceAccounts, QuotaStatus
 from fairway.kube.http.pki import Pki, ensure_pki, server_context
 from fairway.kube.http.server import KubeServer
 from fairway.kube.kubeconfig import write_kubeconfig
@@ -120,13 +122,14 @@ class Platform:
         self.web_url = f"http://{LOOPBACK}:{ports.web}"
         self.informers = Informers(api)
         node = NodeSettings(folder=state.pods, api_host=LOOPBACK, api_port=ports.api, isolation=settings.isolation)
+        accounts = Accounts(api, self._clock, pki.accounts)
         self.node = NodeController(
             self.informers, self._clock, node,
-            NodeImages(EmbeddedImages(LocalRegistry(state.registry), state.unpacked)),
+            NodeImages(EmbeddedImages(LocalRegistry(state.registry), state.unpacked)), accounts,
         )  # fmt: skip
         logs = ShimLogs(self.informers, self._clock, node.pods)
         self.server = KubeServer(api, self._clock, logs=logs, tls=server_context(pki), token=pki.token,
-                                 exec=NodeExec(self.node.pod))
+                                 exec=NodeExec(self.node.pod), accounts=accounts)
         self.data_plane = _data_plane(settings.data_plane, state.envoy)
         self.traffic = TrafficController(self.informers, self._clock, self.data_plane, ingress_address=LOOPBACK,
                                          ingress_port=ports.ingress, address_seed=str(state.root))
@@ -162,6 +165,8 @@ class Platform:
     def _compose(self) -> None:
         """Controllers and what they are given."""
         informers, clock, state = self.informers, self._clock, self._state
+        self._add(NamespaceAccounts(informers, self._pki.ca))
+        self._add(QuotaStatus(informers))
         for controller in workload_controllers(informers, clock, PodMetrics(EmbeddedQuerier(self.store), clock)):
             self._add(controller)
         self._add(RolloutController(informers, verify_weights=True))
