@@ -375,7 +375,7 @@ class NodePod:
     def _drop_prober(self, name: str) -> None:
         state = self._state(name)
         if state.prober is not None:
-            self._spawn(state.prober.close(), look=False)
+            state.prober.stop()
             state.prober = None
 
     def _exec(self, one: Container) -> Callable[[tuple[str, ...], float], Coroutine[Any, Any, tuple[int | None, str]]]:

@@ -60,9 +60,13 @@ class Prober:
             if probe is not None:
                 self._tallies[name] = Tally("passed", True, probe.success_threshold)
 
-    async def close(self) -> None:
+    def stop(self) -> None:
+        """Ask nothing any more; the tasks end when the loop gets to them."""
         for task in self._tasks:
             task.cancel()
+
+    async def close(self) -> None:
+        self.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _life(self) -> None:

@@ -37,6 +37,7 @@ class Judge:
     _rollout: Obj | None = None
     _weight: int = 0
     _sets: dict[str, Obj] = field(default_factory=dict)
+    _sets_before: dict[str, Obj] = field(default_factory=dict)
     _runs: dict[str, Obj] = field(default_factory=dict)
     _by_hand: bool = False
     _ready: dict[str, float] = field(default_factory=dict)
@@ -55,6 +56,8 @@ class Judge:
             else:
                 pod_hash = labels_of(obj).get(HASH, "")
                 before, self._sets[pod_hash] = self._sets.get(pod_hash), obj
+                if before is not None:
+                    self._sets_before[pod_hash] = before
                 if before is not None and obj["spec"]["replicas"] < before["spec"]["replicas"]:
                     self._capacity(pod_hash)
         elif kind == "AnalysisRun":
@@ -99,9 +102,11 @@ class Judge:
         self._rule(weight in allowed or follows, f"weight {weight} is in no step")
         if weight > self._weight:
             self._rule(not status.get("abort"), f"weight rose to {weight} while aborted")
-            canary = self._sets.get(str(status.get("currentPodHash")))
-            available = dig(canary, "status", "availableReplicas", default=0)
-            self._rule(available > 0, f"weight rose to {weight} with no canary pod available")
+            pod_hash = str(status.get("currentPodHash"))
+            # A decision may be one event behind. That no request reaches a pod that is not ready is judged at the proxy.
+            known = (self._sets.get(pod_hash), self._sets_before.get(pod_hash))
+            available = any(dig(canary, "status", "availableReplicas", default=0) > 0 for canary in known)
+            self._rule(available, f"weight rose to {weight} with no canary pod available")
         self._weight = weight
 
     def _capacity(self, shrunk: str) -> None:

@@ -174,7 +174,7 @@ def routed_counts(spec: RolloutSpec, canary: Canary, status: Status, weights: We
     After an abort stable then grows by the steps that the update had taken, one after the other, in reverse.
     """
     fixed, weight = replicas_or_weight(canary, status)
-    if status.abort and canary.dynamic_stable_scale and stable is not None:
+    if status.abort and canary.dynamic_stable_scale and stable is not None and not status.promoted:
         weight = step_below(spec, canary, stable)
     if fixed is not None:
         at_canary = fixed

@@ -52,7 +52,12 @@ def plan_scaling(view: View, situation: Situation, weights: Weights | None) -> S
 def _stable(view: View) -> ScalePlan:
     if view.stable is None or not has_own_stable(view.new, view.stable):
         return ScalePlan()
-    counts = desired_counts(view.spec, view.canary, view.status, view.new, view.stable, view.others, view.status.weights)
+    weights = view.status.weights
+    counts = desired_counts(view.spec, view.canary, view.status, view.new, view.stable, view.others, weights)
+    if weights is not None and weights.verified is False and counts.stable < view.stable.replicas:
+        holds = Reason("StableKept", f"{view.stable.name} keeps its {view.stable.replicas} pods until the proxy has confirmed "
+                       f"{weights.canary.weight} % for the canary")
+        return ScalePlan(reasons=(holds,))
     return _scale(view, view.stable, counts.stable)
 
 
