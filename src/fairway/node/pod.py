@@ -479,11 +479,10 @@ class NodePod:
 
     # --- tasks --------------------------------------------------------------------------------------------------
 
-    def _spawn(self, work: Coroutine[Any, Any, None], *, look: bool = True) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         async def run() -> None:
             await work
-            if look:
-                self._look(self.key)
+            self._look(self.key)
 
         task = asyncio.create_task(run())
         self._tasks.add(task)
