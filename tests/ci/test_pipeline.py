@@ -79,7 +79,7 @@ def test_a_push_whose_event_got_lost_runs_at_the_next_look(tmp_path: Path) -> No
             assert [run["status"]["phase"] for run in runs] == ["Succeeded", "Succeeded"]
             # The same head again asks for nothing.
             daemon.pushed("shop/app")
-            await asyncio.sleep(0)
+            await daemon.settled()
             assert len((await world.api.list(PIPELINE_RUNS)).items) == 2
 
     asyncio.run(main())

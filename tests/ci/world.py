@@ -101,6 +101,12 @@ class Daemon:
     def pushed(self, repository: str) -> None:
         self.triggers.look_again(Key("fairway", repository.replace("/", "-")))
 
+    async def settled(self) -> None:
+        """Until the pushes told so far have been looked at."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not self.triggers.idle:  # noqa: ASYNC110 (the loop tells nobody)
+                await asyncio.sleep(0)
+
     async def until(self, wanted: Callable[[list[Obj]], Any]) -> Any:
         """The first true answer about the runs, asked at every change."""
         changed = asyncio.Event()

@@ -11,7 +11,7 @@ from fairway.gitops.hooks import Phase
 from fairway.gitops.spec import Application
 from fairway.gitops.sync_plan import HookPhase, OperationPhase, Result, ResultStatus
 from fairway.gitops.tasks import TaskKey
-from fairway.kube.objects import Obj, dig, parse_time, rfc3339
+from fairway.kube.objects import Obj, parse_time, rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,3 @@ def _result(entry: Obj) -> tuple[TaskKey, Result]:
 
 def short(revision: str) -> str:
     return revision[:7]
-
-
-def last_finished(status: Obj) -> datetime | None:
-    text = dig(status, "operationState", "finishedAt")
-    return parse_time(text) if text else None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -132,10 +132,6 @@ class Enforcer:
         if subject is None or subject == "":
             return False
         return self._decides(self.policy.subjects_of(subject), resource, action, obj)
-
-    def allows_any(self, subjects: Iterable[str], resource: str, action: str, obj: str) -> bool:
-        """A user with groups: allowed as any of them."""
-        return any(self.allows(subject, resource, action, obj) for subject in subjects)
 
     def _decides(self, subjects: set[str], resource: str, action: str, obj: str) -> bool:
         allowed = False

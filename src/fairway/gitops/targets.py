@@ -130,8 +130,3 @@ def hook_object(obj: Obj, phase: Phase, app: Application, state: OperationState)
     annotations = {**(meta.get("annotations") or {}), OPERATION: f"{state.id}-{phase}"}
     marked = {**obj, "metadata": {**meta, "annotations": annotations}}
     return with_tracking(tracked_app(app.namespace, app.name), marked)
-
-
-def is_leftover_hook(obj: Obj) -> bool:
-    """Live hooks are neither compared nor pruned."""
-    return hooks.is_hook(obj) and bool(object_key(obj).name)

@@ -11,8 +11,8 @@ real file descriptor or thread would be overtaken by the jump, so `VirtualLoop` 
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
-import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -52,6 +52,7 @@ class _JumpingSelector(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.seconds = 0.0
+        self.limit = math.inf
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
@@ -60,6 +61,8 @@ class _JumpingSelector(selectors.SelectSelector):
         if timeout is None:
             raise Deadlock("nothing is ready and no timer is set: a task waits for something that nobody will do")
         self.seconds += max(timeout, 0.0)
+        if self.seconds > self.limit:
+            raise TimeoutError(f"{self.limit:.0f} seconds of virtual time have passed and the world goes on")
         return ready
 
 
@@ -71,11 +74,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time is counted, not measured. Starts at 0 seconds."""
 
     def __init__(self) -> None:
-        self._jumps = _JumpingSelector()
-        super().__init__(self._jumps)
+        self.jumps = _JumpingSelector()
+        super().__init__(self.jumps)
 
     def time(self) -> float:
-        return self._jumps.seconds
+        return self.jumps.seconds
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         raise RuntimeError("threads do not live in virtual time; call the function directly")
@@ -89,9 +92,10 @@ def run_virtual(main: Callable[[Clock], Coroutine[Any, Any, T]], *, limit: timed
     loop = VirtualLoop()
     try:
         clock = VirtualClock(loop)
-        bounded: Coroutine[Any, Any, T] = asyncio.wait_for(main(clock), limit.total_seconds())
-        return loop.run_until_complete(bounded)
+        loop.jumps.limit = limit.total_seconds()
+        return loop.run_until_complete(main(clock))
     finally:
+        loop.jumps.limit = math.inf
         leftovers = asyncio.all_tasks(loop)
         for task in leftovers:
             task.cancel()
@@ -105,9 +109,3 @@ async def sleep_until(clock: Clock, moment: datetime) -> None:
     """Return at once where `moment` has passed. A wall clock may be set back, so the wait is checked again."""
     while (left := (moment - clock.now()).total_seconds()) > 0:  # noqa: ASYNC110 (time itself is awaited)
         await asyncio.sleep(min(left, 3600.0))
-
-
-def stopwatch() -> Callable[[], float]:
-    """Seconds since this call, for measuring how long our own work took; never a basis for decisions."""
-    start = time.perf_counter()
-    return lambda: time.perf_counter() - start

@@ -100,7 +100,8 @@ async def _ask(plugin: ExecPlugin, connection: Connection) -> Obj:
     except OSError as error:
         raise Unauthorized(f"the credential plugin {plugin.command} cannot be run: {error.strerror}") from error
     try:
-        out, complaint = await asyncio.wait_for(process.communicate(), _PLUGIN_LIMIT_S)
+        async with asyncio.timeout(_PLUGIN_LIMIT_S):
+            out, complaint = await process.communicate()
     except TimeoutError:
         process.kill()
         await process.wait()

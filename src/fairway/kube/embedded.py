@@ -253,10 +253,6 @@ class EmbeddedApi:
             self._sweep(old.obj)
         return await self._answer(resource, change)
 
-    async def get_scale(self, resource: Resource, name: str, namespace: str = "") -> Obj:
-        """The `scale` subresource as an autoscaling/v1 Scale."""
-        return scale.scale_of(await self.get(resource, name, namespace), self._scale_paths(resource))
-
     # --- one write, synchronous ---------------------------------------------------------------------------------------
 
     def _create(self, resource: Resource, obj: Obj, write: Write, owners: Owners | None = None) -> Change | Version:

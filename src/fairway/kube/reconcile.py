@@ -114,12 +114,16 @@ class ControllerLoop:
         self._queue = _Queue()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
+        self._listening = False
         self._log = logging.getLogger(f"fairway.{controller.name}")
 
     async def run(self) -> None:
-        self._listen(self.controller.resource, lambda obj: (key_of(obj),))
-        for watch in self.controller.watches():
-            self._listen(watch.resource, watch.keys)
+        """Until cancelled. May be called again after a failure: it goes on with the names that are dirty."""
+        if not self._listening:
+            self._listening = True
+            self._listen(self.controller.resource, lambda obj: (key_of(obj),))
+            for watch in self.controller.watches():
+                self._listen(watch.resource, watch.keys)
         await self._informers.synced()
         async with asyncio.TaskGroup() as tasks:
             for n in range(max(self.controller.workers, 1)):
@@ -171,8 +175,9 @@ class ControllerLoop:
             self._retry(key)
         else:
             self._failures.pop(key, None)
-            if outcome.reasons != self.reasons.get(key, ()):
-                for reason in outcome.reasons:
+            known = self.reasons.get(key, ())
+            for reason in outcome.reasons:
+                if reason not in known:
                     self._log.info("%s: %s", key, reason)
             self._remember(key, outcome)
             return outcome.rest_s

@@ -109,12 +109,6 @@ class TokenKey:
             raise Untrusted("not a token of this platform") from None
         return claims
 
-    def public_jwk(self) -> dict[str, str]:
-        """The public half, as `/openid/v1/jwks` shows it."""
-        numbers = self._key.public_key().public_numbers()
-        return {"use": "sig", "kty": "EC", "kid": self.key_id, "crv": "P-256", "alg": "ES256",
-                "x": _encode(numbers.x.to_bytes(_HALF)), "y": _encode(numbers.y.to_bytes(_HALF))}
-
 
 class Tokens:
     """Makes and checks tokens. `lookup` reads ServiceAccounts, Pods and Secrets as they are at that moment."""
