@@ -24,10 +24,19 @@ class Kubectl:
 
     def run(self, *arguments: str, given: str = "", fails: bool = False, **environment: str) -> str:
         """What it said, on both streams."""
+        done = self._done(arguments, given, fails, environment)
+        return done.stdout + done.stderr
+
+    def output(self, *arguments: str, given: str = "") -> str:
+        """What it printed on standard output alone: kubectl may log about frames on the other stream."""
+        return self._done(arguments, given, False, {}).stdout
+
+    def _done(self, arguments: tuple[str, ...], given: str, fails: bool,
+              environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(["kubectl", *arguments], env={**self.environment, **environment}, input=given,
                               capture_output=True, text=True, timeout=DEADLINE_S, check=False)
         assert (done.returncode != 0) == fails, f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
+        return done
 
     def says(self, words: str, *arguments: str, **rest: Any) -> None:
         """It succeeds (or `fails`), and says `words`."""

@@ -228,7 +228,7 @@ def test_logs(kubectl: Kubectl) -> None:
 def test_exec(kubectl: Kubectl) -> None:
     pod = pod_of(kubectl)
     assert kubectl.run("exec", pod, "--", "printenv", "VERSION", "POD_IP").splitlines()[0] == "one"
-    assert kubectl.run("exec", "-i", pod, "-c", "main", "--", "cat", given="through\n") == "through\n"
+    assert kubectl.output("exec", "-i", pod, "-c", "main", "--", "cat", given="through\n") == "through\n"
     assert kubectl.code("exec", pod, "--", "sh", "-c", "exit 7") == 7
     kubectl.says("executable file not found in $PATH", "exec", pod, "--", "no-such-thing", fails=True)
     kubectl.says("main", "exec", "deploy/web", "--", "sh", "-c", "echo main")
@@ -295,13 +295,13 @@ def test_cp(kubectl: Kubectl, tmp_path: Path) -> None:
     (tmp_path / "folder/inner.txt").write_text("inner")
     kubectl.run("cp", str(sent), f"{pod}:/data/file")
     kubectl.run("cp", str(tmp_path / "folder"), f"{pod}:/data/folder")
-    assert kubectl.run("exec", pod, "--", "cat", "/data/folder/inner.txt") == "inner"
+    assert kubectl.output("exec", pod, "--", "cat", "/data/folder/inner.txt") == "inner"
     kubectl.run("cp", f"{pod}:/data/file", str(tmp_path / "back"))
     assert (tmp_path / "back").read_bytes() == sent.read_bytes()
     kubectl.run("cp", f"{pod}:/data", str(tmp_path / "everything"))
     assert (tmp_path / "everything/folder/inner.txt").read_text() == "inner"
     kubectl.run("cp", str(sent), f"{pod}:cache/relative")
-    assert kubectl.run("exec", pod, "--", "sh", "-c", "wc -c < cache/relative").strip() == "200000"
+    assert kubectl.output("exec", pod, "--", "sh", "-c", "wc -c < cache/relative").strip() == "200000"
     assert not Path("/data/file").exists()
 
 
