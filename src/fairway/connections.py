@@ -64,10 +64,13 @@ class DataPlaneCounts:
     """What the data plane served, by version, as the native gate asks for it: from the statistics of its clusters, which are
     named `<namespace>|<service>|<port>|<hash>`."""
 
-    def __init__(self, data_plane: DataPlane) -> None:
+    def __init__(self, data_plane: DataPlane | None) -> None:
         self._data_plane = data_plane
 
     async def counts(self, namespace: str, *, slower_than: timedelta | None) -> Mapping[str, Arm]:
+        if self._data_plane is None:
+            raise NoCounts("the requests are moved by somebody else, who does not tell Fairway what was served; use the "
+                           "provider prometheus")
         try:
             text = await self._data_plane.stats()
         except (TrafficError, OSError, TimeoutError) as error:

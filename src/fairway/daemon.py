@@ -1,8 +1,8 @@
 """The daemon process: one platform over one state folder, until it is told to stop.
 
-`python -m fairway.daemon --state DIR`. SIGTERM ends the control plane and leaves pods and traffic running, for the
-next daemon to adopt; with `shutdown.json` {"workloads": true} in the state folder, pods and Envoy are stopped
-too (`fairway down`).
+`python -m fairway.daemon --state DIR`; with `--kubeconfig FILE` only the delivery controllers, against that cluster. SIGTERM
+ends the control plane and leaves pods and traffic running, for the next daemon to adopt; with `shutdown.json`
+{"workloads": true} in the state folder, pods and Envoy are stopped too (`fairway down`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fairway.cluster_platform import ClusterPlatform, ClusterSettings, NoCluster
+from fairway.parts import UnknownPart, parse_without
 from fairway.platform import NoEnvoy, NotifyMistake, Platform, Settings
 from fairway.ports import LOOPBACK, PortTaken
 from fairway.state import ALREADY_RUNS, StateDir
@@ -39,21 +41,28 @@ def main() -> int:
               file=sys.stderr)
         return 1 if options.foreground else ALREADY_RUNS
     _log_to(state, also_stderr=options.foreground)
-    settings = Settings(
+    try:
+        # Not asyncio.run: it would wait for every thread that still copies a file or waits for a network.
+        asyncio.Runner().run(_serve(_settings(options, state)))
+    except (PortTaken, NoEnvoy, NotifyMistake, NoCluster, UnknownPart) as refused:
+        print(refused, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _settings(options: argparse.Namespace, state: StateDir) -> Settings | ClusterSettings:
+    without = parse_without(options.without)
+    if options.kubeconfig:
+        return ClusterSettings(state, Path(options.kubeconfig), options.context, options.web_port, without)
+    return Settings(
         state=state,
         api_port=options.api_port,
         web_port=options.web_port,
         ingress_port=options.ingress_port,
         fast_storage=options.fast_storage,
         data_plane=options.data_plane,
+        without=without,
     )
-    try:
-        # Not asyncio.run: it would wait for every thread that still copies a file or waits for a network.
-        asyncio.Runner().run(_serve(settings))
-    except (PortTaken, NoEnvoy, NotifyMistake) as refused:
-        print(refused, file=sys.stderr)
-        return 1
-    return 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -63,6 +72,9 @@ def _arguments() -> argparse.Namespace:
         parser.add_argument(f"--{port}-port", type=int, default=0, help="0: the one used last time, else a free one")
     parser.add_argument("--fast-storage", action="store_true", help="survives a crash of Fairway, not of the machine")
     parser.add_argument("--data-plane", choices=("auto", "envoy", "proxy"), default="auto", help="what moves the requests")
+    parser.add_argument("--without", default="", metavar="PARTS", help="parts that are switched off: gitops,rollouts,...")
+    parser.add_argument("--kubeconfig", default="", metavar="FILE", help="deliver to this cluster, embed nothing")
+    parser.add_argument("--context", default="", help="context of the kubeconfig; its current one where none is named")
     parser.add_argument("--foreground", action="store_true", help="log to stderr as well")
     return parser.parse_args()
 
@@ -89,14 +101,18 @@ def _log_to(state: StateDir, *, also_stderr: bool) -> None:
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings | ClusterSettings) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopped.set)
     marker = settings.state.root / "shutdown.json"
     marker.unlink(missing_ok=True)
-    platform = await Platform.start(settings)
+    platform: Platform | ClusterPlatform
+    if isinstance(settings, ClusterSettings):
+        platform = await ClusterPlatform.start(settings)
+    else:
+        platform = await Platform.start(settings)
     web = WebServer(platform.routes())
     announced = settings.state.daemon
     try:
@@ -114,7 +130,7 @@ async def _serve(settings: Settings) -> None:
         await platform.stop(workloads=_asked_to_stop_workloads(marker))
 
 
-def _announce(path: Path, platform: Platform) -> None:
+def _announce(path: Path, platform: Platform | ClusterPlatform) -> None:
     pid = os.getpid()
     facts = {"pid": pid, "process": started_of(pid), "started": datetime.now(UTC).isoformat(), **platform.addresses()}
     temporary = path.with_suffix(".tmp")

@@ -24,13 +24,19 @@ class StateDir:
         data = os.environ.get("XDG_DATA_HOME")
         return StateDir((Path(data) if data else Path.home() / ".local" / "share") / "fairway")
 
+    def make(self) -> None:
+        """The folders that a platform writes to, for its user alone."""
+        for folder in (self.root, self.git, self.registry, self.ci, self.metrics):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
     @property
     def database(self) -> Path:
         return self.root / "fairway.db"
 
     @property
     def daemon(self) -> Path:
-        """JSON: pid, process (which one of this pid), started, api_url, web_url, ingress_port; there while a daemon runs."""
+        """JSON: pid, process (which one of this pid), started, api_url, web_url, ingress_port (0: none), data_plane, without;
+        in cluster mode kubeconfig and context. There while a daemon runs."""
         return self.root / "daemon.json"
 
     @property

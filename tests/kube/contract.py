@@ -51,6 +51,7 @@ from fairway.kube.resources import (
 )
 
 Case = Callable[[Api, str], Awaitable[None]]
+ALONE: set[Case] = set()
 DEADLINE_S = 10.0
 
 
@@ -83,6 +84,12 @@ async def next_events(stream: AsyncIterator[WatchEvent], count: int) -> list[tup
         if event.type != "BOOKMARK":
             found.append((event.type, event.object["metadata"]["name"]))
     return found
+
+
+def alone(case: Case) -> Case:
+    """A story in which nobody else may write: no controllers, no node."""
+    ALONE.add(case)
+    return case
 
 
 # --- create, read, replace --------------------------------------------------------------------------------------------
@@ -159,6 +166,7 @@ async def a_namespace_must_exist(api: Api, ns: str) -> None:
 # --- list ---------------------------------------------------------------------------------------------------------------
 
 
+@alone
 async def lists_select_by_labels_and_fields(api: Api, ns: str) -> None:
     for name, tier in (("a", "front"), ("b", "back"), ("c", "back")):
         await api.create(config(ns, name, {"tier": tier}))
@@ -178,6 +186,7 @@ async def lists_select_by_labels_and_fields(api: Api, ns: str) -> None:
         await names(labels="tier in")
 
 
+@alone
 async def pods_are_found_by_node_and_phase(api: Api, ns: str) -> None:
     await api.create(pod(ns, "here", nodeName="fairway"))
     await api.create(pod(ns, "waiting"))
@@ -186,6 +195,7 @@ async def pods_are_found_by_node_and_phase(api: Api, ns: str) -> None:
     assert len((await api.list(PODS, ns, fields="status.phase=Pending")).items) == 2
 
 
+@alone
 async def a_long_list_comes_in_pages(api: Api, ns: str) -> None:
     for number in range(5):
         await api.create(config(ns, f"c{number}"))
@@ -203,6 +213,7 @@ async def a_long_list_comes_in_pages(api: Api, ns: str) -> None:
 # --- watch --------------------------------------------------------------------------------------------------------------
 
 
+@alone
 async def a_watch_begins_where_the_list_ended(api: Api, ns: str) -> None:
     await api.create(config(ns, "before"))
     listed = await api.list(CONFIG_MAPS, ns)
@@ -213,6 +224,7 @@ async def a_watch_begins_where_the_list_ended(api: Api, ns: str) -> None:
     assert await next_events(stream, 3) == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a")]
 
 
+@alone
 async def a_watch_without_version_shows_what_is_there_first(api: Api, ns: str) -> None:
     await api.create(config(ns, "a"))
     await api.create(config(ns, "b"))
@@ -236,6 +248,7 @@ async def leaving_a_selection_is_a_deletion_for_its_watcher(api: Api, ns: str) -
     assert await next_events(stream, 1) == [("ADDED", "a")]
 
 
+@alone
 async def initial_events_end_with_a_bookmark(api: Api, ns: str) -> None:
     await api.create(config(ns, "a"))
     stream = api.watch(CONFIG_MAPS, ns, initial_events=True, bookmarks=True)
@@ -285,6 +298,7 @@ async def custom_kinds_know_no_strategic_patch(api: Api, ns: str) -> None:
 # --- server-side apply ----------------------------------------------------------------------------------------------------
 
 
+@alone
 async def apply_owns_exactly_what_it_says(api: Api, ns: str) -> None:
     made = await apply(api, deployment(ns, "web", replicas=2), manager="one")
     [entry] = made["metadata"]["managedFields"]
@@ -296,6 +310,7 @@ async def apply_owns_exactly_what_it_says(api: Api, ns: str) -> None:
     assert again["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
 
 
+@alone
 async def a_field_of_another_manager_is_a_conflict(api: Api, ns: str) -> None:
     await apply(api, deployment(ns, "web", replicas=2), manager="one")
     with pytest.raises(Conflict, match=r'conflict with "one": \.spec\.replicas') as caught:
@@ -354,6 +369,7 @@ async def apply_creates_custom_objects_and_knows_their_lists(api: Api, ns: str) 
     assert (await api.get(ANALYSIS_RUNS, "r", ns))["spec"]["metrics"][0]["provider"]["prometheus"] == {"query": "up"}
 
 
+@alone
 async def an_exported_status_is_nobodys_to_apply(api: Api, ns: str) -> None:
     exported = deployment(ns, "web")
     exported["status"] = {"replicas": 7}
@@ -377,6 +393,7 @@ async def apply_refuses_a_body_that_cannot_be_one(api: Api, ns: str) -> None:
 # --- status, scale, generation --------------------------------------------------------------------------------------------
 
 
+@alone
 async def status_and_spec_are_written_through_different_doors(api: Api, ns: str) -> None:
     made = await api.create(deployment(ns, "web", replicas=2))
     done = await api.patch(DEPLOYMENTS, "web", ns, MergePatch({"status": {"replicas": 1}, "spec": {"replicas": 9}}),
@@ -388,6 +405,7 @@ async def status_and_spec_are_written_through_different_doors(api: Api, ns: str)
     assert done["metadata"]["generation"] == 2
 
 
+@alone
 async def status_of_our_own_kinds(api: Api, ns: str) -> None:
     run = {"apiVersion": "fairway.dev/v1alpha1", "kind": "PipelineRun", "metadata": {"name": "r", "namespace": ns},
            "spec": {"repository": "shop/app", "workflow": "ci.yml"}}
@@ -400,6 +418,7 @@ async def status_of_our_own_kinds(api: Api, ns: str) -> None:
         await patch_status(api, PIPELINE_RUNS, made, {"phase": "Odd"})
 
 
+@alone
 async def a_kind_without_status_door_keeps_its_status_in_the_object(api: Api, ns: str) -> None:
     application = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": {"name": "shop", "namespace": ns},
                    "spec": {"project": "default", "destination": {"namespace": ns},
@@ -467,6 +486,7 @@ async def preconditions_guard_a_delete(api: Api, ns: str) -> None:
     await api.get(CONFIG_MAPS, "a", ns)
 
 
+@alone
 async def a_pod_on_a_node_is_given_time(api: Api, ns: str) -> None:
     await api.create(pod(ns, "waiting"))
     await api.delete(PODS, "waiting", ns)
@@ -481,6 +501,7 @@ async def a_pod_on_a_node_is_given_time(api: Api, ns: str) -> None:
         await api.get(PODS, "running", ns)
 
 
+@alone
 async def a_terminating_namespace_takes_nothing_new(api: Api, ns: str) -> None:
     await api.delete(NAMESPACES, ns)
     assert (await api.get(NAMESPACES, ns))["status"]["phase"] == "Terminating"

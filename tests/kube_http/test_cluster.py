@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import secrets
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,12 +19,12 @@ from fairway.kube.api import Api, WriteOptions
 from fairway.kube.clock import WallClock
 from fairway.kube.cluster import ClusterApi
 from fairway.kube.embedded import EmbeddedApi
-from fairway.kube.errors import Unauthorized, Unavailable
+from fairway.kube.errors import NotFound, Unauthorized, Unavailable
 from fairway.kube.http.server import KubeServer
 from fairway.kube.kubeconfig import Connection, ExecPlugin, read_kubeconfig
 from fairway.kube.objects import meta_of
-from fairway.kube.resources import BUILT_IN, CONFIG_MAPS, PODS, ROLLOUTS
-from tests.kube.contract import CASES, Case
+from fairway.kube.resources import BUILT_IN, CONFIG_MAPS, NAMESPACES, PODS, ROLLOUTS
+from tests.kube.contract import ALONE, CASES, Case
 from tests.kube_http.serving import Served
 
 NAMESPACE = "story"
@@ -49,6 +52,30 @@ def test_contract(case: Case) -> None:
         async with over_http() as api:
             await api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
             await case(api, NAMESPACE)
+
+    asyncio.run(tell())
+
+
+KUBECONFIG = os.environ.get("FAIRWAY_TEST_KUBECONFIG", "")
+
+
+@pytest.mark.skipif(not KUBECONFIG, reason="FAIRWAY_TEST_KUBECONFIG names no cluster to test against")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_contract_on_a_cluster_of_yours(case: Case) -> None:
+    """Each story in a namespace of its own, which is deleted afterwards."""
+    if case in ALONE:
+        pytest.skip("the controllers of a cluster have a hand in what this story looks at")
+
+    async def tell() -> None:
+        api = await ClusterApi.connect(read_kubeconfig(Path(KUBECONFIG)))
+        name = f"fairway-{secrets.token_hex(4)}"
+        try:
+            await api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+            await case(api, name)
+        finally:
+            with contextlib.suppress(NotFound):
+                await api.delete(NAMESPACES, name)
+            await api.close()
 
     asyncio.run(tell())
 

@@ -30,6 +30,8 @@ class Running:
     """`client` is made anew after a restart."""
 
     state: StateDir
+    options: tuple[str, ...] = ()
+    """More of the command line of `fairway up`."""
     _client: Client | None = field(default=None, repr=False)
 
     def fairway(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -39,7 +41,7 @@ class Running:
         return done
 
     def up(self) -> None:
-        self.fairway("up")
+        self.fairway("up", *self.options)
         self._client = None
 
     def down(self) -> None:
@@ -94,9 +96,9 @@ def _resource(obj: Obj) -> Resource:
 
 
 @contextmanager
-def platform(folder: Path) -> Iterator[Running]:
+def platform(folder: Path, *options: str) -> Iterator[Running]:
     """Up at the beginning; at the end down, and nothing may be left running."""
-    running = Running(StateDir(folder / "state"))
+    running = Running(StateDir(folder / "state"), options)
     running.up()
     try:
         yield running

@@ -18,14 +18,17 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from fairway.cli.errors import CommandError, NoPlatform
-from fairway.kube.errors import ApiError, NotFound
+from fairway.kube.errors import ApiError, NotFound, Unauthorized
 from fairway.kube.objects import Obj
 from fairway.kube.resources import Resource
 from fairway.state import StateDir
+
+if TYPE_CHECKING:
+    from fairway.cli.cluster_access import ClusterAccess
 
 MERGE, JSON_PATCH, STRATEGIC, APPLY = (
     "application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json",
@@ -45,6 +48,16 @@ class Addresses:
     ingress_port: int
     data_plane: str = ""
     """What moves the requests, in one line for people."""
+    kubeconfig: str = ""
+    """In cluster mode: how the cluster is reached; with `context`, "" for the current one."""
+    context: str = ""
+    without: tuple[str, ...] = ()
+    """Parts that are switched off."""
+
+    @property
+    def ingress_url(self) -> str:
+        """"" where no ingress of ours answers."""
+        return f"http://127.0.0.1:{self.ingress_port}" if self.ingress_port else ""
 
     @staticmethod
     def read(state: StateDir) -> Addresses | None:
@@ -55,7 +68,8 @@ class Addresses:
         try:
             facts = json.loads(state.daemon.read_text())
             found = Addresses(int(facts["pid"]), facts["api_url"], facts["web_url"], int(facts["ingress_port"]),
-                              str(facts.get("data_plane", "")))
+                              str(facts.get("data_plane", "")), str(facts.get("kubeconfig", "")),
+                              str(facts.get("context", "")), tuple(facts.get("without", ())))
         except (OSError, ValueError, KeyError, TypeError):
             return None
         same = facts.get("process") in (None, started_of(found.pid))
@@ -81,8 +95,10 @@ def _is_zombie(pid: int) -> bool:
 
 
 class Client:
-    def __init__(self, addresses: Addresses, *, token: str, ca_file: str) -> None:
+    def __init__(self, addresses: Addresses, *, token: str, ca_file: str, cluster: ClusterAccess | None = None) -> None:
+        """`cluster` where the objects are not in the platform's own API."""
         self.addresses = addresses
+        self._cluster = cluster
         self._token = token
         self._ca_file = ca_file
         self._tls: ssl.SSLContext | None = None
@@ -99,7 +115,12 @@ class Client:
         except OSError as error:
             raise CommandError(f"cannot read the platform's token {state.token}: {error.strerror}",
                                mend="run the command as the user who started the platform") from error
-        return Client(addresses, token=token, ca_file=str(state.pki / "ca.crt"))
+        cluster = None
+        if addresses.kubeconfig:
+            from fairway.cli.cluster_access import ClusterAccess
+
+            cluster = ClusterAccess(addresses.kubeconfig, addresses.context)
+        return Client(addresses, token=token, ca_file=str(state.pki / "ca.crt"), cluster=cluster)
 
     # --- objects ------------------------------------------------------------------------------------------------------
 
@@ -197,7 +218,10 @@ class Client:
         connection = self._kept.get(base) or self._kept.setdefault(base, self._connection(base, _TIMEOUT_S))
         data = None if body is None else json.dumps(body).encode()
         try:
-            answer = self._send(connection, method, _target(base, path, query), data, content_type)
+            answer = self._send(connection, method, _target(base, path, query), data, content_type, self._cluster_of(base))
+            if answer.status == Unauthorized.code and (cluster := self._cluster_of(base)) is not None and cluster.renew():
+                answer.read()
+                answer = self._send(connection, method, _target(base, path, query), data, content_type, cluster)
             return answer.status, answer.headers.get_content_type(), answer.read()
         except (OSError, http.client.HTTPException) as error:
             self._kept.pop(base).close()
@@ -206,7 +230,7 @@ class Client:
     def _lines(self, base: str, path: str, query: Query | None) -> Iterator[bytes]:
         connection = self._connection(base, None)
         try:
-            answer = self._send(connection, "GET", _target(base, path, query), None, "application/json")
+            answer = self._send(connection, "GET", _target(base, path, query), None, "application/json", self._cluster_of(base))
             if answer.status >= 400:
                 _decoded(answer.status, answer.headers.get_content_type(), answer.read())
             while line := answer.readline():
@@ -217,20 +241,27 @@ class Client:
             connection.close()
 
     def _send(self, connection: http.client.HTTPConnection, method: str, target: str, data: bytes | None,
-              content_type: str) -> http.client.HTTPResponse:
-        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", "User-Agent": "fairway"}
+              content_type: str, cluster: ClusterAccess | None) -> http.client.HTTPResponse:
+        who = cluster.authorization() if cluster is not None else {"Authorization": f"Bearer {self._token}"}
+        headers = {**who, "Accept": "application/json", "User-Agent": "fairway"}
         if data is not None:
             headers["Content-Type"] = content_type
         try:
             connection.request(method, target, body=data, headers=headers)
             return connection.getresponse()
-        except http.client.RemoteDisconnected:
+        except (http.client.RemoteDisconnected, ssl.SSLEOFError, BrokenPipeError):
             # A kept connection that the server closed meanwhile: nothing was processed, ask once more on a new one.
             connection.close()
             connection.request(method, target, body=data, headers=headers)
             return connection.getresponse()
 
+    def _cluster_of(self, base: str) -> ClusterAccess | None:
+        """The web port is the platform's own, whoever holds the objects."""
+        return self._cluster if base == self.addresses.api_url else None
+
     def _connection(self, base: str, timeout: float | None) -> http.client.HTTPConnection:
+        if (cluster := self._cluster_of(base)) is not None:
+            return cluster.connection(timeout)
         url = urlsplit(base)
         if url.hostname is None:
             raise CommandError(f"the platform announces an address that is none: {base!r}")

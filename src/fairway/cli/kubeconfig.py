@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import click
 
@@ -15,6 +16,10 @@ from fairway.state import StateDir
 @click.pass_obj
 def command(state: StateDir, export: bool) -> None:
     """Print where the kubeconfig of the platform is."""
-    if not state.kubeconfig.exists():
+    from fairway.cli.client import Addresses
+
+    running = Addresses.read(state)
+    file = running.kubeconfig if running is not None and running.kubeconfig else str(state.kubeconfig)
+    if not Path(file).exists():
         raise NoPlatform(f"no platform has run in {state.root}", mend="start one with: fairway up")
-    click.echo(f"export KUBECONFIG={shlex.quote(str(state.kubeconfig))}" if export else str(state.kubeconfig))
+    click.echo(f"export KUBECONFIG={shlex.quote(file)}" if export else file)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fairway.cli.client import Addresses, Client, is_alive
@@ -34,17 +34,36 @@ class Leftover:
     command: str
 
 
-def daemon_command(state: StateDir, *, api_port: int = 0, web_port: int = 0, ingress_port: int = 0,
-                   data_plane: str = "auto", foreground: bool = False) -> list[str]:
-    """`-P`: the folder it is started in must not lend it modules."""
-    argv = [sys.executable, "-P", "-m", "fairway.daemon", "--state", str(state.root)]
-    for name, port in (("api", api_port), ("web", web_port), ("ingress", ingress_port)):
-        argv += [f"--{name}-port", str(port)]
-    argv += ["--data-plane", data_plane]
-    return [*argv, "--foreground"] if foreground else argv
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What kind of platform is started. `kubeconfig`: the delivery controllers alone, against that cluster."""
+
+    api_port: int = 0
+    web_port: int = 0
+    ingress_port: int = 0
+    data_plane: str = "auto"
+    without: str = ""
+    kubeconfig: str = ""
+    context: str = ""
+
+    def command(self, state: StateDir, *, foreground: bool = False) -> list[str]:
+        """`-P`: the folder it is started in must not lend it modules."""
+        argv = [sys.executable, "-P", "-m", "fairway.daemon", "--state", str(state.root)]
+        for field in fields(self):
+            if value := getattr(self, field.name):
+                argv += [f"--{field.name.replace('_', '-')}", str(value)]
+        return [*argv, "--foreground"] if foreground else argv
+
+    def check_is(self, running: Addresses) -> None:
+        """Whoever asks for a cluster must not be told that something else already runs."""
+        asked, found = (self.kubeconfig, self.context), (running.kubeconfig, running.context)
+        if asked != found:
+            other = f"delivers to the cluster of {running.kubeconfig} {running.context}" if found[0] else "embeds its cluster"
+            raise CommandError(f"the platform over this state folder already runs and {other.strip()}",
+                               mend="stop it first: fairway down; or keep both: fairway --state OTHER up ...")
 
 
-def start_platform(state: StateDir, *, api_port: int = 0, web_port: int = 0, ingress_port: int = 0, data_plane: str = "auto",
+def start_platform(state: StateDir, wanted: Wanted = Wanted(), *,
                    tick: Callable[[float], None] | None = None) -> Addresses:
     """Start the daemon and wait until its API answers; the running one where there is one.
 
@@ -53,16 +72,18 @@ def start_platform(state: StateDir, *, api_port: int = 0, web_port: int = 0, ing
     """
     running = Addresses.read(state)
     if running is not None:
+        wanted.check_is(running)
         return running
     state.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     state.logs.mkdir(exist_ok=True)
     said = state.logs / "daemon.out"
-    argv = daemon_command(state, api_port=api_port, web_port=web_port, ingress_port=ingress_port, data_plane=data_plane)
+    argv = wanted.command(state)
     process = _spawn(argv, said)
     start = time.monotonic()
     while (passed := time.monotonic() - start) < START_LIMIT_S:
         addresses = Addresses.read(state)
         if addresses is not None and _ready(state):
+            wanted.check_is(addresses)
             if addresses.pid != process.pid:
                 process.terminate()
                 process.wait()

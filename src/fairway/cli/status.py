@@ -42,11 +42,11 @@ def command(ctx: click.Context, state: StateDir, output: str) -> None:
 def _parts(client: Client) -> list[dict[str, str]]:
     """The listeners, and whether each of them answers."""
     addresses = client.addresses
-    ingress = f"http://127.0.0.1:{addresses.ingress_port}"
+    ingress = {"part": "ingress", "address": addresses.ingress_url}
     return [
         {"part": "Kubernetes API", "address": addresses.api_url, "state": _answers(lambda: client.raw("GET", "/readyz"))},
         {"part": "git and metrics", "address": addresses.web_url, "state": _answers(lambda: client.web("/healthz"))},
-        {"part": "ingress", "address": ingress, "state": _listens(addresses.ingress_port)},
+        *([{**ingress, "state": _listens(addresses.ingress_port)}] if addresses.ingress_port else []),
     ]
 
 

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 
 from fairway.kube.api import Api, DeleteOptions, ObjList, Patch, Subresource, WatchEvent, WriteOptions
-from fairway.kube.errors import ApiError, Expired
+from fairway.kube.errors import ApiError, Expired, NotFound, Timeout
 from fairway.kube.objects import Key, Obj, key_of, labels_of, meta_of, uid_of
 from fairway.kube.resources import Resource, ResourceMap
 from fairway.kube.selectors import EVERYTHING, Selector
@@ -26,8 +26,10 @@ Handler = Callable[[Obj | None, Obj | None], None]
 
 Objects = list[Obj]
 
+_PAGE = 5000  # a list of 10,000 pods in one answer is 40 MB
 _TOMBSTONES = 4096  # deletions remembered, so that a late answer to an earlier write does not bring the object back
-_RELIST_DELAY_S = 1.0
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 30.0
+"""A server that is away is asked again after a second, then ever later; one that came back is seen within half a minute."""
 
 
 def version_of(obj: Obj) -> int:
@@ -139,6 +141,10 @@ class Informers:
     def known(self, resource: Resource) -> Cache | None:
         return self._caches.get(resource)
 
+    @property
+    def asked_for(self) -> tuple[Resource, ...]:
+        return tuple(self._caches)
+
     async def synced(self) -> None:
         """Until every cache asked for so far has seen its first list."""
         for cache in list(self._caches.values()):
@@ -150,22 +156,46 @@ class Informers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _keep(self, cache: Cache) -> None:
+        """List once, then watch on from there for ever: a watch that ends or breaks is begun again where it was, and only
+        where the server no longer holds that version is everything listed again."""
+        version, delay = "", 0.0
         while True:
             try:
-                listed = await self._source.list(cache.resource)
-                cache.reset(listed.items)
-                cache.synced.set()
-                version = listed.resource_version
+                if not version:
+                    version = await self._listed(cache)
                 async for event in self._source.watch(cache.resource, resource_version=version, bookmarks=True):
+                    version, delay = meta_of(event.object).get("resourceVersion") or version, 0.0
                     if event.type == "DELETED":
                         cache.drop(event.object)
                     elif event.type != "BOOKMARK":
                         cache.put(event.object)
             except Expired:
+                version = ""
                 continue
+            except Timeout:  # the version is of the future: the server came back from a backup
+                version = ""
+            except NotFound as error:  # nobody serves this kind, or no longer: then it has no objects
+                cache.reset(())
+                cache.synced.set()
+                version = ""
+                log.debug("%s is not served, looking again later: %s", cache.resource, error)
             except ApiError as error:
-                log.warning("watch of %s ended, listing again: %s", cache.resource, error)
-            await asyncio.sleep(_RELIST_DELAY_S)
+                log.warning("watch of %s ended, going on in a moment: %s", cache.resource, error)
+            delay = min(max(2 * delay, _FIRST_DELAY_S), _LONGEST_DELAY_S)
+            await asyncio.sleep(delay)
+
+    async def _listed(self, cache: Cache) -> str:
+        """Make the cache what the server has now; the version to watch from."""
+        items: Objects = []
+        page = await self._source.list(cache.resource, limit=_PAGE)
+        while True:
+            items += page.items
+            if not page.continue_token:
+                break
+            page = await self._source.list(cache.resource, limit=_PAGE, continue_token=page.continue_token)
+        cache.reset(items)
+        cache.synced.set()
+        return page.resource_version
 
 
 class _WriteThrough:

@@ -4,7 +4,7 @@
     ...
     await api.close()
 
-A watch is one request: when it ends, or breaks, the informer above lists again.
+A watch is one request: when it ends, or breaks, the informer above begins the next one where it was.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ from fairway.kube.objects import Obj, meta_of
 from fairway.kube.resources import CRDS, Resource, ResourceMap
 
 _ANSWER = aiohttp.ClientTimeout(total=60, sock_connect=10)
-_STREAM = aiohttp.ClientTimeout(total=None, sock_connect=10)
+_WATCH_S = 290
+_STREAM = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_S + 10)
+"""The server ends a watch after `_WATCH_S`; a connection that is silent for longer is dead, though nobody said so."""
 _ESTABLISHED_S = 10.0  # a cluster serves a new kind within a second
 _LOOK_EVERY_S = 0.1
 _CONTENT_TYPES: dict[type[Any], str] = {
@@ -83,6 +85,18 @@ class ClusterApi:
         """Ask again which resources there are."""
         self._resources = await discover(self._document)
 
+    @property
+    def server(self) -> str:
+        return self._connection.server
+
+    async def allowed(self, verb: str, resource: Resource) -> bool:
+        """Whether we may do this to every object of the resource, in all namespaces."""
+        asked = {"verb": verb, "group": resource.group, "version": resource.version, "resource": resource.plural}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+                  "spec": {"resourceAttributes": asked}}
+        answer = await self._ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", None, review)
+        return bool((answer.get("status") or {}).get("allowed"))
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Obj:
@@ -119,7 +133,7 @@ class ClusterApi:
         initial_events: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         query = _given(labelSelector=labels, fieldSelector=fields, resourceVersion=resource_version, watch="true",
-                       allowWatchBookmarks="true" if bookmarks or initial_events else "")
+                       timeoutSeconds=str(_WATCH_S), allowWatchBookmarks="true" if bookmarks or initial_events else "")
         if initial_events:
             query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         async with self._send("GET", _path(resource, namespace), query, timeout=_STREAM) as response:
@@ -227,7 +241,8 @@ class ClusterApi:
             try:
                 async with session.request(method, self._connection.server + path, params=query, data=data,
                                            headers={**headers, **authorization}, timeout=timeout,
-                                           ssl=self._credentials.tls()) as response:
+                                           ssl=self._credentials.tls(),
+                                           server_hostname=self._connection.server_name or None) as response:
                     if response.status == Unauthorized.code and attempt == 1 and self._credentials.renewable:
                         self._credentials.forget()
                         continue
