@@ -165,8 +165,17 @@ SERVICE_MONITORS = _row("monitoring.coreos.com", "v1", "ServiceMonitor", "servic
 REPOSITORIES = _row("fairway.dev", "v1alpha1", "Repository", "repositories", "repo", subs="status")
 PIPELINE_RUNS = _row("fairway.dev", "v1alpha1", "PipelineRun", "pipelineruns", "plr", subs="status")
 RELEASES = _row("fairway.dev", "v1alpha1", "Release", "releases", "rel", subs="status")
+ROLLBACK_POLICIES = _row("fairway.dev", "v1alpha1", "RollbackPolicy", "rollbackpolicies", "rbp", subs="status")
+CANARIES = _row("flagger.app", "v1beta1", "Canary", "canaries", "cd", subs="status")
+METRIC_TEMPLATES = _row("flagger.app", "v1beta1", "MetricTemplate", "metrictemplates", subs="status")
+ALERT_PROVIDERS = _row("flagger.app", "v1beta1", "AlertProvider", "alertproviders", subs="status")
+VIRTUAL_SERVICES = _row("networking.istio.io", "v1beta1", "VirtualService", "virtualservices", "vs", subs="status")
+DESTINATION_RULES = _row("networking.istio.io", "v1beta1", "DestinationRule", "destinationrules", "dr", subs="status")
+HTTP_ROUTES = _row("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes", subs="status")
+SCALED_OBJECTS = _row("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects", "so", subs="status")
 
 CUSTOM: tuple[Resource, ...] = (
     APPLICATIONS, APP_PROJECTS, APPLICATION_SETS, ROLLOUTS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, ANALYSIS_RUNS,
-    SERVICE_MONITORS, REPOSITORIES, PIPELINE_RUNS, RELEASES,
+    SERVICE_MONITORS, REPOSITORIES, PIPELINE_RUNS, RELEASES, ROLLBACK_POLICIES, CANARIES, METRIC_TEMPLATES, ALERT_PROVIDERS,
+    VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES, SCALED_OBJECTS,
 )  # fmt: skip
