@@ -34,6 +34,8 @@ from fairway.git.repositories import Repositories
 from fairway.gitops import webhooks
 from fairway.gitops.application_set_controller import ApplicationSetController
 from fairway.gitops.controller import ApplicationController
+from fairway.images import serving
+from fairway.images.registry import LocalRegistry
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.errors import AlreadyExists, ApiError
@@ -156,6 +158,7 @@ class Delivery:
 
     def routes(self) -> Iterable[web.RouteDef]:
         """What the web port serves."""
+        yield from serving.routes(LocalRegistry(self._state.registry), token=self._token)
         yield from http_backend.routes(self.git, token=self._token, on_push=self._repository_changed)
         yield from metrics_api.routes(self.store, self._clock, self.scraper)
         yield from ci_logs.routes(self._state.ci)

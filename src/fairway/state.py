@@ -64,6 +64,11 @@ class StateDir:
         return self.root / "registry"
 
     @property
+    def registries(self) -> Path:
+        """Accounts at real registries, in docker's own form; readable by its owner alone."""
+        return self.root / "registries.json"
+
+    @property
     def unpacked(self) -> Path:
         """Root file systems of images, by manifest digest."""
         return self.root / "images"

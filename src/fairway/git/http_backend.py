@@ -7,10 +7,7 @@ of the process is built here and nowhere else: no system or user configuration r
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
-import hmac
 import logging
 import os
 from collections.abc import Callable
@@ -19,6 +16,7 @@ from dataclasses import dataclass
 from aiohttp import hdrs, web
 
 from fairway.git.repositories import BadName, Repositories
+from fairway.kube.http.passwords import carries
 
 log = logging.getLogger("fairway.git.http")
 
@@ -62,7 +60,7 @@ class _Backend:
         self._on_push = on_push
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        if not _allowed(request.headers.get(hdrs.AUTHORIZATION, ""), self._token):
+        if not carries(request.headers.get(hdrs.AUTHORIZATION, ""), self._token):
             return web.Response(status=401, text="the password is Fairway's token\n",
                                 headers={hdrs.WWW_AUTHENTICATE: 'Basic realm="Fairway", charset="UTF-8"'})
         ask = _Ask.of(request)
@@ -145,20 +143,6 @@ class _Backend:
         for n, (key, value) in enumerate(_CONFIG):
             env[f"GIT_CONFIG_KEY_{n}"], env[f"GIT_CONFIG_VALUE_{n}"] = key, value
         return env
-
-
-def _allowed(header: str, token: str) -> bool:
-    scheme, _, rest = header.partition(" ")
-    if scheme.lower() == "bearer":
-        given = rest.strip()
-    elif scheme.lower() == "basic":
-        try:
-            given = base64.b64decode(rest.strip(), validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
-            return False
-    else:
-        return False
-    return bool(token) and hmac.compare_digest(given.encode(), token.encode())
 
 
 async def _feed(request: web.Request, process: asyncio.subprocess.Process) -> None:

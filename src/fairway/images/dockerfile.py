@@ -21,6 +21,10 @@ class DockerfileError(Exception):
     """`file:line: mistake; mend`."""
 
 
+class NeedsBuilder(DockerfileError):
+    """A good Dockerfile, of which only a real builder can make an image."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instruction:
     line: int
@@ -221,10 +225,10 @@ class _Reader:
             stage = self._stages.get(it.flags["from"])
             if stage is None or not stage.requirements:
                 raise self._refusal(it, f"copies from {it.flags['from']!r}, which installs no requirements here",
-                             "only the dependencies of a stage can be taken over; build with docker otherwise")
+                             "only the dependencies of a stage can be taken over; build with docker otherwise", builder=True)
             return replace(now, requirements=(*now.requirements, *stage.requirements))
         if any(p.startswith(("http://", "https://")) for p in parts):
-            raise self._refusal(it, "downloads from the network", "keep the file in the repository")
+            raise self._refusal(it, "downloads from the network", "keep the file in the repository", builder=True)
         target = _join(now.working_dir, parts[-1])
         if (len(parts) > 2 or parts[-1].endswith("/") or parts[-1] in (".", "./")) and not target.endswith("/"):
             target += "/"
@@ -238,8 +242,8 @@ class _Reader:
                 found = tuple(self._requirement(it, name, now) for name in names)
                 now = replace(now, requirements=(*now.requirements, *found))
             elif not _HARMLESS.match(command):
-                raise self._refusal(it, f"RUN {command} needs a real builder",
-                             "only 'pip install -r FILE' runs without one; move the rest out of the image, or build with "
+                raise self._refusal(it, f"RUN {command} needs a real builder", builder=True,
+                             mend="only 'pip install -r FILE' runs without one; move the rest out of the image, or build with "
                              "docker, buildah or podman")
         return now
 
@@ -256,8 +260,10 @@ class _Reader:
                     return Copy(it.line, (wanted.removeprefix(copy.target),), wanted)
         raise self._refusal(it, f"{name} was not copied into the image before this line", f"add COPY {name} ./ above it")
 
-    def _refusal(self, it: Instruction, mistake: str, mend: str) -> DockerfileError:
-        return DockerfileError(f"{self._file}:{it.line}: {mistake}; {mend}")
+    def _refusal(self, it: Instruction, mistake: str, mend: str, *, builder: bool = False) -> DockerfileError:
+        """`builder`: docker, buildah or podman could."""
+        kind = NeedsBuilder if builder else DockerfileError
+        return kind(f"{self._file}:{it.line}: {mistake}; {mend}")
 
 
 def _expand(text: str, variables: Mapping[str, str]) -> str:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
+
+_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -24,6 +27,13 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 LAYER_TAR = "application/vnd.oci.image.layer.v1.tar"
 REF_NAME = "org.opencontainers.image.ref.name"
+EMPTY = "application/vnd.oci.empty.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+INDEXES = frozenset({INDEX, DOCKER_INDEX})
+MANIFESTS = (MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
+"""What a tag may name, ours first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,17 @@ class Descriptor:
     media_type: str
     digest: str
     size: int
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Self:
+        """As a manifest names a blob, or an index a manifest. Raises `BadBlob` on what is none."""
+        try:
+            kind, digest, size = str(entry["mediaType"]), str(entry["digest"]), int(entry["size"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadBlob(f"a descriptor without {error}: it names nothing that could be fetched") from None
+        if not _DIGEST.match(digest):
+            raise BadBlob(f"{digest!r} is not sha256: and 64 hexadecimal digits")
+        return cls(kind, digest, size)
 
     def as_json(self) -> dict[str, Any]:
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
@@ -59,6 +80,9 @@ class Layout:
         return (self.root / "oci-layout").is_file()
 
     def blob_path(self, digest: str) -> Path:
+        """Where a blob lies. A name that is no digest names no blob: `BadBlob`."""
+        if not _DIGEST.match(digest):
+            raise BadBlob(f"{digest!r} is not sha256: and 64 hexadecimal digits")
         return self.root / "blobs" / "sha256" / digest.removeprefix("sha256:")
 
     def has(self, digest: str) -> bool:
@@ -107,6 +131,13 @@ class Layout:
             entry.get("annotations", {}).get(REF_NAME, ""): Descriptor(entry["mediaType"], entry["digest"], entry["size"])
             for entry in self._index()["manifests"]
         }
+
+    def parts(self, manifest: Descriptor) -> list[Descriptor]:
+        """What a manifest is made of: its blobs, or the manifests of an index that lie here."""
+        document = self.read_json(manifest.digest)
+        if manifest.media_type in INDEXES:
+            return [part for entry in document.get("manifests") or () if self.has((part := Descriptor.of(entry)).digest)]
+        return [Descriptor.of(entry) for entry in (document["config"], *document["layers"])]
 
     def tag(self, name: str, manifest: Descriptor) -> None:
         """`name` names this manifest from now on, and no other."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from fairway.images.layout import Descriptor, Layout
+from fairway.images.attach import attachments, is_referrers_tag, register
+from fairway.images.layout import MANIFESTS, Descriptor, Layout
 from fairway.images.reference import Reference
 
 
@@ -33,18 +35,25 @@ class LocalRegistry:
         raise UnknownImage(self._what_is_missing(reference, layout))
 
     def tags(self, name: str) -> list[str]:
-        return sorted(tag for tag in self.layout(name).manifests() if tag)
+        return sorted(tag for tag in self.layout(name).manifests() if tag and not is_referrers_tag(tag))
 
     def push(self, source: Layout, manifest: Descriptor, reference: Reference) -> None:
         """Copy an image into its repository, blobs first, then its tag: a reader never meets half an image."""
         target = self.layout(reference.name)
-        document = source.read_json(manifest.digest)
-        for part in (document["config"], *document["layers"]):
-            blob = Descriptor(part["mediaType"], part["digest"], part["size"])
-            target.adopt(source.blob_path(blob.digest), blob)
-        target.adopt(source.blob_path(manifest.digest), manifest)
+        copy(source, manifest, target)
+        for attached in attachments(source, manifest.digest):
+            copy(source, attached.manifest, target)
+            register(target, manifest.digest, attached)
         if reference.tag:
             target.tag(reference.tag, manifest)
+
+    def images(self) -> Iterator[tuple[str, str, Descriptor, int]]:
+        """(name, tag, manifest, bytes of its blobs) of everything that is tagged here, by name."""
+        for marker in sorted(self.root.rglob("oci-layout")):
+            layout, name = Layout(marker.parent), marker.parent.relative_to(self.root).as_posix()
+            for tag, found in sorted(layout.manifests().items()):
+                if tag and not is_referrers_tag(tag):
+                    yield name, tag, found, _size(layout, found)
 
     def _what_is_missing(self, reference: Reference, layout: Layout) -> str:
         if not layout.exists():
@@ -54,3 +63,17 @@ class LocalRegistry:
             return f"image {reference}: {reference.name} has no image with this digest; push it, or name one it has"
         known = ", ".join(self.tags(reference.name)[-5:]) or "none"
         return f"image {reference}: {reference.name} has no tag {reference.tag!r} (its last tags: {known})"
+
+
+def copy(source: Layout, manifest: Descriptor, target: Layout) -> None:
+    """A manifest and all that it is made of, from one layout to another; the manifest last."""
+    for part in source.parts(manifest):
+        if part.media_type in MANIFESTS:
+            copy(source, part, target)
+        else:
+            target.adopt(source.blob_path(part.digest), part)
+    target.adopt(source.blob_path(manifest.digest), manifest)
+
+
+def _size(layout: Layout, manifest: Descriptor) -> int:
+    return sum(_size(layout, part) if part.media_type in MANIFESTS else part.size for part in layout.parts(manifest))

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import os
+import platform
 import shutil
 import tarfile
 import tempfile
@@ -20,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fairway.images.layout import LAYER_GZIP, LAYER_TAR, BadBlob, Layout
+from fairway.images.layout import DOCKER_LAYER, LAYER_GZIP, LAYER_TAR, BadBlob, Layout
+from fairway.images.platforms import NoPlatform, image_manifest, own_platform
 from fairway.images.reference import parse_reference
 from fairway.images.registry import LocalRegistry
 
@@ -53,8 +55,12 @@ class EmbeddedImages:
     async def ensure(self, reference: str) -> UnpackedImage:
         """Raises `BadReference`, `UnknownImage`, `BadBlob` or `Unpackable`."""
         parsed = parse_reference(reference)
-        digest = self._registry.resolve(parsed).digest
+        found = self._registry.resolve(parsed)
         layout = self._registry.layout(parsed.name)
+        try:
+            digest = image_manifest(layout, found, own_platform(platform.machine()))
+        except NoPlatform as error:
+            raise Unpackable(f"image {reference}: {error}") from None
         async with self._busy.setdefault(digest, asyncio.Lock()):
             root = self._unpacked / digest.removeprefix("sha256:")
             if not root.is_dir():
@@ -113,7 +119,7 @@ def _described(layout: Layout, digest: str, root: Path) -> UnpackedImage:
 
 
 def _extract(blob: bytes, media_type: str, root: Path) -> None:
-    if media_type == LAYER_GZIP:
+    if media_type in (LAYER_GZIP, DOCKER_LAYER):
         try:
             blob = gzip.decompress(blob)
         except (OSError, EOFError, zlib.error) as error:

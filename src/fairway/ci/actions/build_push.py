@@ -7,14 +7,14 @@ from pathlib import Path
 
 from fairway.ci.actions.builtin import ActionFailed, BuiltIn, Use
 
-_IGNORED = ("builder", "cache-from", "cache-to", "provenance", "sbom", "attests", "ssh", "secrets", "secret-files",
+_IGNORED = ("builder", "cache-from", "cache-to", "attests", "ssh", "secrets", "secret-files",
             "secret-envs", "ulimit", "shm-size", "network", "allow", "outputs", "load",
             "platforms")
 
 
 def build_argv(fairway: tuple[str, ...], inputs: dict[str, str], tags: list[str], labels: list[str],
                build_args: list[str], metadata: Path) -> list[str]:
-    """The command that builds the image. `inputs` are context, file, target, push."""
+    """The command that builds the image. `inputs` are context, file, target, push, sbom, provenance."""
     context = inputs["context"] or "."
     argv = [*fairway, "image", "build", context]
     argv += ["-f", inputs["file"] or (f"{context.rstrip('/')}/Dockerfile")]
@@ -23,8 +23,7 @@ def build_argv(fairway: tuple[str, ...], inputs: dict[str, str], tags: list[str]
             argv += [option, value]
     if inputs["target"]:
         argv += ["--target", inputs["target"]]
-    if inputs["push"] == "true":
-        argv.append("--push")
+    argv += [f"--{option}" for option in ("push", "sbom", "provenance") if inputs.get(option) == "true"]
     return [*argv, "--metadata-file", str(metadata)]
 
 
@@ -39,7 +38,8 @@ async def build_push(use: Use) -> None:
     if use.flag("push") and not tags:
         raise ActionFailed("tag is needed when pushing to registry")
     metadata = use.temp / f"image-metadata-{next(use.run.files)}.json"
-    inputs = {name: use.text(name) for name in ("context", "file", "target", "push")}
+    inputs = {name: use.text(name) for name in ("context", "file", "target", "push", "sbom")}
+    inputs["provenance"] = "false" if use.text("provenance") in ("", "false") else "true"  # also mode=min, mode=max
     argv = build_argv(use.host.fairway, inputs, tags, use.lines("labels"), use.lines("build-args"), metadata)
     await use.execute(*argv)
     try:
