@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from fairway.cli.gate import command
-from fairway.gates.decide import Verdict, judge
-from fairway.gates.report import Report
-from fairway.gates.spec import ConfigMistakes, Coverage, Gate, JUnit, Rule, Sarif, decode
+from fairway.gates.decide import Seen, Verdict, judge
+from fairway.gates.forms.report import Report
+from fairway.gates.spec import ConfigMistakes, Coverage, Gate, JUnit, Rule, Scan, decode
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -49,7 +49,7 @@ def sarif(*levels: str, **run: Any) -> str:
 def verdict(rule: Rule, *texts: str | None, age: timedelta = timedelta(minutes=1)) -> Verdict:
     reports = [Report(f"r{i}", text, NOW - age, "" if text is not None else "there is no such file")
                for i, text in enumerate(texts)]  # fmt: skip
-    return judge(Gate("gate", rule, ("r*",), timedelta(hours=1)), reports, NOW)
+    return judge(Gate("gate", rule, ("r*",), timedelta(hours=1)), Seen(reports), NOW)
 
 
 def lines(least: float) -> Rule:
@@ -93,20 +93,20 @@ def lines(least: float) -> Rule:
          "no test has run: all 1 were skipped"),
         (JUnit(), ["<coverage/>"], "unknown",
          "r0: not a JUnit report: its root is <coverage>, not <testsuites> or <testsuite>"),
-        (Sarif((("error", 0),)), [sarif()], "passed", "error findings 0, at most 0 needed"),
-        (Sarif((("error", 0),)), [sarif("error", "note")], "failed",
+        (Scan("sarif", (("error", 0),)), [sarif()], "passed", "error findings 0, at most 0 needed"),
+        (Scan("sarif", (("error", 0),)), [sarif("error", "note")], "failed",
          "error findings 1, at most 0 needed (CVE-1 at Dockerfile:3)"),
-        (Sarif((("critical", 0),)), [sarif("error")], "failed",
+        (Scan("sarif", (("critical", 0),)), [sarif("error")], "failed",
          "critical findings 1, at most 0 needed (CVE-1 at Dockerfile:3)"),
-        (Sarif((("warning", 2), ("high", 0))), [sarif("warning", "warning")], "passed",
+        (Scan("sarif", (("warning", 2), ("high", 0))), [sarif("warning", "warning")], "passed",
          "warning findings 2, at most 2 needed; high findings 0, at most 0 needed"),
-        (Sarif((("error", 0),)), ['{"runs": []}'], "unknown", "r0: no tool has run: `runs` is empty"),
-        (Sarif((("error", 0),)), [sarif(results=None)], "unknown",
+        (Scan("sarif", (("error", 0),)), ['{"runs": []}'], "unknown", "r0: no tool has run: `runs` is empty"),
+        (Scan("sarif", (("error", 0),)), [sarif(results=None)], "unknown",
          "r0: scan gives no results, not even an empty list: it did not finish"),
-        (Sarif((("error", 0),)), [sarif(invocations=[{"executionSuccessful": False}])], "unknown",
+        (Scan("sarif", (("error", 0),)), [sarif(invocations=[{"executionSuccessful": False}])], "unknown",
          "r0: scan says that it failed (executionSuccessful: false)"),
-        (Sarif((("error", 0),)), ["[]"], "unknown", "r0: not a SARIF report: `runs` is missing"),
-        (Sarif((("error", 0),)), ['{"runs": [7]}'], "unknown", None),
+        (Scan("sarif", (("error", 0),)), ["[]"], "unknown", "r0: not a SARIF report: `runs` is missing"),
+        (Scan("sarif", (("error", 0),)), ['{"runs": [7]}'], "unknown", None),
     ],
 )  # fmt: skip
 def test_verdicts(rule: Rule, texts: list[str | None], state: str, message: str | None) -> None:
@@ -140,8 +140,10 @@ def test_a_miss_is_never_shown_as_a_hit() -> None:
         ("gates: [", ["line 1: not YAML: expected the node content, but found '<stream end>'"]),
         ("gates:\n- name: a\n  report: x\n  coverage:\n    lines: 120\n    linez: 5\n",
          ["line 5: gates[0].coverage.lines: a number from 0 to 100 is needed, got '120'",
-          "line 6: gates[0].coverage.linez: unknown field; known are branches, functions, lines, statements"]),
-        ("gates:\n- report: x\n", ["line 2: gates[0]: exactly one of coverage, junit, sarif is needed, found none"]),
+          "line 6: gates[0].coverage.linez: unknown field; known are branches, drop, functions, lines, new_lines, statements"]),
+        ("gates:\n- report: x\n",
+         ["line 2: gates[0]: exactly one of coverage, junit, sarif, trivy, pip-audit, bandit, eslint, axe, "
+          "lighthouse, k6, locust, radon, jscpd, sonar, image, dependabot, custom is needed, found none"]),
         ("gates:\n- junit: {}\n", ["line 2: gates[0]: `report: PATH` or `reports: [PATH, …]` is needed (one of them)"]),
         ("gates:\n- report: x\n  sarif: {}\n",
          ["line 3: gates[0].sarif: no threshold: give one of error, warning, note, critical, high, medium, low"]),

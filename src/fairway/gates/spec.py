@@ -2,69 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 
 import yaml
 
-from fairway.kube.durations import parse_duration
+from fairway.gates.forms.custom import BadExpression, compiled
+from fairway.gates.nodes import Mistake, Nodes
+from fairway.gates.policy import is_policy, translated
+from fairway.gates.rules import COVERAGE, FINDINGS, NUMBERS, Number, Unit
+from fairway.gates.units import read_number
 
 CONFIG_NAME = "fairway-gates.yaml"
 DEFAULT_MAX_AGE = timedelta(hours=24)
 """A report older than that was not made by this run."""
 
-COVERAGE_METRICS = ("lines", "branches", "functions", "statements")
-SARIF_LEVELS = ("error", "warning", "note", "critical", "high", "medium", "low")
-
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The least share in percent, per metric."""
+    """The least share in percent, per metric. `new_lines`: of the lines that the change adds. `drop`: the most percentage
+    points by which `lines` may be below the base's report."""
 
-    minimum: tuple[tuple[str, float], ...]
+    minimum: tuple[tuple[str, float], ...] = ()
+    new_lines: float | None = None
+    drop: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JUnit:
-    """`failures` counts failures and errors. `skipped` is None where any number may be skipped."""
+    """`failures` counts failures and errors. `skipped` and `seconds` are None where any number is allowed."""
 
     failures: int = 0
     tests: int = 1
     skipped: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Sarif:
-    """The most findings, per level (error, warning, note) or security severity (critical, high, medium, low)."""
+class Scan:
+    """The most findings per word (level, severity or `any`); `new` counts those only that the base's report does not have.
 
-    maximum: tuple[tuple[str, int], ...]
+    `fixable_only`: what no version mends is not counted. `unchecked`: what the tool could not look at, at most.
+    """
+
+    form: str
+    maximum: tuple[tuple[str, int], ...] = ()
+    new: tuple[tuple[str, int], ...] = ()
+    fixable_only: bool = False
+    unchecked: int = 0
 
 
-Rule = Coverage | JUnit | Sarif
+@dataclass(frozen=True, slots=True)
+class Limit:
+    name: str
+    bound: float
+    least: bool
+    unit: Unit = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Limits of what a report measures. `worse`: the most percent by which a number may be worse than the base's."""
+
+    form: str
+    limits: tuple[Limit, ...]
+    worse: float | None = None
+    expression: str = ""
+    """jq, for the form `custom`."""
+
+
+Rule = Coverage | JUnit | Scan | Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """Findings of this id (a rule, a CVE) are not counted up to and including a day. `gate`, `path`: only there."""
+
+    id: str
+    reason: str
+    expires: date
+    gate: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """`reports` are paths or globs, from the folder of the file."""
+    """`reports` and `base` are paths or globs, from the folder of the file. `component` groups gates in what is shown."""
 
     name: str
     rule: Rule
     reports: tuple[str, ...]
     max_age: timedelta
+    base: tuple[str, ...] = ()
+    component: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
-    line: int
-    path: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"line {self.line}: {self.path}: {self.message}" if self.path else f"line {self.line}: {self.message}"
+class Config:
+    gates: tuple[Gate, ...]
+    waivers: tuple[Waiver, ...] = ()
 
 
 class ConfigMistakes(ValueError):
@@ -75,149 +112,172 @@ class ConfigMistakes(ValueError):
         self.mistakes = mistakes
 
 
-def decode(text: str) -> tuple[Gate, ...]:
-    """The gates of a file. Raises `ConfigMistakes`."""
+def decode(text: str) -> Config:
+    """A file's gates and waivers. A policy of thresholds (see `policy`) is read too. Raises `ConfigMistakes`."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if isinstance(node, yaml.MappingNode) and is_policy({str(key.value) for key, _ in node.value}):
+            rewritten, mistakes = translated(node)
+            if mistakes:
+                raise ConfigMistakes(mistakes)
+            node = yaml.compose(rewritten, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         raise ConfigMistakes((Mistake(mark.line + 1 if mark else 1, "", f"not YAML: {error.problem}"),)) from None
     reader = _Reader()
-    gates = reader.config(node)
-    if reader.mistakes:
-        raise ConfigMistakes(tuple(sorted(reader.mistakes, key=lambda mistake: mistake.line)))
-    return gates
+    config = reader.config(node)
+    if reader.nodes.mistakes:
+        raise ConfigMistakes(tuple(sorted(reader.nodes.mistakes, key=lambda mistake: mistake.line)))
+    return config
 
 
+_KINDS = ("coverage", "junit", *FINDINGS, *NUMBERS, "custom")
+
+
+@dataclass(frozen=True, slots=True)
 class _Reader:
-    """Walks the nodes, which know their lines, and notes what is wrong instead of stopping at the first."""
+    nodes: Nodes = field(default_factory=Nodes)
 
-    def __init__(self) -> None:
-        self.mistakes: list[Mistake] = []
-
-    def config(self, node: yaml.Node | None) -> tuple[Gate, ...]:
+    def config(self, node: yaml.Node | None) -> Config:
+        nodes = self.nodes
         if not isinstance(node, yaml.MappingNode):
-            self.mistakes.append(Mistake(1, "", "a mapping with `gates:` is needed"))
-            return ()
-        fields = self._fields(node, "", {"gates", "max_age"})
+            nodes.mistakes.append(Mistake(1, "", "a mapping with `gates:` is needed"))
+            return Config(())
+        fields = nodes.fields(node, "", {"gates", "max_age", "waivers"})
         if "gates" not in fields:
-            self._wrong(node, "", "`gates:` is missing: a list of gates is needed")
-            return ()
-        max_age = self._duration(fields["max_age"], "max_age") if "max_age" in fields else DEFAULT_MAX_AGE
-        gates = [self._gate(item, f"gates[{i}]", max_age) for i, item in self._items(fields["gates"], "gates")]
-        if not gates and not self.mistakes:
-            self._wrong(fields["gates"], "gates", "at least one gate is needed; no gate would mean no check")
+            nodes.wrong(node, "", "`gates:` is missing: a list of gates is needed")
+            return Config(())
+        max_age = nodes.duration(fields["max_age"], "max_age", DEFAULT_MAX_AGE) if "max_age" in fields else DEFAULT_MAX_AGE
+        gates = [self._gate(item, f"gates[{i}]", max_age) for i, item in nodes.items(fields["gates"], "gates")]
+        if not gates and not nodes.mistakes:
+            nodes.wrong(fields["gates"], "gates", "at least one gate is needed; no gate would mean no check")
         found = tuple(gate for gate in gates if gate is not None)
         names = [gate.name for gate in found]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            self._wrong(fields["gates"], "gates", f"two gates are called {name!r}")
-        return found
+            nodes.wrong(fields["gates"], "gates", f"two gates are called {name!r}")
+        listed = nodes.items(fields["waivers"], "waivers") if "waivers" in fields else ()
+        return Config(found, tuple(self._waiver(item, f"waivers[{i}]", set(names)) for i, item in listed))
+
+    def _waiver(self, node: yaml.Node, path: str, gates: set[str]) -> Waiver:
+        fields = self.nodes.fields(node, path, {"id", "reason", "expires", "gate", "path"})
+        for name in ("id", "reason", "expires"):
+            if name not in fields:
+                self.nodes.wrong(node, path, f"`{name}:` is missing; a waiver names what, why, and until when")
+        texts = {name: self.nodes.text(one, f"{path}.{name}") for name, one in fields.items() if name != "expires"}
+        gate = texts.get("gate", "")
+        if gate and gate not in gates:
+            known = ", ".join(sorted(gates))
+            self.nodes.wrong(fields["gate"], f"{path}.gate", f"no gate is called {gate!r}; known are {known}")
+        expires = self.nodes.day(fields["expires"], f"{path}.expires") if "expires" in fields else date.min
+        return Waiver(texts.get("id", ""), texts.get("reason", ""), expires, gate, texts.get("path", ""))
 
     def _gate(self, node: yaml.Node, path: str, default_age: timedelta) -> Gate | None:
-        readers: dict[str, Callable[[dict[str, yaml.Node], str], Rule]] = {
-            "coverage": self._coverage, "junit": self._junit, "sarif": self._sarif,
-        }  # fmt: skip
-        fields = self._fields(node, path, {"name", "report", "reports", "max_age", *readers})
-        kinds = [kind for kind in readers if kind in fields]
+        nodes = self.nodes
+        fields = nodes.fields(node, path, {"name", "report", "reports", "base", "component", "max_age", *_KINDS})
+        kinds = [kind for kind in _KINDS if kind in fields]
         if len(kinds) != 1:
-            self._wrong(node, path, f"exactly one of {', '.join(readers)} is needed, found {', '.join(kinds) or 'none'}")
+            nodes.wrong(node, path, f"exactly one of {', '.join(_KINDS)} is needed, found {', '.join(kinds) or 'none'}")
             return None
         kind = kinds[0]
         reports = self._reports(node, fields, path)
-        allowed = {"coverage": COVERAGE_METRICS, "junit": ("failures", "tests", "skipped"), "sarif": SARIF_LEVELS}[kind]
-        rule = readers[kind](self._fields(fields[kind], f"{path}.{kind}", set(allowed)), f"{path}.{kind}")
-        if kind != "junit" and not (rule.minimum if isinstance(rule, Coverage) else getattr(rule, "maximum", ())):
-            self._wrong(fields[kind], f"{path}.{kind}", f"no threshold: give one of {', '.join(allowed)}")
-        name = self._text(fields["name"], f"{path}.name") if "name" in fields else kind
-        max_age = self._duration(fields["max_age"], f"{path}.max_age") if "max_age" in fields else default_age
-        return Gate(name, rule, reports, max_age)
+        base = self._paths(fields["base"], f"{path}.base") if "base" in fields else ()
+        rule = self._rule(kind, fields[kind], f"{path}.{kind}")
+        name = nodes.text(fields["name"], f"{path}.name") if "name" in fields else kind
+        component = nodes.text(fields["component"], f"{path}.component") if "component" in fields else ""
+        max_age = nodes.duration(fields["max_age"], f"{path}.max_age", DEFAULT_MAX_AGE) if "max_age" in fields else default_age
+        if _needs_base(rule) and not base:
+            nodes.wrong(fields[kind], f"{path}.{kind}", "`base: PATH` is missing: the report of the branch to compare with")
+        return Gate(name, rule, reports, max_age, base, component)
 
-    def _reports(self, node: yaml.Node, fields: dict[str, yaml.Node], path: str) -> tuple[str, ...]:
+    def _reports(self, node: yaml.Node, fields: Mapping[str, yaml.Node], path: str) -> tuple[str, ...]:
         if ("report" in fields) == ("reports" in fields):
-            self._wrong(node, path, "`report: PATH` or `reports: [PATH, …]` is needed (one of them)")
+            self.nodes.wrong(node, path, "`report: PATH` or `reports: [PATH, …]` is needed (one of them)")
             return ()
-        if "report" in fields:
-            return (self._text(fields["report"], f"{path}.report"),)
-        found = [self._text(item, f"{path}.reports[{i}]") for i, item in self._items(fields["reports"], f"{path}.reports")]
+        return self._paths(fields.get("report") or fields["reports"], f"{path}.{'report' if 'report' in fields else 'reports'}")
+
+    def _paths(self, node: yaml.Node, path: str) -> tuple[str, ...]:
+        if isinstance(node, yaml.ScalarNode):
+            return (self.nodes.text(node, path),)
+        found = [self.nodes.text(item, f"{path}[{i}]") for i, item in self.nodes.items(node, path)]
         if not found:
-            self._wrong(fields["reports"], f"{path}.reports", "at least one path is needed")
+            self.nodes.wrong(node, path, "at least one path is needed")
         return tuple(found)
 
-    def _coverage(self, fields: dict[str, yaml.Node], path: str) -> Rule:
-        return Coverage(tuple((name, self._number(node, f"{path}.{name}", 100.0)) for name, node in fields.items()))
+    def _rule(self, kind: str, node: yaml.Node, path: str) -> Rule:
+        if kind == "coverage":
+            return self._coverage(node, path)
+        if kind == "junit":
+            return self._junit(node, path)
+        if kind in FINDINGS:
+            return self._scan(kind, node, path)
+        return self._custom(node, path) if kind == "custom" else self._numbers(kind, node, path)
 
-    def _junit(self, fields: dict[str, yaml.Node], path: str) -> Rule:
-        numbers = {name: self._count(node, f"{path}.{name}") for name, node in fields.items()}
-        return JUnit(**numbers)
+    def _coverage(self, node: yaml.Node, path: str) -> Coverage:
+        fields = self.nodes.fields(node, path, {*COVERAGE, "new_lines", "drop"})
+        values = {name: self.nodes.number(one, f"{path}.{name}") for name, one in fields.items()}
+        if not fields:
+            self.nodes.wrong(node, path, f"no threshold: give one of {', '.join(COVERAGE)}")
+        minimum = tuple((name, value) for name, value in values.items() if name in COVERAGE)
+        return Coverage(minimum, values.get("new_lines"), values.get("drop"))
 
-    def _sarif(self, fields: dict[str, yaml.Node], path: str) -> Rule:
-        return Sarif(tuple((name, self._count(node, f"{path}.{name}")) for name, node in fields.items()))
+    def _junit(self, node: yaml.Node, path: str) -> JUnit:
+        fields = self.nodes.fields(node, path, {"failures", "tests", "skipped", "time"})
+        counts = {name: self.nodes.count(one, f"{path}.{name}") for name, one in fields.items() if name != "time"}
+        seconds = None
+        if "time" in fields:
+            seconds = self.nodes.duration(fields["time"], f"{path}.time", DEFAULT_MAX_AGE).total_seconds()
+        return JUnit(**counts, seconds=seconds)
 
-    # --- nodes --------------------------------------------------------------------------------------------------------
+    def _scan(self, kind: str, node: yaml.Node, path: str) -> Scan:
+        words = (*FINDINGS[kind], "any")
+        fields = self.nodes.fields(node, path, {*words, "new", "fixable_only", "unchecked"})
+        new = self.nodes.fields(fields["new"], f"{path}.new", set(words)) if "new" in fields else {}
+        maximum = tuple((name, self.nodes.count(one, f"{path}.{name}")) for name, one in fields.items() if name in words)
+        fresh = tuple((name, self.nodes.count(one, f"{path}.new.{name}")) for name, one in new.items())
+        if not maximum and not fresh:
+            self.nodes.wrong(node, path, f"no threshold: give one of {', '.join(FINDINGS[kind])}")
+        fixable = "fixable_only" in fields and self.nodes.flag(fields["fixable_only"], f"{path}.fixable_only")
+        unchecked = self.nodes.count(fields["unchecked"], f"{path}.unchecked") if "unchecked" in fields else 0
+        return Scan(kind, maximum, fresh, fixable, unchecked)
 
-    def _wrong(self, node: yaml.Node, path: str, message: str) -> None:
-        self.mistakes.append(Mistake(node.start_mark.line + 1, path, message))
+    def _numbers(self, kind: str, node: yaml.Node, path: str) -> Numbers:
+        known = NUMBERS[kind]
+        fields = self.nodes.fields(node, path, {*known, "worse"})
+        limits = tuple(self._limit(name, known[name], one, f"{path}.{name}") for name, one in fields.items() if name in known)
+        if not limits:
+            self.nodes.wrong(node, path, f"no threshold: give one of {', '.join(known)}")
+        return Numbers(kind, limits, self._worse(fields, path))
 
-    def _fields(self, node: yaml.Node, path: str, known: set[str]) -> dict[str, yaml.Node]:
-        if isinstance(node, yaml.ScalarNode) and node.value in ("", "~", "null"):
-            return {}
-        if not isinstance(node, yaml.MappingNode):
-            self._wrong(node, path, "a mapping is needed")
-            return {}
-        found: dict[str, yaml.Node] = {}
-        for key, value in node.value:
-            name = str(key.value)
-            if name not in known:
-                self._wrong(key, f"{path}.{name}".lstrip("."), f"unknown field; known are {', '.join(sorted(known))}")
-            elif name in found:
-                self._wrong(key, f"{path}.{name}".lstrip("."), "given twice")
-            else:
-                found[name] = value
-        return found
+    def _limit(self, name: str, number: Number, node: yaml.Node, path: str) -> Limit:
+        what, read = read_number(number.unit)
+        return Limit(name, self.nodes.scalar(node, path, what, read, 0.0), number.least, number.unit)
 
-    def _items(self, node: yaml.Node, path: str) -> Iterator[tuple[int, yaml.Node]]:
-        if isinstance(node, yaml.SequenceNode):
-            yield from enumerate(node.value)
+    def _custom(self, node: yaml.Node, path: str) -> Numbers:
+        fields = self.nodes.fields(node, path, {"jq", "least", "most", "worse"})
+        what, read = read_number("")
+        limits = tuple(Limit("value", self.nodes.scalar(fields[name], f"{path}.{name}", what, read, 0.0), name == "least")
+                       for name in ("least", "most") if name in fields)  # fmt: skip
+        expression = self.nodes.text(fields["jq"], f"{path}.jq") if "jq" in fields else ""
+        if not expression or not limits:
+            self.nodes.wrong(node, path, "`jq: EXPRESSION` and `least:` or `most:` are needed")
         else:
-            self._wrong(node, path, "a list is needed")
-
-    def _scalar(self, node: yaml.Node, path: str, what: str, read: Callable[[str], T], default: T) -> T:
-        if isinstance(node, yaml.ScalarNode):
             try:
-                return read(node.value)
-            except ValueError:
-                pass
-        shown = node.value if isinstance(node, yaml.ScalarNode) else "something else"
-        self._wrong(node, path, f"{what} is needed, got {shown!r}")
-        return default
+                compiled(expression)
+            except BadExpression as error:
+                self.nodes.wrong(fields["jq"], f"{path}.jq", str(error))
+        return Numbers("custom", limits, self._worse(fields, path), expression)
 
-    def _text(self, node: yaml.Node, path: str) -> str:
-        return self._scalar(node, path, "a text", _not_blank, "")
-
-    def _count(self, node: yaml.Node, path: str) -> int:
-        return self._scalar(node, path, "a number from 0 on", _natural, 0)
-
-    def _number(self, node: yaml.Node, path: str, highest: float) -> float:
-        return self._scalar(node, path, f"a number from 0 to {highest:g}", lambda text: _within(text, highest), 0.0)
-
-    def _duration(self, node: yaml.Node, path: str) -> timedelta:
-        return self._scalar(node, path, "a duration such as 30m or 24h", parse_duration, DEFAULT_MAX_AGE)
+    def _worse(self, fields: Mapping[str, yaml.Node], path: str) -> float | None:
+        return self.nodes.number(fields["worse"], f"{path}.worse", 1000.0) if "worse" in fields else None
 
 
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError
-    return text
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError
-    return int(text)
-
-
-def _within(text: str, highest: float) -> float:
-    value = float(text.removesuffix("%"))
-    if not 0 <= value <= highest:
-        raise ValueError
-    return value
+def _needs_base(rule: Rule) -> bool:
+    match rule:
+        case Coverage(drop=drop):
+            return drop is not None
+        case Scan(new=new):
+            return bool(new)
+        case Numbers(worse=worse):
+            return worse is not None
+        case JUnit():
+            return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from fairway.gates.report import Unreadable
+from fairway.gates.forms.report import Unreadable
 
 _SHOWN = 5
 
@@ -17,10 +17,12 @@ class Tests:
     total: int = 0
     failures: int = 0
     skipped: int = 0
+    seconds: float = 0.0
     failing: tuple[str, ...] = ()
 
     def __add__(self, other: Tests) -> Tests:
         return Tests(self.total + other.total, self.failures + other.failures, self.skipped + other.skipped,
+                     self.seconds + other.seconds,
                      (*self.failing, *other.failing)[:_SHOWN])  # fmt: skip
 
 
@@ -39,7 +41,15 @@ def read_junit(text: str) -> Tests:
     # a suite that broke outside its cases (collection, set-up) says so in an <error> of its own
     broken = [suite for suite in root.iter("testsuite") if suite.find("error") is not None or suite.find("failure") is not None]
     names = [_name(case) for case in failed] + [suite.get("name", "a test suite") for suite in broken]
-    return Tests(len(cases), len(names), skipped, tuple(names[:_SHOWN]))
+    seconds = sum(_seconds(case.get("time", "")) for case in cases)
+    return Tests(len(cases), len(names), skipped, seconds, tuple(names[:_SHOWN]))
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text.replace(",", "") or 0)
+    except ValueError:
+        return 0.0
 
 
 def _name(case: ElementTree.Element) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree
 
-from fairway.gates.report import Unreadable
+from fairway.gates.forms.report import Unreadable
 
 _BRANCHES = re.compile(r"\((\d+)/(\d+)\)")
 _LCOV = {"LF": ("lines", 1), "LH": ("lines", 0), "BRF": ("branches", 1), "BRH": ("branches", 0), "FNF": ("functions", 1),
@@ -23,6 +23,8 @@ class Covered:
     """(covered, total) per metric; a metric that the report does not measure is absent. `made_at` as the report says."""
 
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    lines: Mapping[str, Mapping[int, bool]] = field(default_factory=dict)
+    """Per file and line: was it run? Empty where the report has sums only."""
     made_at: datetime | None = None
 
 
@@ -70,7 +72,13 @@ def _cobertura(text: str) -> Covered:
         branches = [m for line in lines if (m := _BRANCHES.search(line.get("condition-coverage", "")))]
         if branches:
             counts["branches"] = (sum(int(m[1]) for m in branches), sum(int(m[2]) for m in branches))
-    return Covered(counts, _moment(root.get("timestamp")))
+    files: dict[str, dict[int, bool]] = {}
+    for owner in root.iter("class"):
+        seen = files.setdefault(owner.get("filename", ""), {})
+        for line in owner.findall("./lines/line"):
+            number = _integer(line.get("number"))
+            seen[number] = seen.get(number, False) or line.get("hits", "0") != "0"
+    return Covered(counts, files, _moment(root.get("timestamp")))
 
 
 def _json(text: str) -> Covered:
@@ -85,7 +93,11 @@ def _json(text: str) -> Covered:
             if "num_branches" in totals:
                 counts["branches"] = (int(totals["covered_branches"]), int(totals["num_branches"]))
             counts["statements"] = counts["lines"]
-            return Covered(counts)
+            return Covered(counts, {
+                name: {**dict.fromkeys(one.get("executed_lines") or (), True),
+                       **dict.fromkeys(one.get("missing_lines") or (), False)}
+                for name, one in (body.get("files") or {}).items()
+            })  # fmt: skip
         if "total" in body:
             kinds = ("lines", "branches", "functions", "statements")
             total = body["total"]
@@ -97,20 +109,24 @@ def _json(text: str) -> Covered:
 
 def _lcov(text: str) -> Covered:
     counts: dict[str, list[int]] = {}
-    hit = seen = 0
+    files: dict[str, dict[int, bool]] = {}
+    lines: dict[int, bool] = {}
     for line in text.splitlines():
         key, _, value = line.strip().partition(":")
-        if key in _LCOV and value.isdecimal():
+        if key == "SF":
+            lines = files.setdefault(value, {})
+        elif key in _LCOV and value.isdecimal():
             metric, place = _LCOV[key]
             counts.setdefault(metric, [0, 0])[place] += int(value)
         elif key == "DA":
-            seen += 1
-            hit += value.split(",")[1:2] not in (["0"], [])
+            number, _, hits = value.partition(",")
+            lines[_integer(number)] = hits.split(",")[0] not in ("0", "")
     if "SF:" not in text:
         raise Unreadable("no coverage report that is known (Cobertura, coverage.py JSON, LCOV, Istanbul summary)")
     if "lines" not in counts:
-        counts["lines"] = [hit, seen]
-    return Covered({metric: (covered, total) for metric, (covered, total) in counts.items()})
+        run = [hit for seen in files.values() for hit in seen.values()]
+        counts["lines"] = [sum(run), len(run)]
+    return Covered({metric: (covered, total) for metric, (covered, total) in counts.items()}, files)
 
 
 def _integer(text: str | None) -> int:

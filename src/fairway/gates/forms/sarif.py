@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from fairway.gates.report import Unreadable
+from fairway.gates.forms.report import NOT_AS_EXPECTED, Finding, Findings, Unreadable, loaded
 
 _SEVERITIES = ((9.0, "critical"), (7.0, "high"), (4.0, "medium"), (0.1, "low"))
 """Bounds of CVSS 3.1 qualitative ratings, as code scanning reads `security-severity`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """`counts` per level and per severity; `first` names one finding of each."""
-
-    counts: Mapping[str, int]
-    first: Mapping[str, str]
-
-
 def read_sarif(text: str) -> Findings:
-    if not text.strip():
-        raise Unreadable("the file is empty")
-    try:
-        body: Any = json.loads(text.lstrip("\ufeff"))
-    except ValueError as error:
-        raise Unreadable(f"not JSON: {error}") from None
+    body = loaded(text)
     runs = body.get("runs") if isinstance(body, dict) else None
     if not isinstance(runs, list):
         raise Unreadable("not a SARIF report: `runs` is missing")
     if not runs:
         raise Unreadable("no tool has run: `runs` is empty")
-    counts: Counter[str] = Counter()
-    first: dict[str, str] = {}
     try:
-        for run in runs:
-            for words, name in _findings(run):
-                for word in words:
-                    counts[word] += 1
-                    first.setdefault(word, name)
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        return Findings(tuple(finding for run in runs for finding in _findings(run)))
+    except NOT_AS_EXPECTED as error:
         raise Unreadable(f"a SARIF report that is not understood: {type(error).__name__}: {error}") from None
-    return Findings(counts, first)
 
 
-def _findings(run: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
+def _findings(run: Mapping[str, Any]) -> Iterator[Finding]:
     tool = run["tool"]["driver"]
     name = tool.get("name", "the tool")
     for invocation in run.get("invocations") or ():
@@ -65,7 +42,8 @@ def _findings(run: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
         score = (rule.get("properties") or {}).get("security-severity")
         if score is not None:
             words += [word for bound, word in _SEVERITIES if float(score) >= bound][:1]
-        yield words, _shown(result, rule)
+        identity = result.get("ruleId") or rule.get("id") or "a finding"
+        yield Finding(str(identity), frozenset(words), _place(result), bool(result.get("fixes")))
 
 
 def _rule_of(result: Mapping[str, Any], listed: Sequence[Any], by_id: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -75,12 +53,11 @@ def _rule_of(result: Mapping[str, Any], listed: Sequence[Any], by_id: Mapping[st
     return rule
 
 
-def _shown(result: Mapping[str, Any], rule: Mapping[str, Any]) -> str:
-    name = result.get("ruleId") or rule.get("id") or "a finding"
+def _place(result: Mapping[str, Any]) -> str:
     places = result.get("locations") or ()
     physical = places[0].get("physicalLocation") if places else None
     if not physical:
-        return str(name)
+        return ""
     line = (physical.get("region") or {}).get("startLine")
     where = (physical.get("artifactLocation") or {}).get("uri", "")
-    return f"{name} at {where}:{line}" if line else f"{name} at {where}"
+    return f"{where}:{line}" if line else str(where)

@@ -1,0 +1,1 @@
+"""Forms of reports: one file for each tool's, which says what the text measures or finds, or that it says nothing."""
