@@ -20,8 +20,10 @@ def command() -> None:
 @click.argument("images", metavar="NAME=REF...", nargs=-1, required=True)
 @click.option("--dry-run", is_flag=True, help="Say which files would change, and change none.")
 @click.option("--push", is_flag=True, help="Commit on the newest head of origin and push; again where others were quicker.")
+@click.option("--pull-request", is_flag=True, envvar="FAIRWAY_PULL_REQUEST",
+              help="With --push: to a branch of its own, with a pull request (FAIRWAY_PULL_REQUEST=1 makes it the rule).")
 @click.option("--source", default="", metavar="REPO@SHA", help="With --push: the commit that the image was built from.")
-def image(path: Path, images: tuple[str, ...], dry_run: bool, push: bool, source: str) -> None:
+def image(path: Path, images: tuple[str, ...], dry_run: bool, push: bool, pull_request: bool, source: str) -> None:
     """Make the folder PATH use the image REF where it uses NAME.
 
     REF is a repository with a tag or a digest: shop=registry.example.com/shop@sha256:... With --push the change is a commit of
@@ -30,6 +32,17 @@ def image(path: Path, images: tuple[str, ...], dry_run: bool, push: bool, source
     from .manifest_tree import root_of
 
     pairs = [_pair(text) for text in images]
+    if push and pull_request:
+        from .image_commit import open_request, propose_images
+
+        made = propose_images(path, root_of(path), pairs, source=source)
+        if made is None:
+            click.echo("nothing to change: the newest head already names these images")
+            return
+        proposed, url = made
+        click.echo(f"{'pushed' if proposed.new else 'already proposed:'} {proposed.branch} at {proposed.sha}")
+        click.echo(open_request(proposed, url))
+        return
     if push:
         from .image_commit import commit_images
 

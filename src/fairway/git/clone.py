@@ -42,11 +42,20 @@ class Clone(LocalRepository):
 
     def commit(self, branch: str, change: Change, *, expected_head: str) -> str:
         sha = self.write_commit(change, expected_head)
-        done = _run(self.root, "push", "--quiet", "origin", f"{sha}:refs/heads/{branch}")
+        self._push(branch, sha, f"{self.url}: {branch!r} is no longer at {expected_head}")
+        return sha
+
+    def publish(self, branch: str, sha: str, *, expected: str) -> None:
+        """Make `branch` of `origin` be at `sha`, whatever it was at, as long as that was `expected` ("": it was not there)."""
+        self._push(branch, sha, f"{self.url}: somebody else moved {branch!r}",
+            f"--force-with-lease=refs/heads/{branch}:{expected}")
+
+    def _push(self, branch: str, sha: str, lost: str, *options: str) -> None:
+        done = _run(self.root, "push", "--quiet", *options, "origin", f"{sha}:refs/heads/{branch}")
         if done.returncode == 0:
-            return sha
+            return
         if any(word in done.stderr for word in ("non-fast-forward", "fetch first", "cannot lock ref", "stale info")):
-            raise LostRace(f"{self.url}: {branch!r} is no longer at {expected_head}")
+            raise LostRace(lost)
         if any(word in done.stderr for word in ("403", "401", "denied", "protected branch", "declined")):
             raise ReadOnly(f"{self.url}: the push was refused: {_last_line(done.stderr)}; give this job write access")
         raise Unreachable(f"{self.url}: the push failed: {_last_line(done.stderr)}")
