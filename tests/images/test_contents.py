@@ -214,10 +214,10 @@ def test_no_data_old_data_and_broken_data_are_no_clean_bill(tmp_path: Path) -> N
 
 
 def test_findings_are_read_by_the_gates_as_sarif_and_in_trivys_form(tmp_path: Path) -> None:
-    from fairway.gates.sarif import read_sarif
+    from fairway.gates.forms.sarif import read_sarif
 
     known = found(tmp_path, (FLASK,), record("CVE-1", database_specific={"severity": "CRITICAL"}), record("CVE-2"))
-    counts = read_sarif(as_sarif(NAME, known).decode()).counts
-    assert counts["critical"] == 1 and counts["error"] == 1 and counts["warning"] == 1
+    listed = read_sarif(as_sarif(NAME, known).decode()).listed
+    assert [sorted(one.words) for one in listed] == [["critical", "error"], ["warning"]]
     (python, _debian) = as_trivy(NAME, known)["Results"]
     assert [v["Severity"] for v in python["Vulnerabilities"]] == ["CRITICAL", "UNKNOWN"]
