@@ -52,6 +52,7 @@ from fairway.notify.spec import NotifyMistake, decode_webhooks
 from fairway.releases.controller import ReleaseController
 from fairway.rollouts.analysis_controller import AnalysisRunController
 from fairway.rollouts.controller import RolloutController
+from fairway.rollouts.experiment_controller import ExperimentController
 from fairway.rollouts.gate_provider import GateProvider
 from fairway.rollouts.job import JobProvider
 from fairway.rollouts.prometheus import PrometheusProvider
@@ -125,6 +126,7 @@ class Delivery:
     def _compose_rollouts(self, data_plane: DataPlane | None) -> None:
         clock = self._clock
         self.add(RolloutController(self.informers, verify_weights=data_plane is not None))
+        self.add(ExperimentController(self.informers))
         own = AnalysisQuerier(EmbeddedQuerier(self.store))
         self.add(AnalysisRunController(self.informers, clock, {
             "prometheus": PrometheusProvider(own, clock, own_addresses=(self._web_url,)),

@@ -14,7 +14,7 @@ EMBEDDED = {
 """What a cluster has of its own: never run against one."""
 DELIVERY = {
     "gitops": "Applications and ApplicationSets",
-    "rollouts": "Rollouts and AnalysisRuns",
+    "rollouts": "Rollouts, Experiments and AnalysisRuns",
     "metrics": "scraping",
     "ci": "pipelines",
     "releases": "Releases, and with them delivery metrics",

@@ -19,14 +19,26 @@ import yaml
 
 from fairway.kube.objects import parse_time, rfc3339
 from fairway.rollouts.analysis import assess_metric, assess_run, due, is_terminating, limit_exceeded, next_look
+from fairway.rollouts.analysis_ask import AnalysisAsk, TemplateRef
 from fairway.rollouts.analysis_spec import Metric, decode_metric, decode_run, matched, metrics_error
 from fairway.rollouts.analysis_templates import TemplateError, flatten, gather_templates
+from fairway.rollouts.anti_affinity import anti_affinity_errors
 from fairway.rollouts.args import ArgError, merge_args, substitute
+from fairway.rollouts.blue_green_scaling import new_replicas
 from fairway.rollouts.expr import ExprError, compile_expression
 from fairway.rollouts.expr.values import Floats, duration_text, printed
 from fairway.rollouts.fields import FieldError, SpecError
 from fairway.rollouts.judge import as_float, condition_holds, judge
+from fairway.rollouts.lint import app_mesh_errors, lint, mapping_errors
 from fairway.rollouts.measurements import COMPLETED, is_worse, read_tallies, read_tally, worst
+from fairway.rollouts.references import (
+    ingress_errors,
+    resolved_metrics,
+    service_errors,
+    service_roles,
+    template_errors,
+    virtual_service_mistakes,
+)
 from fairway.rollouts.replicas import (
     Counts,
     approximate,
@@ -40,10 +52,12 @@ from fairway.rollouts.replicas import (
     weight_to_replicas,
 )
 from fairway.rollouts.replicasets import ReplicaSet, fully_available, partly_available
-from fairway.rollouts.spec import Canary, RolloutSpec, TemplateRef, decode_rollout
+from fairway.rollouts.spec import Canary, RolloutSpec, decode_rollout
 from fairway.rollouts.status import Status, read_status, read_weights
 from fairway.rollouts.steps import before_starting_step, current_step, first_index, step_index, weight_asked
-from fairway.rollouts.validation import canary_errors, nginx_errors, spec_errors
+from fairway.rollouts.validate_canary import canary_errors, named_objects_errors, surge_errors
+from fairway.rollouts.validate_steps import kind_errors
+from fairway.rollouts.validation import blue_green_errors, spec_errors, strategy_errors
 from tests.conformance.result import CaseResult
 
 Row = Mapping[str, Any]
@@ -100,9 +114,9 @@ def _set(at: Row | None) -> ReplicaSet | None:
 def _canary_of(row: Row) -> tuple[RolloutSpec, Canary, Status]:
     rollout = row["input"]["rollout"]
     spec = decode_rollout(rollout)
-    if spec.canary is None:
-        raise _NotUnderstood("not a canary strategy")
-    return spec, spec.canary, read_status(rollout)
+    if spec.canary is None and spec.blue_green is None:
+        raise _NotUnderstood("no strategy")
+    return spec, spec.canary or Canary(), read_status(rollout)
 
 
 def _replicas(row: Row) -> str:
@@ -137,12 +151,13 @@ def _at_counts(row: Row) -> Row:
 def _new_replicas(row: Row) -> Row:
     given = row["input"]
     spec = decode_rollout(given["rollout"])
-    if spec.canary is None:
-        if spec.blue_green is None:
-            return {"error": True}
-        raise _NotUnderstood("blueGreen is not run yet")
     status, new = read_status(given["rollout"]), _set(given["new_rs"])
     every = [rs for rs in map(_set, given.get("all_rss") or ()) if rs]
+    if spec.blue_green is not None:
+        active = next((rs for rs in every if rs.hash and rs.hash == status.blue_green.active), None)
+        return {"value": new_replicas(spec, spec.blue_green, status, new, active), "error": False, "1": None}
+    if spec.canary is None:
+        return {"error": True}
     stable = next((rs for rs in every if rs.hash == status.stable_hash), None)
     others = [rs for rs in every if rs.hash not in (status.stable_hash, new.hash if new else "")]
     counts = desired_counts(spec, spec.canary, status, new, stable, others, read_weights(given.get("weights")))
@@ -180,6 +195,7 @@ _REPLICAS: dict[str, Callable[[Row], Row]] = {
     "has-scale-down-deadline": lambda row: {"value": bool((rs := _set(row["input"]["rs"])) and rs.has_deadline)},
     "rs-available": lambda row: {"value": fully_available(_set(row["input"]["rs"]))},
     "rs-partially-available": lambda row: {"value": partly_available(_set(row["input"]["rs"]))},
+    "ready-for-pause": lambda row: {"value": fully_available(_set(row["input"]["new_rs"]))},
     "rs-active": lambda row: {"value": bool((rs := _set(row["input"]["rs"])) and rs.replicas > 0)},
 }  # fmt: skip
 
@@ -225,6 +241,13 @@ def _status(row: Row) -> Row:
     dry = {name: 0 for name, is_dry in (given.get("dry_run") or {}).items() if is_dry}
     found = assess_run(_metrics(given["metrics"]), tallies, dry, asked_to_end=decode_run(given["run"]).terminate)
     return {"phase": found.phase, "message": found.message}
+
+
+def _metric_status(row: Row) -> Row:
+    """"#0" stands for the answer to `metric-failure` about the same metric."""
+    metric, tally = decode_metric(row["input"]["metric"]), read_tally(row["input"]["result"])
+    phase = assess_metric(metric, tally, terminating=row["input"]["terminating"])
+    return {"phase": "#0" if row["want"].get("phase") == "#0" and phase == limit_exceeded(metric, tally)[0] else phase}
 
 
 def _outcome(row: Row) -> Row:
@@ -289,9 +312,7 @@ _ANALYSIS: dict[str, Callable[[Row], Row]] = {
     "metric-tasks": _tasks,
     "next-reconcile": _next,
     "run-status": _status,
-    "metric-status": lambda row: {"phase": assess_metric(decode_metric(row["input"]["metric"]),
-                                                         read_tally(row["input"]["result"]),
-                                                         terminating=row["input"]["terminating"])},
+    "metric-status": _metric_status,
     "metric-failure": lambda row: dict(zip(("phase", "message"), limit_exceeded(
         decode_metric(row["input"]["metric"]), read_tally(row["input"]["result"])), strict=True)),
     "evaluate-result": _outcome,
@@ -379,28 +400,144 @@ def _errors(row: Row) -> list[FieldError]:
     """Fairway's mistakes for the question, in order."""
     op, given = row["op"], row.get("input") or {}
     if op == "lint":
-        objects = [obj for obj in yaml.safe_load_all(row["text"]) if obj]
-        return [error for obj in objects if obj.get("kind") == "Rollout" for error in _of_rollout(obj)]
-    if op in ("validate-rollout", "validate-rollout-strategy"):
-        found = _of_rollout(given["rollout"])
-        return found if op == "validate-rollout" else [e for e in found if e.path.startswith("spec.strategy")]
-    if op in ("validate-rollout-strategy-canary", "invalid-max-surge-max-unavailable"):
-        spec = decode_rollout(given["rollout"])
-        if spec.canary is None:
-            raise _NotUnderstood("not a canary strategy")
-        return list(canary_errors(spec.canary, given.get("path") or "spec.strategy.canary"))
-    if op == "validate-rollout-nginx-ingresses-config":
-        spec = decode_rollout(given["rollout"])
-        traffic = spec.canary.traffic if spec.canary else None
-        return list(nginx_errors(traffic, "spec.strategy.canary")) if traffic else []
-    raise _NotUnderstood(f"no answer to {op}")
-
-
-def _of_rollout(rollout: Row) -> list[FieldError]:
+        return lint([obj for obj in yaml.safe_load_all(row["text"]) if obj])
+    answer = _VALIDATION.get(op)
+    if answer is None:
+        raise _NotUnderstood(f"no answer to {op}")
     try:
-        return list(spec_errors(decode_rollout(rollout)))
+        return list(answer(given))
     except SpecError as error:
         return [error.error]
+
+
+def _spec(given: Row) -> RolloutSpec:
+    return decode_rollout(given["rollout"])
+
+
+def _canary_spec(given: Row) -> Canary:
+    found = _spec(given).canary
+    if found is None:
+        raise _NotUnderstood("not a canary strategy")
+    return found
+
+
+def _step_of(given: Row) -> Iterable[FieldError]:
+    rollout = {"spec": {"strategy": {"canary": {"steps": [given["arg0"]]}}}}
+    return kind_errors(decode_rollout(rollout).canary.steps[0], given.get("path") or "")  # type: ignore[union-attr]
+
+
+_ROLES = {"ActiveService": "blueGreen.activeService", "PreviewService": "blueGreen.previewService",
+          "CanaryService": "canary.canaryService", "StableService": "canary.stableService",
+          "PingService": "canary.pingPong.pingService", "PongService": "canary.pingPong.pongService"}
+
+
+def _service(service: Row, rollout: Row) -> Iterable[FieldError]:
+    """`service`: the object and the role in which the Rollout names it."""
+    spec, obj = decode_rollout(rollout), service["service"]
+    role = _ROLES.get(service.get("type", ""))
+    if role is None:
+        return []
+    known = {at: metadata for at, name, metadata in service_roles(spec) if name == obj["metadata"]["name"]}
+    at = f"spec.strategy.{role}"
+    return service_errors(obj, at, known.get(at), spec.template or {}, rollout.get("metadata", {}).get("name", ""))
+
+
+def _templates(asked: Row, rollout: Row) -> Iterable[FieldError]:
+    kind = asked.get("templateType")
+    at = {"PrePromotionAnalysis": "blueGreen.prePromotionAnalysis", "PostPromotionAnalysis": "blueGreen.postPromotionAnalysis",
+          "InlineAnalysis": f"canary.steps[{asked.get('canaryStepIndex', 0)}].analysis",
+          "BackgroundAnalysis": "canary.analysis"}.get(str(kind))
+    if at is None:
+        return []
+    steps = (rollout["spec"]["strategy"].get("canary") or {}).get("steps") or ()
+    own = next((step["analysis"] for step in steps if "analysis" in step), {})
+    ask = AnalysisAsk(args=tuple(asked.get("args") or ()), dry_run=tuple(own.get("dryRun") or ()),
+                      measurement_retention=tuple(own.get("measurementRetention") or ()))
+    templates = [*(asked.get("analysisTemplates") or ()), *(asked.get("clusterAnalysisTemplates") or ())]
+    return template_errors(f"spec.strategy.{at}.templates", templates, ask, dict(rollout),
+                           endless=kind == "BackgroundAnalysis")
+
+
+def _plain(ingress: Row) -> dict[str, Any]:
+    """The cases hold Ingresses as Go prints them: rules one level deeper, backends in the older words."""
+    rules = []
+    for rule in ingress.get("spec", {}).get("rules") or ():
+        paths = []
+        for path in ((rule.get("ingressRuleValue") or rule).get("http") or {}).get("paths") or ():
+            backend = path.get("backend") or {}
+            name = backend.get("serviceName") or (backend.get("service") or {}).get("name")
+            paths.append({**path, "backend": {"service": {"name": name}}})
+        rules.append({"http": {"paths": paths}})
+    return {**ingress, "spec": {"rules": rules}}
+
+
+def _virtual(given: Row, obj: Row) -> Iterator[FieldError]:
+    canary = _canary_spec(given)
+    istio = canary.traffic.istio if canary.traffic else None
+    if istio is None:
+        yield FieldError("spec.strategy.canary.trafficRouting.istio",
+                         "Rollout object is not configured with Istio traffic routing")
+        return
+    for ref in istio.services:
+        if ref.key("")[1] == obj["metadata"]["name"]:
+            services = (canary.stable_service, canary.canary_service)
+            yield from virtual_service_mistakes(canary, istio, ref, dict(obj), services)
+            return
+
+
+def _resources(given: Row) -> Iterator[FieldError]:
+    found, rollout = given.get("resources") or {}, given["rollout"]
+    for service in found.get("serviceWithType") or ():
+        yield from _service(service, rollout)
+    for asked in found.get("analysisTemplatesWithType") or ():
+        yield from _templates(asked, rollout)
+    for ingress in found.get("ingresses") or ():
+        yield from ingress_errors(_canary_spec(given), _plain(ingress))
+    for virtual in found.get("virtualServices") or ():
+        yield from _virtual(given, virtual)
+    for mapping in found.get("ambassadorMappings") or ():
+        yield from mapping_errors(mapping)
+    for router in found.get("appMeshResources") or ():
+        yield from app_mesh_errors(router)
+
+
+def _metrics_resolve(given: Row) -> list[FieldError]:
+    try:
+        resolved_metrics(given["arg0"], given["arg1"])
+    except ArgError as error:
+        return [FieldError("", str(error))]
+    return []
+
+
+def _named(given: Row) -> Iterable[FieldError]:
+    spec = _spec(given)
+    traffic = spec.canary.traffic if spec.canary else None
+    return named_objects_errors(traffic) if traffic else []
+
+
+_VALIDATION: dict[str, Callable[[Row], Iterable[FieldError]]] = {
+    "validate-rollout": lambda given: spec_errors(_spec(given)),
+    "validate-rollout-spec": lambda given: spec_errors(_spec(given)),
+    "validate-rollout-strategy": lambda given: strategy_errors(_spec(given), given.get("path") or ""),
+    "validate-rollout-strategy-canary": lambda given: canary_errors(_canary_spec(given), given.get("path") or ""),
+    "validate-rollout-strategy-blue-green": lambda given: blue_green_errors(
+        _spec(given).blue_green, _spec(given).revision_history_limit, given.get("path") or ""),  # type: ignore[arg-type]
+    "validate-rollout-strategy-anti-affinity": lambda given: anti_affinity_errors(given["arg0"], given.get("path") or ""),
+    "invalid-max-surge-max-unavailable": lambda given: surge_errors(_canary_spec(given), ""),
+    "has-multiple-steps-type": _step_of,
+    "validate-rollout-referenced-resources": _resources,
+    "validate-analysis-templates-with-type": lambda given: _templates(given["arg1"], given["rollout"]),
+    "validate-ingress": lambda given: ingress_errors(_canary_spec(given), _plain(given["arg1"])),
+    "validate-rollout-nginx-ingresses-config": _named,
+    "validate-rollout-alb-ingresses-config": _named,
+    "validate-rollout-virtual-services-config": _named,
+    "validate-service": lambda given: _service(given["arg0"], given["rollout"]),
+    "validate-virtual-service": lambda given: _virtual(given, given["arg1"]),
+    "validate-ambassador-mapping": lambda given: mapping_errors(given["arg0"]),
+    "validate-app-mesh-resource": lambda given: app_mesh_errors(given["arg0"]),
+    "validate-app-mesh-virtual-router": lambda given: app_mesh_errors(given["arg0"]),
+    "validate-analysis-metrics": _metrics_resolve,
+}
 
 
 def _valid(want: Row) -> bool:
@@ -425,6 +562,8 @@ def _wording(row: Row) -> str:
             return f"no error {expected['index']}: {[str(e) for e in found]}"
         error = found[expected["index"]]
         for key, got in (("detail", error.detail), ("field", error.path), ("text", str(error))):
+            if key == "text" and "field" in expected:
+                got = error.value  # upstream's name for the value that is wrong
             if key in expected and expected[key] != got:
                 return f"{key}: wanted {expected[key]!r}, got {got!r}"
     return _verdict(row)

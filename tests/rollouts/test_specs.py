@@ -13,6 +13,7 @@ from fairway.kube.resources import ANALYSIS_TEMPLATES
 from fairway.rollouts.args import ArgError, merge_args, rollout_args, substitute
 from fairway.rollouts.spec import decode_rollout
 from fairway.rollouts.templates import runs_template, template_sha
+from fairway.rollouts.unsupported import unsupported
 from fairway.rollouts.validation import spec_errors
 from tests.rollouts.world import NS, a_world, analysis, rollout, success_rate, template
 
@@ -23,18 +24,22 @@ def with_canary(**canary: Any) -> Obj:
 
 @pytest.mark.parametrize(("spec", "message"), [
     (with_canary(steps=[{"setWeight": 110}]),
-     "spec.strategy.canary.steps[0].setWeight: Invalid value: 110: SetWeight needs to be between 0 and 100"),
-    (with_canary(steps=[{}]), 'spec.strategy.canary.steps[0]: Invalid value: "invalid": Step must have one of the following '
-     "set: experiment, setWeight, setCanaryScale, plugin or pause"),
+     "spec.strategy.steps[0].setWeight: Invalid value: 110: SetWeight needs to be between 0 and 100"),
+    (with_canary(steps=[{}]), 'spec.strategy.steps[0]: Invalid value: "step.Experiment: false step.Pause: false '
+     'step.SetWeight: false step.Analysis: false": Step must have one of the following set: experiment, setWeight, '
+     "setCanaryScale, plugin or pause"),
     (with_canary(canaryService="shop-stable"), "This rollout uses the same service for the stable and canary services"),
-    (with_canary(canaryService=None), 'spec.strategy.canary.canaryService: Invalid value: "": Canary service and Stable '
+    (with_canary(canaryService=None), 'spec.strategy.canaryService: Invalid value: "": Canary service and Stable '
      "service must to be set to use Traffic Routing"),
     (with_canary(maxSurge=0, maxUnavailable=0), "MaxSurge and MaxUnavailable both can not be zero"),
-    (with_canary(trafficRouting={"istio": {}}), "Fairway does not move traffic through istio yet: use nginx"),
+    (with_canary(trafficRouting={"smi": {}}), "Fairway does not move traffic through smi: use nginx, istio, alb or"),
+    (with_canary(trafficRouting={"plugins": {"acme/mesh": {}}}), "Fairway has no traffic router plugin 'acme/mesh'"),
+    (with_canary(steps=[{"plugin": {"name": "acme/step"}}]), "Fairway does not run step plugins, this one is 'acme/step'"),
     (with_canary(steps=[{"pause": {"duration": "soon"}}]), "Duration needs to be greater than 0"),
 ])  # fmt: skip
 def test_mistakes_in_a_spec(spec: Obj, message: str) -> None:
-    found = [str(error) for error in spec_errors(decode_rollout(spec))]
+    decoded = decode_rollout(spec)
+    found = [str(error) for error in (*spec_errors(decoded), *unsupported(decoded))]
     assert found and message in found[0]
 
 
@@ -46,7 +51,8 @@ def test_a_missing_reference_stops_nothing_that_runs_and_heals_when_it_comes_bac
             stable = (await world.healthy())["status"]["stableRS"]
             await world.api.delete(ANALYSIS_TEMPLATES, "success-rate", NS)
             found = await world.until(lambda r: dig(r, "status", "phase") == "Degraded")
-            said = ('The Rollout "shop" is invalid: spec.strategy.canary.analysis.templates: Invalid value: "success-rate": '
+            said = ('The Rollout "shop" is invalid: spec.strategy.canary.analysis.templates: Invalid value: '
+                    '"templateNames: [success-rate]": '
                     "AnalysisTemplate 'success-rate' not found")
             assert found["status"]["message"] == f"InvalidSpec: {said}"
             await world.image("shop:2")

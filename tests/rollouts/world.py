@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from fairway.kube.api import DeleteOptions, JsonPatch, MergePatch
+from fairway.kube.api import Api, DeleteOptions, JsonPatch, MergePatch
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.embedded import EmbeddedApi
@@ -25,6 +25,7 @@ from fairway.kube.resources import ANALYSIS_RUNS, INGRESSES, PODS, REPLICA_SETS,
 from fairway.rehearse.judge import Judge
 from fairway.rollouts.analysis_controller import AnalysisRunController
 from fairway.rollouts.controller import RolloutController
+from fairway.rollouts.experiment_controller import ExperimentController
 from fairway.rollouts.keys import APPLIED_WEIGHT, HASH_LABEL
 from fairway.rollouts.prometheus import PrometheusProvider
 from fairway.workloads.controllers import ReplicaSetController
@@ -46,6 +47,12 @@ def rollout(*, image: str = "shop:1", replicas: int = 4, steps: list[Obj] | None
         "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "shop"}}, "template": template(image),
                  "strategy": {"canary": {k: v for k, v in strategy.items() if v is not None}}},
     }  # fmt: skip
+
+
+def blue_green(*, image: str = "shop:1", replicas: int = 2, **strategy: Any) -> Obj:
+    found = rollout(image=image, replicas=replicas)
+    found["spec"]["strategy"] = {"blueGreen": {"activeService": "shop-stable", "previewService": "shop-canary", **strategy}}
+    return found
 
 
 def template(image: str) -> Obj:
@@ -105,18 +112,24 @@ class World:
     metrics: Scripted = field(default_factory=lambda: Scripted(lambda text, at: [1.0]))
     weights: list[tuple[datetime, str]] = field(default_factory=list)
     judge: Judge = field(default_factory=Judge)
+    mortal: Api | None = None
+    """Stands between the controllers under test and the API, where a test lets them die."""
     _tested: list[asyncio.Task[None]] = field(default_factory=list)
     _informers: Informers | None = None
 
     async def start(self) -> None:
-        self._informers = Informers(self.api)
+        self._informers = Informers(self.seen_by_tested)
         self._tested = [asyncio.create_task(ControllerLoop(c, self._informers, self.clock).run())
                         for c in self.under_test(self._informers)]
 
     def under_test(self, informers: Informers) -> list[Controller]:
         providers = {"prometheus": PrometheusProvider(self.metrics, self.clock)}
-        return [RolloutController(informers, verify_weights=self.confirm_after is not None),
+        return [RolloutController(informers, verify_weights=self.confirm_after is not None), ExperimentController(informers),
                 AnalysisRunController(informers, self.clock, providers)]
+
+    @property
+    def seen_by_tested(self) -> Api:
+        return self.mortal or self.api
 
     async def kill(self) -> None:
         """As kill -9: whatever a pass had not written yet is lost."""

@@ -161,6 +161,7 @@ ANALYSIS_TEMPLATES = _row("argoproj.io", "v1alpha1", "AnalysisTemplate", "analys
 CLUSTER_ANALYSIS_TEMPLATES = _row("argoproj.io", "v1alpha1", "ClusterAnalysisTemplate", "clusteranalysistemplates",
                                   "cat", namespaced=False)
 ANALYSIS_RUNS = _row("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns", "ar")
+EXPERIMENTS = _row("argoproj.io", "v1alpha1", "Experiment", "experiments", "exp", subs="status")
 SERVICE_MONITORS = _row("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors", "smon")
 REPOSITORIES = _row("fairway.dev", "v1alpha1", "Repository", "repositories", "repo", subs="status")
 PIPELINE_RUNS = _row("fairway.dev", "v1alpha1", "PipelineRun", "pipelineruns", "plr", subs="status")
@@ -171,6 +172,9 @@ METRIC_TEMPLATES = _row("flagger.app", "v1beta1", "MetricTemplate", "metrictempl
 ALERT_PROVIDERS = _row("flagger.app", "v1beta1", "AlertProvider", "alertproviders", subs="status")
 VIRTUAL_SERVICES = _row("networking.istio.io", "v1beta1", "VirtualService", "virtualservices", "vs", subs="status")
 DESTINATION_RULES = _row("networking.istio.io", "v1beta1", "DestinationRule", "destinationrules", "dr", subs="status")
+ISTIO_GATEWAYS = _row("networking.istio.io", "v1", "Gateway", "gateways", "gw", subs="status")
+GATEWAYS = _row("gateway.networking.k8s.io", "v1", "Gateway", "gateways", "gtw", subs="status")
+GATEWAY_CLASSES = _row("gateway.networking.k8s.io", "v1", "GatewayClass", "gatewayclasses", "gc", namespaced=False, subs="status")
 HTTP_ROUTES = _row("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes", subs="status")
 SCALED_OBJECTS = _row("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects", "so", subs="status")
 
@@ -178,4 +182,5 @@ CUSTOM: tuple[Resource, ...] = (
     APPLICATIONS, APP_PROJECTS, APPLICATION_SETS, ROLLOUTS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, ANALYSIS_RUNS,
     SERVICE_MONITORS, REPOSITORIES, PIPELINE_RUNS, RELEASES, ROLLBACK_POLICIES, CANARIES, METRIC_TEMPLATES, ALERT_PROVIDERS,
     VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES, SCALED_OBJECTS,
+    EXPERIMENTS, ISTIO_GATEWAYS, GATEWAYS, GATEWAY_CLASSES,
 )  # fmt: skip

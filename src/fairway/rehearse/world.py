@@ -39,6 +39,7 @@ from fairway.rehearse.timeline import Noted, Timeline
 from fairway.rehearse.users import BUCKETS_S, ERRORS, HISTOGRAM, OK, REFUSED, Served, Users
 from fairway.rollouts.analysis_controller import AnalysisRunController
 from fairway.rollouts.controller import RolloutController
+from fairway.rollouts.experiment_controller import ExperimentController
 from fairway.rollouts.gate import Arm
 from fairway.rollouts.gate_provider import GateProvider, NoCounts
 from fairway.rollouts.job import JobProvider
@@ -110,7 +111,7 @@ class World:
         informers, clock = Informers(self.api), self.clock
         self._informers = informers
         controllers: list[Controller] = [
-            RolloutController(informers, verify_weights=True),
+            RolloutController(informers, verify_weights=True), ExperimentController(informers),
             AnalysisRunController(informers, clock, {
                 "prometheus": PrometheusProvider(_Queries(self), clock, connect=lambda server: _Queries(self)),
                 "job": JobProvider(informers.api, clock),

@@ -9,7 +9,15 @@ from fairway.kube.decision import Reason
 from fairway.rollouts.replicas import at_desired_counts
 from fairway.rollouts.seen import View
 from fairway.rollouts.situation import Situation, within_rollback_window
-from fairway.rollouts.status import CANARY_PAUSE, INCONCLUSIVE, PauseCondition, Status, Weights
+from fairway.rollouts.status import (
+    CANARY_PAUSE,
+    INCONCLUSIVE,
+    INCONCLUSIVE_EXPERIMENT,
+    PauseCondition,
+    PauseReason,
+    Status,
+    Weights,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,8 @@ def restart_update(view: View, base: Status) -> Advance:
         elif within_rollback_window(view) and view.new.replicas > 0:
             index, reason = count, Reason("SkipSteps", "Rollback to active ReplicaSets within RollbackWindow")
     status = replace(base, current_hash=view.hash, step_hash=view.steps_hash, step_index=index, abort=False, aborted_at=None,
-                     pauses=(), controller_pause=False, promote_full=False, step_run=None, background_run=None)
+                     pauses=(), controller_pause=False, promote_full=False, step_run=None, background_run=None, experiment="",
+                     blue_green=replace(base.blue_green, checkpoint=False, before=None, after=None))
     return Advance(status, None, (reason,))
 
 
@@ -48,7 +57,7 @@ def promotion(view: View, situation: Situation, weights: Weights | None) -> str:
         return "Full promotion requested"
     if within_rollback_window(view):
         return "Rollback within window"
-    if view.status.pause(INCONCLUSIVE) is not None:
+    if view.status.pause(INCONCLUSIVE) is not None or view.status.pause(INCONCLUSIVE_EXPERIMENT) is not None:
         return ""  # what is not known is not good: a person goes on, not the last step
     if situation is Situation.FINISHING and not (weights is not None and weights.verified is False):
         return f"Completed all {len(view.canary.steps)} canary steps"
@@ -57,8 +66,12 @@ def promotion(view: View, situation: Situation, weights: Weights | None) -> str:
 
 def promote(view: View, base: Status, why: str) -> Advance:
     count = len(view.canary.steps)
+    turned = base.stable_ping_pong
+    if view.canary.ping_pong is not None and base.stable_hash != view.hash:
+        turned = "pong" if base.stable_ping_pong == "ping" else "ping"
     status = replace(base, stable_hash=view.hash, step_index=count if count else None, promote_full=False, abort=False,
-                     aborted_at=None, pauses=(), controller_pause=False)
+                     aborted_at=None, pauses=(), controller_pause=False, stable_ping_pong=turned,
+                     blue_green=replace(base.blue_green, checkpoint=False))
     done = f"Rollout completed update to revision {view.revision} ({view.hash}): {why}"
     return Advance(status, None, (Reason("RolloutCompleted", done),))
 
@@ -75,16 +88,21 @@ def abort(view: View, base: Status, why: str) -> Advance:
 
 
 def step_on(view: View, situation: Situation, base: Status, weights: Weights | None, *, step_passed: bool,
-            inconclusive: bool, scaled: bool) -> Advance:
-    """Neither promoted nor aborted in this pass: complete the current step, or wait and say for what."""
+            inconclusive: PauseReason | None, scaled: bool) -> Advance:
+    """Neither promoted nor aborted in this pass: complete the current step, or wait and say for what.
+
+    `inconclusive`: for which reason a person has to decide, None where nobody has to.
+    """
     status = replace(base, abort=False, aborted_at=None)
     if situation is Situation.PROMOTING:
         count = len(view.canary.steps)
         return Advance(replace(status, step_index=count if count else None, pauses=(), controller_pause=False))
-    if inconclusive and view.status.pause(INCONCLUSIVE) is None:
-        return _paused(view, status, INCONCLUSIVE, "an AnalysisRun was inconclusive: promote to go on, or abort")
-    if view.status.pause(INCONCLUSIVE) is not None:
-        return Advance(_kept(view, status), None, (Reason(INCONCLUSIVE, "promote to go on, or abort"),))
+    if inconclusive is not None and view.status.pause(inconclusive) is None:
+        what = "an Experiment" if inconclusive == INCONCLUSIVE_EXPERIMENT else "an AnalysisRun"
+        return _paused(view, status, inconclusive, f"{what} was inconclusive: promote to go on, or abort")
+    for reason in (INCONCLUSIVE, INCONCLUSIVE_EXPERIMENT):
+        if view.status.pause(reason) is not None:
+            return Advance(_kept(view, status), None, (Reason(reason, "promote to go on, or abort"),))
     if view.spec.paused:
         return Advance(_kept(view, status), None, (Reason("RolloutPaused", "spec.paused is set"),))
     step, index = view.step, view.index
@@ -93,7 +111,8 @@ def step_on(view: View, situation: Situation, base: Status, weights: Weights | N
     if _completed(view, weights, step_passed=step_passed):
         kept = tuple(p for p in view.status.pauses if p.reason != CANARY_PAUSE)
         done = Reason("RolloutStepCompleted", f"Rollout step {index + 1}/{len(view.canary.steps)} completed ({step})")
-        status = replace(status, step_index=index + 1, step_run=None, pauses=kept, controller_pause=bool(kept))
+        status = replace(status, step_index=index + 1, step_run=None, experiment="", pauses=kept,
+                         controller_pause=bool(kept))
         return Advance(status, None, (done,))
     if step.pause is not None and not scaled and not view.status.pause(CANARY_PAUSE) and not view.status.controller_pause:
         return _paused(view, status, CANARY_PAUSE, f"step {index + 1} of {len(view.canary.steps)} ({step})")
@@ -107,7 +126,8 @@ def _kept(view: View, status: Status) -> Status:
 
 def _paused(view: View, status: Status, reason: str, why: str) -> Advance:
     """The start is kept to the microsecond, because a restarted controller counts the pause from it."""
-    pauses = (*view.status.pauses, PauseCondition(reason, view.now))
+    mine = PauseCondition(reason, view.now)
+    pauses = (*view.status.pauses, mine) if reason == CANARY_PAUSE else (mine, *view.status.pauses)  # what a person has to see
     length = view.step.pause.length if view.step and view.step.pause and reason == CANARY_PAUSE else None
     ends = view.now + length if length is not None else None
     return Advance(replace(status, pauses=pauses, controller_pause=True), ends, (Reason(reason, why),))
@@ -124,7 +144,7 @@ def _completed(view: View, weights: Weights | None, *, step_passed: bool) -> boo
         if step.set_canary_scale is not None:
             return at_counts
         return at_counts and not (weights is not None and weights.verified is False)
-    if step.analysis is not None:
+    if step.analysis is not None or step.experiment is not None:
         return step_passed
     return step.set_header_route is not None or step.set_mirror_route is not None
 

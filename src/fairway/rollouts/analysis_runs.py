@@ -14,12 +14,12 @@ from fairway.kube.api import MergePatch
 from fairway.kube.decision import Action, Change, Create, Delete, Reason
 from fairway.kube.objects import Obj, dig, labels_of, meta_of, owner_reference, spec_of, status_of, uid_of
 from fairway.kube.resources import ANALYSIS_RUNS
+from fairway.rollouts.analysis_ask import AnalysisAsk
 from fairway.rollouts.analysis_templates import TemplateError, gather_templates, run_spec
 from fairway.rollouts.args import ArgError, rollout_args
 from fairway.rollouts.keys import HASH_LABEL, REVISION, ROLLOUT_TYPE, STEP_INDEX
 from fairway.rollouts.seen import View
 from fairway.rollouts.situation import Situation, within_rollback_window
-from fairway.rollouts.spec import AnalysisAsk
 from fairway.rollouts.status import CANARY_PAUSE, INCONCLUSIVE, RunStatus
 from fairway.rollouts.steps import before_starting_step
 
@@ -28,15 +28,28 @@ COMPLETED = frozenset({"Successful", "Failed", "Error", "Inconclusive"})
 
 @dataclass(frozen=True, slots=True)
 class AnalysisPlan:
-    """`failure` is the message of a run that stops the update (None: no run does); `step_passed`: this step's run succeeded."""
+    """`failure` is the message of a run that stops the update (None: no run does); `step_passed`: this step's run succeeded.
+
+    `before` and `after` are a blue-green Rollout's runs around the switch.
+    """
 
     actions: tuple[Action, ...] = ()
     step: RunStatus | None = None
     background: RunStatus | None = None
+    before: RunStatus | None = None
+    after: RunStatus | None = None
     failure: str | None = None
     inconclusive: bool = False
     step_passed: bool = False
     reasons: tuple[Reason, ...] = ()
+
+    @property
+    def before_passed(self) -> bool:
+        return self.before is not None and self.before.phase == "Successful"
+
+    @property
+    def after_passed(self) -> bool:
+        return self.after is not None and self.after.phase == "Successful"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,46 @@ def plan_analysis(view: View, situation: Situation) -> AnalysisPlan:
         step_passed=step.status is not None and step.status.phase == "Successful",
         reasons=tuple(wish.reason for wish in (step, background) if wish.reason),
     )
+
+
+def plan_blue_green_analysis(view: View, situation: Situation, *, ready: bool, active: str, saturated: bool,
+                             fast: bool) -> AnalysisPlan:
+    """The runs before and after the switch. `ready`: the preview is available; `active`: what the active Service selects."""
+    green, status = view.blue_green, view.status.blue_green
+    if green is None or situation in (Situation.ABORTED, Situation.INITIAL) or view.status.promote_full or fast:
+        return AnalysisPlan(_cancel(view.seen.runs), before=_refreshed(view, status.before),
+                            after=_refreshed(view, status.after))
+    switched, settled = active == view.hash, view.status.promoted
+    before = after = _Wish()
+    if green.before is not None and not settled and active and not switched:
+        before = _around(view, green.before, status.before, "PrePromotion", "pre", begins=ready)
+    elif switched and not settled:
+        before = _Wish(_refreshed(view, status.before))
+    if green.after is not None and not settled and switched:
+        after = _around(view, green.after, status.after, "PostPromotion", "post", begins=saturated)
+    current = {wish.status.name for wish in (before, after) if wish.status}
+    rest = [run for run in view.seen.runs if meta_of(run)["name"] not in current]
+    failures = [_failure(wish.status) for wish in (before, after)]
+    return AnalysisPlan(
+        actions=(*(wish.action for wish in (before, after) if wish.action), *_cancel(rest), *_outdated(view, rest)),
+        before=before.status,
+        after=after.status,
+        failure=next((said for said in failures if said is not None), None),
+        inconclusive=any(w.status is not None and w.status.phase == "Inconclusive" for w in (before, after)),
+        reasons=tuple(wish.reason for wish in (before, after) if wish.reason),
+    )
+
+
+def _around(view: View, ask: AnalysisAsk, recorded: RunStatus | None, kind: str, suffix: str, *, begins: bool) -> _Wish:
+    """A run begins once the pods that it judges are there, and then runs to its end."""
+    now = _refreshed(view, recorded)
+    if view.status.pause(INCONCLUSIVE) is not None:
+        return _Wish(now)
+    if not _needs_new(view, now):
+        return _Wish(now, None, _waiting(now, f"{kind} analysis"))
+    if now is not None:
+        return _Wish(RunStatus(now.name, "Successful", now.message))  # inconclusive, and a person went on
+    return _start(view, ask, kind, suffix) if begins else _Wish()
 
 
 def _skipped(view: View, situation: Situation) -> bool:
@@ -163,7 +216,7 @@ def build_run(view: View, ask: AnalysisAsk, kind: str, suffix: str) -> Obj:
     args = rollout_args(ask.args, view.rollout, latest=latest, stable=stable)
     spec = run_spec(gather_templates(ask.templates, view.seen.templates), args, ask.dry_run, ask.measurement_retention)
     labels = {HASH_LABEL: latest, ROLLOUT_TYPE: kind, **ask.labels}
-    if suffix:
+    if kind == "Step":
         labels[STEP_INDEX] = suffix
     labels |= (view.spec.selector or {}).get("matchLabels") or {}
     return {

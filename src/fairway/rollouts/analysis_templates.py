@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from fairway.kube.objects import Obj, spec_of
+from fairway.rollouts.analysis_ask import TemplateRef
 from fairway.rollouts.args import flatten_args, merge_args
-from fairway.rollouts.spec import TemplateRef
 
 
 class TemplateError(ValueError):

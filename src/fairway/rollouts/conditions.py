@@ -113,7 +113,8 @@ def _progress(view: View, status: Status, found: tuple[Obj, ...], *, healthy: bo
 
 
 def _availability(view: View, found: tuple[Obj, ...]) -> tuple[Obj, ...]:
-    if available_in(view.all) >= view.spec.replicas:
+    serving = [view.active] if view.blue_green is not None else view.all
+    if available_in(serving) >= view.spec.replicas:
         return set_condition(found, AVAILABLE, "True", "AvailableReason", "Rollout has minimum availability", view.now)
     return set_condition(found, AVAILABLE, "False", "AvailableReason", "Rollout does not have minimum availability", view.now)
 
@@ -134,13 +135,16 @@ def is_paused(view: View, status: Status) -> bool:
 
 def is_healthy(view: View, status: Status) -> bool:
     """All replicas run the wished-for template, are available, and nothing else runs."""
+    observed = view.status.observed_generation == str(view.rollout["metadata"].get("generation", ""))
+    replicas, green = view.spec.replicas, status.blue_green
+    counts = status.updated == replicas and status.available == replicas
+    if view.blue_green is not None:
+        shown = not view.blue_green.preview_service or green.preview == status.current_hash
+        return observed and counts and shown and green.active == status.current_hash
     steps = len(view.canary.steps)
     done = not steps or status.step_index is None or status.step_index == steps
     promoted = bool(status.stable_hash) and status.promoted
-    observed = view.status.observed_generation == str(view.rollout["metadata"].get("generation", ""))
-    replicas = view.spec.replicas
-    counts = status.updated == replicas and status.available == replicas and status.replicas == replicas
-    return done and promoted and observed and counts
+    return done and promoted and observed and counts and status.replicas == replicas
 
 
 def made_progress(old: Status, new: Status) -> bool:
@@ -149,7 +153,8 @@ def made_progress(old: Status, new: Status) -> bool:
     stepped = None not in (old.step_index, new.step_index) and old.step_index != new.step_index
     return (
         new.updated != old.updated or new_pods < old_pods or new.ready > old.ready or new.available > old.available
-        or new.stable_hash != old.stable_hash or stepped or new.step_hash != old.step_hash
+        or new.blue_green.active != old.blue_green.active or new.stable_hash != old.stable_hash or stepped
+        or new.step_hash != old.step_hash
     )  # fmt: skip
 
 

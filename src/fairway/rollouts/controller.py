@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from fairway.kube.cache import Informers
-from fairway.kube.decision import Outcome, carry_out_decision
+from fairway.kube.decision import Outcome, carry_out, carry_out_decision
 from fairway.kube.errors import BadRequest, Invalid
 from fairway.kube.events import EventKind, EventRecorder
-from fairway.kube.objects import Key, Obj, dig, is_deleting, key_of, labels_of, meta_of, uid_of
+from fairway.kube.objects import Key, Obj, annotations_of, is_deleting, key_of, labels_of, meta_of, uid_of
 from fairway.kube.reconcile import Watch, owner_keys
 from fairway.kube.resources import (
     ANALYSIS_RUNS,
     ANALYSIS_TEMPLATES,
     CLUSTER_ANALYSIS_TEMPLATES,
+    DEPLOYMENTS,
+    DESTINATION_RULES,
+    EXPERIMENTS,
+    HTTP_ROUTES,
     INGRESSES,
     PODS,
     REPLICA_SETS,
     ROLLOUTS,
     SERVICES,
+    VIRTUAL_SERVICES,
 )
+from fairway.rollouts.analysis_ask import TemplateRef
 from fairway.rollouts.conditions import INVALID
 from fairway.rollouts.decide import decide, refused
-from fairway.rollouts.keys import HASH_LABEL, MANAGER
+from fairway.rollouts.keys import HASH_LABEL, MANAGED_BY, MANAGER
+from fairway.rollouts.names import Names, names_in
 from fairway.rollouts.nginx import canary_ingress_name
 from fairway.rollouts.seen import Seen
-from fairway.rollouts.spec import TemplateRef, decode_rollout
+from fairway.rollouts.services import release
+from fairway.rollouts.spec import decode_rollout
 
 EVENTS: dict[str, EventKind] = {
     "RolloutUpdated": "Normal", "RolloutStepCompleted": "Normal", "RolloutCompleted": "Normal", "SkipSteps": "Normal",
-    "ScalingReplicaSet": "Normal", "AnalysisRunCreated": "Normal", "RolloutAborted": "Warning", INVALID: "Warning",
+    "ScalingReplicaSet": "Normal", "AnalysisRunCreated": "Normal", "ExperimentCreated": "Normal", "ScalingWorkload": "Normal",
+    "RolloutAborted": "Warning", INVALID: "Warning",
 }  # fmt: skip
 """Reasons that are said once, when they happen; all others describe a wait."""
 
@@ -69,20 +78,34 @@ class RolloutController:
         self._templates = informers.of(ANALYSIS_TEMPLATES)
         self._cluster_templates = informers.of(CLUSTER_ANALYSIS_TEMPLATES)
         self._pods = informers.of(PODS)
+        self._experiments = informers.of(EXPERIMENTS)
+        self._virtual_services = informers.of(VIRTUAL_SERVICES)
+        self._destination_rules = informers.of(DESTINATION_RULES)
+        self._http_routes = informers.of(HTTP_ROUTES)
+        self._deployments = informers.of(DEPLOYMENTS)
 
     def watches(self) -> Sequence[Watch]:
         owned = owner_keys(ROLLOUTS.kind)
         return (
             Watch(REPLICA_SETS, owned),
             Watch(ANALYSIS_RUNS, owned),
-            Watch(SERVICES, self._users_of_service),
-            Watch(INGRESSES, self._users_of_ingress),
+            Watch(EXPERIMENTS, owned),
+            Watch(SERVICES, self._users(lambda named, key: key.namespace == named.namespace and key.name in named.services)),
+            Watch(INGRESSES, self._users(lambda named, key: key.namespace == named.namespace and named.has_ingress(key.name))),
+            Watch(VIRTUAL_SERVICES, self._users(lambda named, key: tuple(key) in named.virtual_services)),
+            Watch(DESTINATION_RULES, self._users(
+                lambda named, key: key.namespace == named.namespace and key.name in named.destination_rules)),
+            Watch(HTTP_ROUTES, self._users(lambda named, key: tuple(key) in named.http_routes)),
+            Watch(DEPLOYMENTS, self._users(
+                lambda named, key: key.namespace == named.namespace and named.workload == ("Deployment", key.name))),
             Watch(ANALYSIS_TEMPLATES, self._all_in_namespace),
             Watch(CLUSTER_ANALYSIS_TEMPLATES, self._all_in_namespace),
         )
 
     async def reconcile(self, key: Key, now: datetime) -> Outcome:
         rollout = self._rollouts.get(key)
+        if rollout is None:
+            await carry_out(self._api, [release(service) for service in self._marked(key)], manager=MANAGER)
         if rollout is None or is_deleting(rollout):
             return Outcome()
         seen = self._gather(rollout, key)
@@ -100,24 +123,37 @@ class RolloutController:
 
     def _gather(self, rollout: Obj, key: Key) -> Seen:
         uid = uid_of(rollout)
-        canary = dig(rollout, "spec", "strategy", "canary", default={})
-        services = [str(canary.get(name) or "") for name in ("stableService", "canaryService")]
         sets = tuple(rs for rs in self._sets.owned_by(uid) if HASH_LABEL in labels_of(rs))
-        restarting = dig(rollout, "spec", "restartAt") is not None
+        named = names_in(rollout)
         return Seen(
             rollout=rollout,
             replica_sets=sets,
-            services={name: found for name in services if name and (found := self._services.get(Key(key.namespace, name)))},
-            ingresses=self._seen_ingresses(key, canary),
+            services={name: found for name in named.services if (found := self._services.get(Key(key.namespace, name)))},
+            ingresses=self._seen_ingresses(key, named),
             runs=tuple(self._runs.owned_by(uid)),
             templates=self._seen_templates(key.namespace),
-            pods=tuple(pod for rs in sets for pod in self._pods.owned_by(uid_of(rs))) if restarting else (),
+            pods=tuple(pod for rs in sets for pod in self._pods.owned_by(uid_of(rs))) if named.pods else (),
+            experiments=tuple(self._experiments.owned_by(uid)),
+            virtual_services={at: found for at in named.virtual_services if (found := self._virtual_services.get(Key(*at)))},
+            destination_rules={name: found for name in named.destination_rules
+                               if (found := self._destination_rules.get(Key(key.namespace, name)))},
+            http_routes={at: found for at in named.http_routes if (found := self._http_routes.get(Key(*at)))},
+            workload=self._workload(key.namespace, named),
+            left_behind=tuple(found for found in self._marked(key) if meta_of(found)["name"] not in named.services),
             verify_weights=self._verify_weights,
         )
 
-    def _seen_ingresses(self, key: Key, canary: Obj) -> dict[str, Obj]:
+    def _marked(self, key: Key) -> list[Obj]:
+        """Services that this Rollout moves, or once did."""
+        return [found for found in self._services.list(key.namespace) if annotations_of(found).get(MANAGED_BY) == key.name]
+
+    def _workload(self, namespace: str, named: Names) -> Obj | None:
+        cache = {"Deployment": self._deployments, "ReplicaSet": self._sets}.get(named.workload[0])
+        return cache.get(Key(namespace, named.workload[1])) if cache is not None else None
+
+    def _seen_ingresses(self, key: Key, named: Names) -> dict[str, Obj]:
         found = {}
-        for stable in _stable_ingresses(canary):
+        for stable in named.ingresses:
             for name in (stable, canary_ingress_name(key.name, stable)):
                 ingress = self._ingresses.get(Key(key.namespace, name))
                 if ingress is not None:
@@ -130,27 +166,15 @@ class RolloutController:
 
     # --- whom a change concerns -----------------------------------------------------------------------------------
 
-    def _users_of_service(self, service: Obj) -> Iterable[Key]:
-        key = key_of(service)
-        for rollout in self._rollouts.list(key.namespace):
-            canary = dig(rollout, "spec", "strategy", "canary", default={})
-            if key.name in (canary.get("stableService"), canary.get("canaryService")):
-                yield key_of(rollout)
+    def _users(self, of: Callable[[Names, Key], bool]) -> Callable[[Obj], Iterable[Key]]:
+        """The Rollouts that name the object which changed, whatever namespace it is in."""
 
-    def _users_of_ingress(self, ingress: Obj) -> Iterable[Key]:
-        key = key_of(ingress)
-        for rollout in self._rollouts.list(key.namespace):
-            own = key_of(rollout)
-            for stable in _stable_ingresses(dig(rollout, "spec", "strategy", "canary", default={})):
-                if key.name in (stable, canary_ingress_name(own.name, stable)):
-                    yield own
+        def users(obj: Obj) -> Iterable[Key]:
+            key = key_of(obj)
+            return (key_of(rollout) for rollout in self._rollouts.list() if of(names_in(rollout), key))
+
+        return users
 
     def _all_in_namespace(self, template: Obj) -> Iterable[Key]:
         for rollout in self._rollouts.list(key_of(template).namespace):
             yield key_of(rollout)
-
-
-def _stable_ingresses(canary: Obj) -> list[str]:
-    nginx = dig(canary, "trafficRouting", "nginx", default={})
-    listed = nginx.get("stableIngresses")
-    return [str(name) for name in listed] if isinstance(listed, list) else [str(nginx.get("stableIngress") or "")]

@@ -19,27 +19,36 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 from fairway.kube.decision import Action, Decision, Reason, earliest
 from fairway.kube.objects import Obj, meta_of
 from fairway.kube.selectors import from_label_selector, to_text
 from fairway.rollouts.advance import Advance, abort, promote, promotion, restart_update, step_on
-from fairway.rollouts.analysis_runs import AnalysisPlan, plan_analysis
+from fairway.rollouts.analysis_runs import AnalysisPlan, plan_analysis, plan_blue_green_analysis
+from fairway.rollouts.blue_green import active_hash, counts, cut_over, go_on, ready, returning, saturated
+from fairway.rollouts.blue_green import promotion as blue_green_promotion
+from fairway.rollouts.blue_green_scaling import leaves_later, plan_blue_green_rescale, plan_blue_green_scaling
 from fairway.rollouts.conditions import INVALID, deadline, renew_condition, timed_out, with_conditions
-from fairway.rollouts.fields import SpecError
+from fairway.rollouts.ephemeral import plan_metadata
+from fairway.rollouts.experiment_step import plan_experiment
+from fairway.rollouts.fields import FieldError, SpecError
 from fairway.rollouts.history import forgotten
 from fairway.rollouts.new_replica_set import collides, replica_set_actions
 from fairway.rollouts.phase import phase_of
 from fairway.rollouts.references import reference_errors
 from fairway.rollouts.replicasets import available_in
-from fairway.rollouts.restart import plan_restart
+from fairway.rollouts.restart import RestartPlan, plan_restart
 from fairway.rollouts.scaling import plan_rescale, plan_scaling
 from fairway.rollouts.seen import Seen, View, look
-from fairway.rollouts.situation import Situation, situation_of
-from fairway.rollouts.spec import RolloutSpec, decode_rollout
-from fairway.rollouts.status import Status, read_status, write_status
+from fairway.rollouts.services import released
+from fairway.rollouts.situation import Situation, situation_of, within_rollback_window
+from fairway.rollouts.spec import BlueGreen, RolloutSpec, decode_rollout
+from fairway.rollouts.status import INCONCLUSIVE, INCONCLUSIVE_EXPERIMENT, Status, read_status, write_status
 from fairway.rollouts.traffic_steps import route
+from fairway.rollouts.unsupported import unsupported
 from fairway.rollouts.validation import spec_errors
+from fairway.rollouts.workload import plan_workload, resolved
 
 LOOK_AGAIN_AT_INVALID = timedelta(seconds=20)
 
@@ -48,61 +57,102 @@ def decide(seen: Seen, now: datetime) -> Decision:
     """Everything that is to happen to this Rollout now, and when to look again where no event will tell."""
     try:
         spec = decode_rollout(seen.rollout)
-    except SpecError as mistake:
-        return refused(seen, RolloutSpec(), str(mistake), now)
-    mistakes = spec_errors(spec)
-    if mistakes:
-        return refused(seen, spec, str(mistakes[0]), now)
-    view = look(seen, spec, now)
-    mistakes = reference_errors(view)
-    if mistakes and not view.status.abort:  # an abort needs nothing but stable, and must work whatever else is broken
-        return refused(seen, spec, str(mistakes[0]), now)
+    except SpecError as error:
+        return refused(seen, RolloutSpec(), str(error), now)
+    mistake = next(chain(spec_errors(spec), unsupported(spec)), None)
+    whole = resolved(spec, seen.workload) if mistake is None else mistake
+    if isinstance(whole, FieldError):
+        return refused(seen, spec, str(whole), now)
+    view = look(seen, whole, now)
+    mistake = next(reference_errors(view), None)
+    if mistake is not None and not view.status.abort:  # an abort needs nothing but stable, and works whatever else is broken
+        return refused(seen, spec, str(mistake), now)
     if collides(view):
         return _decision(view, Advance(replace(view.status, collisions=view.status.collisions + 1)))
     situation = situation_of(view)
     if situation is Situation.CHANGED:
         return _decision(view, restart_update(view, _counted(view)), replica_set_actions(view))
     if situation is Situation.SCALED:
-        plan = plan_rescale(view)
+        plan = plan_blue_green_rescale(view, view.blue_green) if view.blue_green else plan_rescale(view)
         return _decision(view, Advance(_counted(view), plan.wake_at, plan.reasons), plan.actions)
-    return _update(view, situation)
+    return _update_blue_green(view, view.blue_green, situation) if view.blue_green else _update_canary(view, situation)
 
 
-def _update(view: View, situation: Situation) -> Decision:
-    analysis = plan_analysis(view, situation)
-    failure = _stopping(view, situation, analysis)
+def _update_canary(view: View, situation: Situation) -> Decision:
+    analysis, experiment = plan_analysis(view, situation), plan_experiment(view, situation)
+    failure = _stopping(view, situation, analysis.failure, experiment.failure)
     if failure is not None:
         situation = Situation.ABORTED
         view = replace(view, status=replace(view.status, abort=True, pauses=()))
-    traffic = route(view, situation)
+        experiment = plan_experiment(view, situation)
+    traffic = route(view, situation, experiment.extras)
     restart = plan_restart(view)
     scaling = plan_scaling(view, situation, traffic.weights)
     base = replace(_counted(view), weights=traffic.weights, step_run=analysis.step, background_run=analysis.background,
-                   restarted_at=view.spec.restart_at if restart.done else view.status.restarted_at)
+                   experiment=experiment.current, restarted_at=_restarted_at(view, restart))
     why = promotion(view, situation, traffic.weights)
     if why:
         advance = promote(view, base, why)
     elif situation is Situation.ABORTED:
         advance = abort(view, base, failure or "")
     else:
-        advance = step_on(view, situation, base, traffic.weights, step_passed=analysis.step_passed,
-                          inconclusive=analysis.inconclusive, scaled=scaling.scaled)
+        unclear = INCONCLUSIVE if analysis.inconclusive else INCONCLUSIVE_EXPERIMENT if experiment.inconclusive else None
+        advance = step_on(view, situation, base, traffic.weights, step_passed=analysis.step_passed or experiment.passed,
+                          inconclusive=unclear, scaled=scaling.scaled)
     before, after = ((), replica_set_actions(view)) if situation is Situation.ABORTED else (replica_set_actions(view), ())
-    actions = (*before, *traffic.actions, *after, *analysis.actions, *scaling.actions,
-               *restart.actions, *forgotten(view))
+    actions = (*before, *traffic.actions, *after, *analysis.actions, *experiment.actions, *scaling.actions,
+               *restart.actions, *plan_metadata(view), *released(view), *forgotten(view))
     wake = earliest(advance.wake_at, traffic.wake_at, scaling.wake_at, restart.wake_at)
-    reasons = (*advance.reasons, *traffic.reasons, *analysis.reasons, *scaling.reasons, *restart.reasons)
+    reasons = (*advance.reasons, *traffic.reasons, *analysis.reasons, *experiment.reasons, *scaling.reasons, *restart.reasons)
     return _decision(view, replace(advance, wake_at=wake, reasons=_once(reasons)), actions, abort_message=failure or "")
 
 
-def _stopping(view: View, situation: Situation, analysis: AnalysisPlan) -> str | None:
+def _update_blue_green(view: View, green: BlueGreen, situation: Situation) -> Decision:
+    analysis = _blue_green_analysis(view, situation)
+    failure = _stopping(view, situation, analysis.failure)
+    if failure is not None:
+        situation = Situation.ABORTED
+        view = replace(view, status=replace(view.status, abort=True, pauses=()))
+    restart = plan_restart(view)
+    scaling = plan_blue_green_scaling(view, green, situation, analysis)
+    cutover = cut_over(view, green, situation, analysis, scaled=scaling.scaled)
+    base = replace(counts(view, cutover, _counted(view)), weights=None, step_index=None,
+                   restarted_at=_restarted_at(view, restart))
+    why = blue_green_promotion(view, green, cutover, analysis)
+    later: tuple[Action, ...] = ()
+    if why:
+        advance, later = promote(view, base, why), leaves_later(view, green)
+    elif situation is Situation.ABORTED:
+        advance = abort(view, base, failure or "")
+    else:
+        advance = go_on(view, base, cutover)
+    before, after = ((), replica_set_actions(view)) if situation is Situation.ABORTED else (replica_set_actions(view), ())
+    actions = (*before, *cutover.actions, *after, *analysis.actions, *scaling.actions, *later, *restart.actions,
+               *plan_metadata(view), *released(view), *forgotten(view))
+    wake = earliest(advance.wake_at, cutover.wake_at, scaling.wake_at, restart.wake_at)
+    reasons = (*advance.reasons, *analysis.reasons, *scaling.reasons, *restart.reasons)
+    return _decision(view, replace(advance, wake_at=wake, reasons=_once(reasons)), actions, abort_message=failure or "")
+
+
+def _blue_green_analysis(view: View, situation: Situation) -> AnalysisPlan:
+    active = active_hash(view)
+    fast = view.status.promote_full or returning(view) or within_rollback_window(view)
+    return plan_blue_green_analysis(view, situation, ready=ready(view), active=active, saturated=saturated(view), fast=fast)
+
+
+def _restarted_at(view: View, restart: RestartPlan) -> datetime | None:
+    return view.spec.restart_at if restart.done else view.status.restarted_at
+
+
+def _stopping(view: View, situation: Situation, *failures: str | None) -> str | None:
     """Why the update has to stop in this pass; "" where a person asked and gave no reason, None where it goes on."""
     if situation is Situation.ABORTED:
         return ""
     if situation not in (Situation.STEPPING, Situation.FINISHING):
         return None
-    if analysis.failure is not None:
-        return analysis.failure
+    failure = next((said for said in failures if said is not None), None)
+    if failure is not None:
+        return failure
     if view.spec.progress_deadline_abort and timed_out(view):
         return f'ReplicaSet "{view.new.name}" has timed out progressing.' if view.new else ""
     return None
@@ -110,13 +160,18 @@ def _stopping(view: View, situation: Situation, analysis: AnalysisPlan) -> str |
 
 def _decision(view: View, advance: Advance, actions: tuple[Action, ...] = (), *, abort_message: str = "") -> Decision:
     """The status with conditions, phase and message; and a look at the progress deadline."""
-    status = replace(advance.status, observed_generation=str(meta_of(view.rollout).get("generation", "")))
+    seen = str(meta_of(view.seen.workload).get("generation", "")) if view.spec.workload_ref and view.seen.workload else ""
+    status = replace(advance.status, observed_generation=str(meta_of(view.rollout).get("generation", "")),
+                     workload_generation=seen)
     status = with_conditions(view, status, abort_message)
     phase, message = phase_of(view.spec, status)
     status = replace(status, phase=phase, message=message)
+    takeover, said = plan_workload(view.spec, view.seen.workload, revision=view.revision,
+                                   available=view.new.available if view.new else 0, healthy=phase == "Healthy",
+                                   failed=phase == "Degraded")
     late = deadline(view)
     wake = earliest(advance.wake_at, late + timedelta(seconds=1) if late is not None and late >= view.now else None)
-    return Decision(actions, write_status(status), wake, advance.reasons)
+    return Decision((*actions, *takeover), write_status(status), wake, (*advance.reasons, *said))
 
 
 def _counted(view: View) -> Status:

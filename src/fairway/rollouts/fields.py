@@ -67,10 +67,10 @@ class Fields:
             raise self.wrong(name, "a string")
         return value
 
-    def flag(self, name: str) -> bool:
+    def flag(self, name: str, *, default: bool = False) -> bool:
         value = self.raw.get(name)
         if value is None:
-            return False
+            return default
         if not isinstance(value, bool):
             raise self.wrong(name, "true or false")
         return value

@@ -15,13 +15,14 @@ from fairway.kube.api import Api, DeleteOptions, WriteOptions
 from fairway.kube.clock import Clock
 from fairway.kube.errors import ApiError, NotFound
 from fairway.kube.objects import Obj, copy_of, meta_of, owner_reference, status_of
-from fairway.kube.resources import JOBS
+from fairway.kube.resources import JOBS, PODS
 from fairway.rollouts.analysis_spec import Metric
 from fairway.rollouts.keys import MANAGER
 from fairway.rollouts.measurements import Measurement, read_tallies
 from fairway.rollouts.providers import Ask, failed_to_measure
 
 JOB_NAME, JOB_NAMESPACE = "job-name", "job-namespace"
+IMAGE_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
 LOOK_AGAIN = timedelta(seconds=1)
 """How soon an unfinished Job is looked at for the first time; later ever less often, as √(2·elapsed)."""
 
@@ -53,9 +54,23 @@ class JobProvider:
             if condition.get("type") == "Failed":
                 return replace(unfinished, phase="Failed", message=str(condition.get("message") or ""), finished_at=now,
                                resume_at=None)
+        stuck = await self._unpullable(job)
+        if stuck:
+            return replace(unfinished, phase="Inconclusive", message=stuck, finished_at=now, resume_at=None)
         elapsed = (now - unfinished.started_at).total_seconds() if unfinished.started_at else 0.0
         wait = max(LOOK_AGAIN, timedelta(seconds=math.sqrt(2 * max(elapsed, 0.0))))
         return replace(unfinished, resume_at=now + wait)
+
+    async def _unpullable(self, job: Obj) -> str:
+        """Why a pod of the Job cannot start however long one waits, "" where it can: nothing was measured then."""
+        meta = meta_of(job)
+        pods = await self._api.list(PODS, str(meta.get("namespace", "")), labels=f"job-name={meta.get('name')}")
+        for pod in pods.items:
+            for status in status_of(pod).get("containerStatuses") or ():
+                waiting = (status.get("state") or {}).get("waiting") or {}
+                if waiting.get("reason") in IMAGE_TROUBLE:
+                    return f"Job pod {meta_of(pod).get('name')}: {waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
+        return ""
 
     async def end(self, ask: Ask, unfinished: Measurement, now: datetime) -> Measurement:
         name, namespace = unfinished.metadata.get(JOB_NAME, ""), unfinished.metadata.get(JOB_NAMESPACE, "")

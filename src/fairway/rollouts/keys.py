@@ -13,8 +13,12 @@ ROLLOUT_TYPE = "rollout-type"
 STEP_INDEX = "step-index"
 TRACKING_ID = "argocd.argoproj.io/tracking-id"
 
+WORKLOAD_GENERATION = "rollout.argoproj.io/workload-generation"
+
 APPLIED_WEIGHT = "fairway.dev/applied-weight"
 """On a canary Ingress: the weight that the proxy confirmed."""
+APPLIED_GENERATION = "fairway.dev/applied-generation"
+"""On a VirtualService or HTTPRoute: the generation that the proxy serves."""
 TEMPLATE_SHA = "fairway.dev/pod-template-sha256"
 """On a ReplicaSet: digest of the pod template as the Rollout states it, before the API filled in defaults."""
 

@@ -6,7 +6,16 @@ from fairway.kube.api import MergePatch
 from fairway.kube.decision import Action, Change, Create
 from fairway.kube.objects import Obj, annotations_of, copy_of, meta_of, owner_reference
 from fairway.kube.resources import REPLICA_SETS, ROLLOUTS
-from fairway.rollouts.keys import DESIRED_REPLICAS, HASH_LABEL, REVISION, REVISION_HISTORY, TEMPLATE_SHA
+from fairway.rollouts.anti_affinity import with_anti_affinity
+from fairway.rollouts.ephemeral import injected, role_metadata
+from fairway.rollouts.keys import (
+    DESIRED_REPLICAS,
+    EPHEMERAL_METADATA,
+    HASH_LABEL,
+    REVISION,
+    REVISION_HISTORY,
+    TEMPLATE_SHA,
+)
 from fairway.rollouts.seen import View
 from fairway.rollouts.templates import template_sha
 
@@ -32,9 +41,15 @@ def replica_set_actions(view: View) -> tuple[Action, ...]:
 
 def _replica_set(view: View) -> Obj:
     written = view.spec.template or {}
-    template = copy_of(written)
+    wish = view.blue_green.anti_affinity if view.blue_green else view.canary.anti_affinity
+    template = copy_of(with_anti_affinity(written, wish, view.status.stable_hash))
+    role = role_metadata(view)
     meta = template.setdefault("metadata", {})
     meta["labels"] = {**(meta.get("labels") or {}), HASH_LABEL: view.hash}
+    labels = dict(meta["labels"])
+    meta["labels"] |= role.labels
+    if role.annotations:
+        meta["annotations"] = {**(meta.get("annotations") or {}), **role.annotations}
     selector = copy_of(view.spec.selector or {})
     selector["matchLabels"] = {**(selector.get("matchLabels") or {}), HASH_LABEL: view.hash}
     return {
@@ -43,11 +58,12 @@ def _replica_set(view: View) -> Obj:
         "metadata": {
             "name": f"{view.name}-{view.hash}",
             "namespace": view.namespace,
-            "labels": dict(meta["labels"]),
+            "labels": labels,
             "annotations": {
                 REVISION: str(view.revision),
                 DESIRED_REPLICAS: str(view.spec.replicas),
                 TEMPLATE_SHA: template_sha(written),
+                **({EPHEMERAL_METADATA: injected(role)} if injected(role) else {}),
             },
             "ownerReferences": [owner_reference(view.rollout)],
         },

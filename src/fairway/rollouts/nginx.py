@@ -10,7 +10,8 @@ from fairway.kube.decision import Action, Change, Create, differs
 from fairway.kube.objects import Obj, annotations_of, copy_of, owner_reference, spec_of
 from fairway.kube.resources import INGRESSES
 from fairway.rollouts.keys import APPLIED_WEIGHT
-from fairway.rollouts.spec import Canary, Nginx
+from fairway.rollouts.spec import Canary
+from fairway.rollouts.traffic_spec import Nginx
 
 _CLASS = "kubernetes.io/ingress.class"
 

@@ -34,11 +34,15 @@ def share_of(value: int | str, total: int, *, round_up: bool) -> int:
 
 
 def max_surge(spec: RolloutSpec, canary: Canary) -> int:
+    if spec.blue_green is not None:
+        return 0
     return share_of(canary.max_surge, spec.replicas, round_up=True)
 
 
 def max_unavailable(spec: RolloutSpec, canary: Canary) -> int:
-    """Never 0 together with a surge of 0 (nothing could move), never more than there are replicas."""
+    """Never 0 together with a surge of 0 (nothing could move), never more than there are replicas; none in blue-green."""
+    if spec.blue_green is not None:
+        return 0
     unavailable = share_of(canary.max_unavailable, spec.replicas, round_up=False)
     if unavailable == 0 and max_surge(spec, canary) == 0:
         unavailable = 1
@@ -232,9 +236,8 @@ def at_desired_counts(spec: RolloutSpec, canary: Canary, status: Status, new: Re
 def _enough(canary: Canary, goal: int) -> int:
     """Available pods that count as "all": fewer with replicaProgressThreshold."""
     threshold = canary.threshold
-    if not threshold:
+    if threshold is None:
         return goal
-    value = int(threshold.get("value") or 0)
-    if threshold.get("type") == "Percent":
-        return min(goal, math.ceil(goal * value / 100))
-    return min(goal, value)
+    if threshold.kind == "Percent":
+        return min(goal, math.ceil(goal * threshold.value / 100))
+    return min(goal, threshold.value)

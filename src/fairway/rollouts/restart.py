@@ -12,7 +12,7 @@ from fairway.kube.decision import Action, Delete, Reason
 from fairway.kube.objects import Obj, is_deleting, labels_of, meta_of, parse_time, uid_of
 from fairway.kube.resources import PODS
 from fairway.rollouts.keys import HASH_LABEL
-from fairway.rollouts.replicas import max_unavailable
+from fairway.rollouts.replicas import max_unavailable, share_of
 from fairway.rollouts.replicasets import available_in
 from fairway.rollouts.seen import View
 
@@ -43,7 +43,9 @@ def plan_restart(view: View) -> RestartPlan:
     left = f"{len(old)} pods are older than restartAt"
     if any(is_deleting(pod) for pod in view.seen.pods):
         return RestartPlan(wake_at=view.now + LOOK_AGAIN, reasons=(Reason("Restarting", left),))
-    room = max(max_unavailable(view.spec, view.canary), 1)
+    green = view.blue_green
+    may = max_unavailable(view.spec, view.canary)
+    room = max(share_of(green.max_unavailable, view.spec.replicas, round_up=False) if green else may, 1)
     missing = max(0, sum(rs.replicas for rs in view.all) - available_in(view.all))
     go = old[: max(0, room - missing)]
     return RestartPlan(tuple(Delete(PODS, view.namespace, str(meta_of(pod)["name"]), uid_of(pod)) for pod in go), False,

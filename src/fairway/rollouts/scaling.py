@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from fairway.kube.api import MergePatch
 from fairway.kube.decision import Action, Change, Reason, earliest
-from fairway.kube.objects import Obj, rfc3339
+from fairway.kube.objects import Obj, rfc3339, spec_of
 from fairway.kube.resources import REPLICA_SETS
 from fairway.rollouts.keys import DESIRED_REPLICAS, HASH_LABEL, SCALE_DOWN_DEADLINE
 from fairway.rollouts.replicas import desired_counts, has_own_stable, max_unavailable
@@ -58,7 +58,7 @@ def _stable(view: View) -> ScalePlan:
         holds = Reason("StableKept", f"{view.stable.name} keeps its {view.stable.replicas} pods until the proxy has confirmed "
                        f"{weights.canary.weight} % for the canary")
         return ScalePlan(reasons=(holds,))
-    return _scale(view, view.stable, counts.stable)
+    return scale(view, view.stable, counts.stable)
 
 
 def _new(view: View, situation: Situation, weights: Weights | None) -> ScalePlan:
@@ -67,18 +67,18 @@ def _new(view: View, situation: Situation, weights: Weights | None) -> ScalePlan
         return ScalePlan()
     counts = desired_counts(view.spec, view.canary, view.status, new, view.stable, view.others, weights)
     if not delays_abort(view, situation):
-        return _scale(view, new, counts.canary)
+        return scale(view, new, counts.canary)
     delay = view.canary.abort_scale_down_delay or timedelta(0)
     if new.deadline is not None:
         if new.deadline > view.now:
             left = Reason("CanaryKept", f"{new.name} is scaled down at {rfc3339(new.deadline)} (abortScaleDownDelaySeconds)")
             return ScalePlan(wake_at=new.deadline, reasons=(left,))
-        return _scale(view, new, 0)
+        return scale(view, new, 0)
     if new.replicas == 0:
         return ScalePlan()
     if view.stable is not None and view.stable.available >= view.spec.replicas:
         deadline = view.now + delay
-        return ScalePlan((_annotate(view, new, {SCALE_DOWN_DEADLINE: rfc3339(deadline)}),), wake_at=deadline)
+        return ScalePlan((annotate(view, new, {SCALE_DOWN_DEADLINE: rfc3339(deadline)}),), wake_at=deadline)
     short = Reason("CanaryKept", f"{new.name} stays until stable has all of its {view.spec.replicas} pods available")
     return ScalePlan(reasons=(short,))
 
@@ -97,7 +97,7 @@ def _without_deadlines(view: View, situation: Situation) -> tuple[Action, ...]:
     """Neither the new nor the stable ReplicaSet is to be scaled down, whatever was planned for it before."""
     keep = [view.stable] if delays_abort(view, situation) else [view.new, view.stable]
     names = {rs.name: rs for rs in keep if rs is not None and rs.has_deadline}
-    return tuple(_annotate(view, rs, {SCALE_DOWN_DEADLINE: None}) for rs in names.values())
+    return tuple(annotate(view, rs, {SCALE_DOWN_DEADLINE: None}) for rs in names.values())
 
 
 # --- older ReplicaSets --------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def _drain(view: View, active: Sequence[ReplicaSet], spare: int) -> ScalePlan:
         gone = min(goal, max(spare, 0))
         goal, spare = goal - gone, spare - gone
         if goal != rs.replicas:
-            actions.append(_size(view, rs, goal))
+            actions.append(size(view, rs, goal))
     return ScalePlan(tuple(actions), scaled=bool(actions))
 
 
@@ -144,26 +144,27 @@ def _retire(view: View, situation: Situation, active: Sequence[ReplicaSet], spar
             kept = delayed <= (NO_LIMIT if limit is None else limit)
             if kept and not rs.has_deadline and view.canary.scale_down_delay > timedelta(0):
                 deadline = view.now + view.canary.scale_down_delay
-                actions.append(_annotate(view, rs, {SCALE_DOWN_DEADLINE: rfc3339(deadline)}))
+                actions.append(annotate(view, rs, {SCALE_DOWN_DEADLINE: rfc3339(deadline)}))
                 wake = earliest(wake, deadline)
                 continue
             if kept and rs.deadline is not None and rs.deadline > view.now:
                 wake = earliest(wake, rs.deadline)
                 reasons.append(Reason("OldKept", f"{rs.name} is scaled down at {rfc3339(rs.deadline)} (scaleDownDelaySeconds)"))
                 continue
-        actions.append(_size(view, rs, 0))
+        actions.append(size(view, rs, 0))
         spare, scaled = spare - rs.replicas, True
     return ScalePlan(tuple(actions), scaled, wake, tuple(reasons))
 
 
 def referenced(view: View, rs: ReplicaSet) -> bool:
-    """Whether traffic may still reach it: by status, weights, or a Service that selects it now."""
+    """Whether traffic may still reach it: by status, weights, or a Service or subset that selects it now."""
     status = view.status
-    named = {status.stable_hash, status.current_hash}
+    named = {status.stable_hash, status.current_hash, status.blue_green.active, status.blue_green.preview}
     if status.weights is not None:
         named |= {status.weights.canary.hash if status.weights.canary.weight else "", status.weights.stable.hash}
-    for service in (view.canary.stable_service, view.canary.canary_service):
-        named.add(selector_hash(view.seen.services.get(service), HASH_LABEL) if service else "")
+    named |= {selector_hash(service, HASH_LABEL) for service in view.seen.services.values()}
+    for rule in view.seen.destination_rules.values():
+        named |= {str((subset.get("labels") or {}).get(HASH_LABEL, "")) for subset in spec_of(rule).get("subsets") or ()}
     return rs.hash in named
 
 
@@ -175,7 +176,7 @@ def plan_rescale(view: View) -> ScalePlan:
         goals[view.stable.name] = counts.stable
     if view.new is not None and not (view.status.abort and view.canary.traffic is not None):
         goals[view.new.name] = counts.canary
-    actions = [_size(view, rs, goals[rs.name]) for rs in view.all
+    actions = [size(view, rs, goals[rs.name]) for rs in view.all
                if rs.replicas > 0 and (rs.desired != view.spec.replicas or goals[rs.name] != rs.replicas)]
     return ScalePlan(tuple(actions), scaled=bool(actions))
 
@@ -183,15 +184,15 @@ def plan_rescale(view: View) -> ScalePlan:
 # --- the changes --------------------------------------------------------------------------------------------------
 
 
-def _scale(view: View, rs: ReplicaSet, goal: int) -> ScalePlan:
+def scale(view: View, rs: ReplicaSet, goal: int) -> ScalePlan:
     if rs.replicas == goal and rs.desired == view.spec.replicas:
         return ScalePlan()
     resized = rs.replicas != goal
     said = (Reason("ScalingReplicaSet", f"{rs.name} from {rs.replicas} to {goal}"),) if resized else ()
-    return ScalePlan((_size(view, rs, goal),), scaled=resized, reasons=said)
+    return ScalePlan((size(view, rs, goal),), scaled=resized, reasons=said)
 
 
-def _size(view: View, rs: ReplicaSet, goal: int) -> Action:
+def size(view: View, rs: ReplicaSet, goal: int) -> Action:
     notes: Obj = {DESIRED_REPLICAS: str(view.spec.replicas)}
     if goal == 0 and rs.has_deadline:
         notes[SCALE_DOWN_DEADLINE] = None
@@ -199,5 +200,5 @@ def _size(view: View, rs: ReplicaSet, goal: int) -> Action:
                   MergePatch({"metadata": {"annotations": notes}, "spec": {"replicas": goal}}))
 
 
-def _annotate(view: View, rs: ReplicaSet, notes: Obj) -> Action:
+def annotate(view: View, rs: ReplicaSet, notes: Obj) -> Action:
     return Change(REPLICA_SETS, view.namespace, rs.name, MergePatch({"metadata": {"annotations": notes}}))

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from fairway.kube.objects import Obj, dig, meta_of, spec_of
 from fairway.kube.template import template_hash
+from fairway.rollouts.analysis_ask import TemplateRef
 from fairway.rollouts.replicasets import ReplicaSet, read_replica_set
-from fairway.rollouts.spec import Canary, RolloutSpec, Step, TemplateRef
+from fairway.rollouts.spec import BlueGreen, Canary, RolloutSpec, Step
 from fairway.rollouts.status import Status, read_status
 from fairway.rollouts.steps import current_step, step_index, steps_hash
 from fairway.rollouts.templates import runs_template
@@ -17,7 +18,9 @@ from fairway.rollouts.templates import runs_template
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """`services` and `ingresses` by name, in the Rollout's namespace: those it names and its canary Ingresses.
+    """`services` and `ingresses` by name, in the Rollout's namespace: those it names and its canary Ingresses. VirtualServices
+    and HTTPRoutes by namespace and name. `workload` is what workloadRef names; `left_behind` are Services that bear
+    the Rollout's mark and are not named by it any more.
 
     `replica_sets`, `runs` and `pods` are those that the Rollout owns (pods: through its ReplicaSets). With `verify_weights` a
     weight counts as set only once the proxy has confirmed it on the canary Ingress.
@@ -30,6 +33,12 @@ class Seen:
     runs: tuple[Obj, ...] = ()
     templates: Mapping[TemplateRef, Obj] = field(default_factory=dict)
     pods: tuple[Obj, ...] = ()
+    experiments: tuple[Obj, ...] = ()
+    virtual_services: Mapping[tuple[str, str], Obj] = field(default_factory=dict)
+    destination_rules: Mapping[str, Obj] = field(default_factory=dict)
+    http_routes: Mapping[tuple[str, str], Obj] = field(default_factory=dict)
+    workload: Obj | None = None
+    left_behind: tuple[Obj, ...] = ()
     verify_weights: bool = False
 
 
@@ -37,7 +46,8 @@ class Seen:
 class View:
     """`new` runs the wished-for template, `stable` the last one that was promoted (they may be one), `others` the rest.
 
-    `hash` names the wished-for template even while its ReplicaSet is still missing.
+    `hash` names the wished-for template even while its ReplicaSet is still missing. `canary` is empty where the strategy is
+    blue-green.
     """
 
     seen: Seen
@@ -71,6 +81,29 @@ class View:
         return (*both, *self.others)
 
     @property
+    def blue_green(self) -> BlueGreen | None:
+        return self.spec.blue_green
+
+    @property
+    def active(self) -> ReplicaSet | None:
+        """What the active Service of a blue-green Rollout leads to, as the status says."""
+        return next((rs for rs in self.all if rs.hash and rs.hash == self.status.blue_green.active), None)
+
+    @property
+    def service_names(self) -> tuple[str, str]:
+        """Stable's Service and the canary's as Istio and routes know them: those that are named, else ping and pong."""
+        named = (self.canary.stable_service, self.canary.canary_service)
+        return named if all(named) else self.turning_services
+
+    @property
+    def turning_services(self) -> tuple[str, str]:
+        """The same, but ping and pong come first; they take turns with every promotion."""
+        pair = self.canary.ping_pong
+        if pair is None:
+            return self.canary.stable_service, self.canary.canary_service
+        return (pair.ping, pair.pong) if self.status.stable_ping_pong == "ping" else (pair.pong, pair.ping)
+
+    @property
     def index(self) -> int | None:
         return step_index(self.canary, self.status)
 
@@ -80,6 +113,9 @@ class View:
 
     @property
     def steps_hash(self) -> str:
+        """"" where the strategy has no steps to speak of."""
+        if self.spec.canary is None:
+            return ""
         return steps_hash(dig(self.seen.rollout, "spec", "strategy", "canary", "steps", default=[]))
 
     @property
@@ -90,15 +126,15 @@ class View:
 
 
 def look(seen: Seen, spec: RolloutSpec, now: datetime) -> View:
-    """`spec` must have a canary strategy and a template."""
-    canary, template = spec.canary, spec.template
-    if canary is None or template is None:
-        raise ValueError("only a Rollout with a canary strategy and a pod template can be looked at")
+    """`spec` must have a template."""
+    canary, template = spec.canary or Canary(), spec.template
+    if template is None:
+        raise ValueError("only a Rollout with a pod template can be looked at")
     status = read_status(seen.rollout)
     sets = sorted((read_replica_set(obj) for obj in seen.replica_sets), key=lambda rs: (rs.created_at or now, rs.name))
     matching = {str(meta_of(obj).get("name")) for obj in seen.replica_sets if runs_template(obj, template)}
     new = next((rs for rs in sets if rs.name in matching and not rs.deleting), None)
-    wished = new.hash if new else template_hash(template, status.collisions)
+    wished = new.hash if new else template_hash({"rollout": template}, status.collisions)  # a Deployment's RS has another name
     stable = next((rs for rs in sets if status.stable_hash and rs.hash == status.stable_hash), None)
     taken = {rs.name for rs in (new, stable) if rs}
     return View(seen, spec, canary, status, now, wished, new, stable, tuple(rs for rs in sets if rs.name not in taken))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fairway.kube.api import MergePatch
 from fairway.kube.decision import Action, Change, Reason
-from fairway.kube.objects import Obj, annotations_of
+from fairway.kube.objects import Obj, annotations_of, meta_of
 from fairway.kube.resources import SERVICES
 from fairway.rollouts.keys import HASH_LABEL, MANAGED_BY
 from fairway.rollouts.replicasets import ReplicaSet, fully_available, partly_available
@@ -28,6 +28,11 @@ def switch_services(view: View, situation: Situation) -> tuple[tuple[Action, ...
         wishes = [(canary.stable_service, view.stable, False)]
     else:
         wishes = [(canary.stable_service, view.stable, False), (canary.canary_service, view.new, False)]
+    if canary.ping_pong is not None:
+        stable, turning = view.turning_services
+        wishes.append((stable, view.stable, False))
+        if not view.status.promoted and situation is not Situation.ABORTED:
+            wishes.append((turning, view.new, False))
     actions: list[Action] = []
     reasons: list[Reason] = []
     for name, replica_set, at_once in wishes:
@@ -53,3 +58,25 @@ def _switch(view: View, name: str, rs: ReplicaSet | None, *, at_once: bool) -> t
     if not adopted:
         patch["metadata"] = {"annotations": {MANAGED_BY: view.name}}
     return Change(SERVICES, view.namespace, name, MergePatch(patch)), None
+
+
+def released(view: View) -> tuple[Action, ...]:
+    """Services that this Rollout moved once and does not name any more: they are given back as they were."""
+    return tuple(release(service) for service in view.seen.left_behind)
+
+
+def release(service: Obj) -> Action:
+    patch: Obj = {"metadata": {"annotations": {MANAGED_BY: None}}, "spec": {"selector": {HASH_LABEL: None}}}
+    return Change(SERVICES, str(meta_of(service).get("namespace", "")), str(meta_of(service)["name"]), MergePatch(patch))
+
+
+def select(view: View, name: str, pod_hash: str) -> tuple[str, Action | None]:
+    """A blue-green Service switched to the pods of `pod_hash`: what it selects afterwards, and the change (None: no need)."""
+    service = view.seen.services.get(name) if name else None
+    now = selector_hash(service, HASH_LABEL)
+    if service is None or not pod_hash or now == pod_hash:
+        return now, None
+    patch: Obj = {"spec": {"selector": {HASH_LABEL: pod_hash}}}
+    if MANAGED_BY not in annotations_of(service):
+        patch["metadata"] = {"annotations": {MANAGED_BY: view.name}}
+    return pod_hash, Change(SERVICES, view.namespace, name, MergePatch(patch))

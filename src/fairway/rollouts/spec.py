@@ -7,17 +7,18 @@ Source: argo-rollouts `pkg/apis/rollouts/v1alpha1/types.go`, `utils/defaults/def
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from fairway.kube.durations import parse_duration
 from fairway.kube.objects import Obj
-from fairway.rollouts.fields import FieldError, Fields, SpecError
+from fairway.rollouts.analysis_ask import AnalysisAsk, read_analysis
+from fairway.rollouts.fields import Fields
+from fairway.rollouts.traffic_spec import TrafficRouting, read_traffic
 
 DEFAULT_DELAY_S = 30
 """scaleDownDelaySeconds and abortScaleDownDelaySeconds where traffic is routed."""
-PROVIDERS = ("alb", "ambassador", "apisix", "appMesh", "istio", "nginx", "plugins", "smi", "traefik")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +40,6 @@ class CanaryScale:
     replicas: int | None = None
     weight: int | None = None
     match_traffic_weight: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateRef:
-    name: str
-    cluster: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class AnalysisAsk:
-    """Analysis as a Rollout asks for it, inline or in the background. `args` and the rules stay JSON: runs carry them."""
-
-    templates: tuple[TemplateRef, ...] = ()
-    args: tuple[Obj, ...] = ()
-    dry_run: tuple[Obj, ...] = ()
-    measurement_retention: tuple[Obj, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    starting_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,26 +79,27 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Nginx:
-    stable_ingress: str = ""
-    stable_ingresses: tuple[str, ...] = ()
-    annotation_prefix: str = "nginx.ingress.kubernetes.io"
-    additional_annotations: Mapping[str, str] = field(default_factory=dict)
-    canary_annotations: Mapping[str, str] = field(default_factory=dict)
+class Metadata:
+    """Labels and annotations that the pods of one role carry while they have it."""
 
-    @property
-    def ingresses(self) -> tuple[str, ...]:
-        return self.stable_ingresses or ((self.stable_ingress,) if self.stable_ingress else ())
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class TrafficRouting:
-    """`providers` holds every provider that is named, as written."""
+class PingPong:
+    """Two Services that take turns: one leads to stable, the other to the canary, and a promotion swaps their roles."""
 
-    providers: Mapping[str, Any] = field(default_factory=dict)
-    nginx: Nginx | None = None
-    max_weight: int | None = None
-    managed_routes: tuple[str, ...] = ()
+    ping: str = ""
+    pong: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """How many available pods are "all of them" for a step: so many percent, or so many pods."""
+
+    kind: str
+    value: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +116,11 @@ class Canary:
     abort_scale_down_delay_s: int | None = None
     dynamic_stable_scale: bool = False
     min_pods_per_replica_set: int | None = None
-    threshold: Obj | None = None
-    canary_metadata: Obj | None = None
-    stable_metadata: Obj | None = None
+    threshold: Threshold | None = None
+    canary_metadata: Metadata | None = None
+    stable_metadata: Metadata | None = None
     anti_affinity: Obj | None = None
-    ping_pong: Obj | None = None
+    ping_pong: PingPong | None = None
 
     @property
     def max_weight(self) -> int:
@@ -162,11 +145,55 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True)
+class BlueGreen:
+    active_service: str = ""
+    preview_service: str = ""
+    preview_replicas: int | None = None
+    auto_promotion: bool = True
+    auto_promotion_s: int = 0
+    scale_down_delay_s: int | None = None
+    scale_down_delay_revision_limit: int | None = None
+    abort_scale_down_delay_s: int | None = None
+    max_unavailable: int | str = "25"
+    before: AnalysisAsk | None = None
+    after: AnalysisAsk | None = None
+    active_metadata: Metadata | None = None
+    preview_metadata: Metadata | None = None
+    anti_affinity: Obj | None = None
+
+    @property
+    def pauses(self) -> bool:
+        """Whether the switch waits for a person, or for its time."""
+        return not self.auto_promotion or self.auto_promotion_s > 0
+
+    @property
+    def scale_down_delay(self) -> timedelta:
+        return timedelta(seconds=DEFAULT_DELAY_S if self.scale_down_delay_s is None else self.scale_down_delay_s)
+
+    @property
+    def abort_scale_down_delay(self) -> timedelta | None:
+        """How long the new version stays up after an abort. None: for ever, which an explicit 0 asks for."""
+        if self.abort_scale_down_delay_s is None:
+            return timedelta(seconds=DEFAULT_DELAY_S)
+        return timedelta(seconds=self.abort_scale_down_delay_s) if self.abort_scale_down_delay_s else None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadRef:
+    """Where the pod template comes from, and what becomes of that object's own pods."""
+
+    api_version: str
+    kind: str
+    name: str
+    scale_down: str = "never"
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutSpec:
     replicas: int = 1
     selector: Obj | None = None
     template: Obj | None = None
-    workload_ref: Obj | None = None
+    workload_ref: WorkloadRef | None = None
     min_ready_seconds: int = 0
     revision_history_limit: int = 10
     progress_deadline_s: int = 600
@@ -177,7 +204,7 @@ class RolloutSpec:
     successful_runs: int = 5
     unsuccessful_runs: int = 5
     canary: Canary | None = None
-    blue_green: Obj | None = None
+    blue_green: BlueGreen | None = None
 
 
 def decode_rollout(rollout: Mapping[str, Any]) -> RolloutSpec:
@@ -185,12 +212,14 @@ def decode_rollout(rollout: Mapping[str, Any]) -> RolloutSpec:
     spec = Fields(rollout.get("spec") or {}, "spec")
     strategy = spec.fields("strategy")
     canary = strategy.fields("canary") if strategy else None
+    blue_green = strategy.fields("blueGreen") if strategy else None
+    workload = spec.fields("workloadRef")
     window, history = spec.fields("rollbackWindow"), spec.fields("analysis")
     return RolloutSpec(
         replicas=spec.number_or("replicas", 1),
         selector=spec.object("selector"),
         template=spec.object("template"),
-        workload_ref=spec.object("workloadRef"),
+        workload_ref=_workload(workload) if workload else None,
         min_ready_seconds=spec.number_or("minReadySeconds", 0),
         revision_history_limit=spec.number_or("revisionHistoryLimit", 10),
         progress_deadline_s=spec.number_or("progressDeadlineSeconds", 600),
@@ -201,19 +230,20 @@ def decode_rollout(rollout: Mapping[str, Any]) -> RolloutSpec:
         successful_runs=history.number_or("successfulRunHistoryLimit", 5) if history else 5,
         unsuccessful_runs=history.number_or("unsuccessfulRunHistoryLimit", 5) if history else 5,
         canary=_canary(canary) if canary else None,
-        blue_green=strategy.object("blueGreen") if strategy else None,
+        blue_green=_blue_green(blue_green) if blue_green else None,
     )
 
 
 def _canary(at: Fields) -> Canary:
     surge, unavailable = at.number_or_text("maxSurge"), at.number_or_text("maxUnavailable")
-    traffic, analysis = at.fields("trafficRouting"), at.fields("analysis")
+    traffic, analysis, threshold = at.fields("trafficRouting"), at.fields("analysis"), at.fields("replicaProgressThreshold")
+    ping_pong = at.fields("pingPong")
     return Canary(
         steps=tuple(_step(step) for step in at.each("steps")),
         stable_service=at.text("stableService"),
         canary_service=at.text("canaryService"),
-        traffic=_traffic(traffic) if traffic else None,
-        analysis=_analysis(analysis) if analysis else None,
+        traffic=read_traffic(traffic) if traffic else None,
+        analysis=read_analysis(analysis) if analysis else None,
         max_surge="25" if surge is None else surge,
         max_unavailable="25" if unavailable is None else unavailable,
         scale_down_delay_s=at.number("scaleDownDelaySeconds"),
@@ -221,11 +251,11 @@ def _canary(at: Fields) -> Canary:
         abort_scale_down_delay_s=at.number("abortScaleDownDelaySeconds"),
         dynamic_stable_scale=at.flag("dynamicStableScale"),
         min_pods_per_replica_set=at.number("minPodsPerReplicaSet"),
-        threshold=at.object("replicaProgressThreshold"),
-        canary_metadata=at.object("canaryMetadata"),
-        stable_metadata=at.object("stableMetadata"),
+        threshold=Threshold(threshold.text("type"), threshold.number_or("value", 0)) if threshold else None,
+        canary_metadata=_metadata(at.fields("canaryMetadata")),
+        stable_metadata=_metadata(at.fields("stableMetadata")),
         anti_affinity=at.object("antiAffinity"),
-        ping_pong=at.object("pingPong"),
+        ping_pong=PingPong(ping_pong.text("pingService"), ping_pong.text("pongService")) if ping_pong else None,
     )
 
 
@@ -236,7 +266,7 @@ def _step(at: Fields) -> Step:
         pause=_pause(pause) if pause else None,
         set_canary_scale=CanaryScale(scale.number("replicas"), scale.number("weight"), scale.flag("matchTrafficWeight"))
         if scale else None,
-        analysis=_analysis(analysis) if analysis else None,
+        analysis=read_analysis(analysis) if analysis else None,
         experiment=at.object("experiment"),
         set_header_route=at.object("setHeaderRoute"),
         set_mirror_route=at.object("setMirrorRoute"),
@@ -263,38 +293,30 @@ def read_seconds(written: int | str) -> timedelta | None:
         return None
 
 
-def _analysis(at: Fields) -> AnalysisAsk:
-    meta = at.fields("analysisRunMetadata")
-    starting = at.number("startingStep")
-    return AnalysisAsk(
-        templates=tuple(TemplateRef(t.text("templateName"), t.flag("clusterScope")) for t in at.each("templates")),
-        args=tuple(dict(a.raw) for a in at.each("args")),
-        dry_run=tuple(dict(d.raw) for d in at.each("dryRun")),
-        measurement_retention=tuple(dict(m.raw) for m in at.each("measurementRetention")),
-        labels=meta.text_map("labels") if meta else {},
-        annotations=meta.text_map("annotations") if meta else {},
-        starting_step=starting,
-    )
+def _metadata(at: Fields | None) -> Metadata | None:
+    return Metadata(at.text_map("labels"), at.text_map("annotations")) if at else None
 
 
-def _traffic(at: Fields) -> TrafficRouting:
-    nginx = at.fields("nginx")
-    for name in at.raw:
-        if name not in (*PROVIDERS, "maxTrafficWeight", "managedRoutes"):
-            raise SpecError(FieldError(at.at(name), "unknown field", at.raw[name], "Forbidden"))
-    return TrafficRouting(
-        providers={name: at.raw[name] for name in PROVIDERS if at.has(name)},
-        nginx=_nginx(nginx) if nginx else None,
-        max_weight=at.number("maxTrafficWeight"),
-        managed_routes=tuple(route.text("name") for route in at.each("managedRoutes")),
-    )
+def _workload(at: Fields) -> WorkloadRef:
+    return WorkloadRef(at.text("apiVersion"), at.text("kind"), at.text("name"), at.text("scaleDown") or "never")
 
 
-def _nginx(at: Fields) -> Nginx:
-    return Nginx(
-        stable_ingress=at.text("stableIngress"),
-        stable_ingresses=at.texts("stableIngresses"),
-        annotation_prefix=at.text("annotationPrefix") or "nginx.ingress.kubernetes.io",
-        additional_annotations=at.text_map("additionalIngressAnnotations"),
-        canary_annotations=at.text_map("canaryIngressAnnotations"),
+def _blue_green(at: Fields) -> BlueGreen:
+    before, after = at.fields("prePromotionAnalysis"), at.fields("postPromotionAnalysis")
+    unavailable = at.number_or_text("maxUnavailable")
+    return BlueGreen(
+        active_service=at.text("activeService"),
+        preview_service=at.text("previewService"),
+        preview_replicas=at.number("previewReplicaCount"),
+        auto_promotion=at.flag("autoPromotionEnabled", default=True),
+        auto_promotion_s=at.number_or("autoPromotionSeconds", 0),
+        scale_down_delay_s=at.number("scaleDownDelaySeconds"),
+        scale_down_delay_revision_limit=at.number("scaleDownDelayRevisionLimit"),
+        abort_scale_down_delay_s=at.number("abortScaleDownDelaySeconds"),
+        max_unavailable="25" if unavailable is None else unavailable,
+        before=read_analysis(before) if before else None,
+        after=read_analysis(after) if after else None,
+        active_metadata=_metadata(at.fields("activeMetadata")),
+        preview_metadata=_metadata(at.fields("previewMetadata")),
+        anti_affinity=at.object("antiAffinity"),
     )

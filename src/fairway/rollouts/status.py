@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 from fairway.kube.objects import Obj, parse_time, rfc3339, rfc3339_micro
 
-PauseReason = Literal["CanaryPauseStep", "InconclusiveAnalysisRun", "BlueGreenPause"]
+PauseReason = Literal["CanaryPauseStep", "InconclusiveAnalysisRun", "InconclusiveExperiment", "BlueGreenPause"]
 CANARY_PAUSE: PauseReason = "CanaryPauseStep"
 INCONCLUSIVE: PauseReason = "InconclusiveAnalysisRun"
+INCONCLUSIVE_EXPERIMENT: PauseReason = "InconclusiveExperiment"
+BLUE_GREEN_PAUSE: PauseReason = "BlueGreenPause"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,12 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """`verified`: None where nobody can confirm the weight."""
+    """`verified`: None where nobody can confirm the weight. `additional`: what running experiments get."""
 
     canary: Share
     stable: Share
     verified: bool | None = None
+    additional: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,17 @@ class RunStatus:
     name: str
     phase: str = ""
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BlueGreenStatus:
+    """Hashes that the two Services select. `checkpoint`: the preview has passed, so it may grow to full size."""
+
+    active: str = ""
+    preview: str = ""
+    checkpoint: bool = False
+    before: RunStatus | None = None
+    after: RunStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,11 @@ class Status:
     weights: Weights | None = None
     step_run: RunStatus | None = None
     background_run: RunStatus | None = None
+    experiment: str = ""
+    stable_ping_pong: str = ""
+    blue_green: BlueGreenStatus = BlueGreenStatus()
+    workload_generation: str = ""
+    hpa_replicas: int | None = None
     replicas: int = 0
     updated: int = 0
     ready: int = 0
@@ -90,6 +109,7 @@ class Status:
 def read_status(rollout: Mapping[str, Any]) -> Status:
     at: Mapping[str, Any] = rollout.get("status") or {}
     canary: Mapping[str, Any] = at.get("canary") or {}
+    green: Mapping[str, Any] = at.get("blueGreen") or {}
     return Status(
         current_hash=at.get("currentPodHash") or "",
         stable_hash=at.get("stableRS") or "",
@@ -105,6 +125,13 @@ def read_status(rollout: Mapping[str, Any]) -> Status:
         weights=read_weights(canary.get("weights")),
         step_run=_run(canary.get("currentStepAnalysisRunStatus")),
         background_run=_run(canary.get("currentBackgroundAnalysisRunStatus")),
+        experiment=canary.get("currentExperiment") or "",
+        stable_ping_pong=canary.get("stablePingPong") or "",
+        blue_green=BlueGreenStatus(
+            green.get("activeSelector") or "", green.get("previewSelector") or "", bool(green.get("scaleUpPreviewCheckPoint")),
+            _run(green.get("prePromotionAnalysisRunStatus")), _run(green.get("postPromotionAnalysisRunStatus"))),
+        workload_generation=str(at.get("workloadObservedGeneration") or ""),
+        hpa_replicas=at.get("HPAReplicas"),
         replicas=at.get("replicas") or 0,
         updated=at.get("updatedReplicas") or 0,
         ready=at.get("readyReplicas") or 0,
@@ -119,6 +146,7 @@ def read_status(rollout: Mapping[str, Any]) -> Status:
 
 def write_status(status: Status) -> Obj:
     """The whole status as a merge patch: a key that is None is removed from the object."""
+    green = status.blue_green
     return {
         "currentPodHash": status.current_hash or None,
         "stableRS": status.stable_hash or None,
@@ -135,10 +163,19 @@ def write_status(status: Status) -> Obj:
             "weights": _write_weights(status.weights),
             "currentStepAnalysisRunStatus": _write_run(status.step_run),
             "currentBackgroundAnalysisRunStatus": _write_run(status.background_run),
+            "currentExperiment": status.experiment or None,
+            "stablePingPong": status.stable_ping_pong or None,
         },
-        "blueGreen": {},
+        "blueGreen": {
+            "activeSelector": green.active or None,
+            "previewSelector": green.preview or None,
+            "scaleUpPreviewCheckPoint": green.checkpoint or None,
+            "prePromotionAnalysisRunStatus": _write_run(green.before),
+            "postPromotionAnalysisRunStatus": _write_run(green.after),
+        },
+        "workloadObservedGeneration": status.workload_generation or None,
         "replicas": status.replicas,
-        "HPAReplicas": status.replicas,
+        "HPAReplicas": status.replicas if status.hpa_replicas is None else status.hpa_replicas,
         "updatedReplicas": status.updated,
         "readyReplicas": status.ready,
         "availableReplicas": status.available,
@@ -153,7 +190,8 @@ def write_status(status: Status) -> Obj:
 def read_weights(at: Mapping[str, Any] | None) -> Weights | None:
     if not at:
         return None
-    return Weights(_share(at.get("canary") or {}), _share(at.get("stable") or {}), at.get("verified"))
+    additional = tuple(_share(extra) for extra in at.get("additional") or ())
+    return Weights(_share(at.get("canary") or {}), _share(at.get("stable") or {}), at.get("verified"), additional)
 
 
 def _share(at: Mapping[str, Any]) -> Share:
@@ -163,7 +201,8 @@ def _share(at: Mapping[str, Any]) -> Share:
 def _write_weights(weights: Weights | None) -> Obj | None:
     if weights is None:
         return None
-    return {"canary": _write_share(weights.canary), "stable": _write_share(weights.stable), "verified": weights.verified}
+    return {"canary": _write_share(weights.canary), "stable": _write_share(weights.stable), "verified": weights.verified,
+            "additional": [_write_share(extra) for extra in weights.additional] or None}
 
 
 def _write_share(share: Share) -> Obj:
