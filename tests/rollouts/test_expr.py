@@ -20,6 +20,10 @@ from fairway.rollouts.judge import judge
     ("all([1, 2], {# > 0})", True), ("reduce([1, 2, 3], #acc + #)", 6), ("let x = 2; x * x", 4), ("[1, 2, 3][-1]", 3),
     ("[1, 2, 3][1:]", [2, 3]), ('"shop" matches "^s.*p$"', True), ("len({a: 1})", 1), ("max(1, 2.5)", 2.5),
     ("m.a.b", 1), ('m["a"]?.zz', None), ('string(0.5) + "x"', "0.5x"), ("if n == nil { 1 } else { 2 }", 1),
+    ("groupBy([1, 2], #)?.zz", None), ("groupBy([1, 2], #).zz ?? 7", 7), ("m.a.b > 5 && false", False),
+    ("$env || true", True), ('first("abc" ?? 1)', 97), ("last(n ?? 1.5)", None), ('max($env?.zz ?? "a")', "a"),
+    ("1 .. ($env?.zz ?? 2.9)", [1, 2]), ("len(sort($env))", 0), ("true || $env[nope:]", True),
+    ("b'\\x00\\xff'", b"\x00\xff"), ('duration("1s") * 0.5', 500000000.0), ("string ?? 3", 3),
 ])  # fmt: skip
 def test_values(text: str, value: Any) -> None:
     found = compile_expression(text).run({"n": None, "m": {"a": {"b": 1}}})
@@ -31,6 +35,8 @@ def test_values(text: str, value: Any) -> None:
     ('1 + "a"', "mismatched types int and string"), ("[1][5]", "index out of range: 5 (array length is 1) (1:4)"),
     ("1 ?? 2 + 3", "cannot be mixed"), ("1 && true", "&&"),
     ("'open", "literal not terminated (1:1)"), ("all(5, true)", "takes only array (got int)"),
+    ("b'\\u0041'", "unable to unescape string"), ('get(nil, "a")', "does not support indexing"),
+    ('fromJSON("5e2482")', "cannot unmarshal number 5e2482"),
     ("\n  nope", "unknown name nope (2:3)"), ("now()", "is not offered"),
 ])  # fmt: skip
 def test_mistakes_name_the_place(text: str, message: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from fairway.kube.durations import parse_duration
 from fairway.rollouts.expr.errors import ExprError
 from fairway.rollouts.expr.operators import MOST_ITEMS
-from fairway.rollouts.expr.values import equal, is_int, is_number, kind, printed, wrapped
+from fairway.rollouts.expr.values import NoList, equal, is_int, is_number, kind, printed, wrapped
 
 Function = Callable[..., Any]
 
@@ -114,9 +114,14 @@ def _numbers(name: str, arguments: Iterable[Any]) -> list[Any]:
     return found
 
 
+def _alone(arguments: tuple[Any, ...]) -> bool:
+    """One value that is neither a number nor a list is its own least and greatest."""
+    return len(arguments) == 1 and not isinstance(arguments[0], list)
+
+
 def _max(*arguments: Any) -> Any:
-    if arguments == (None,):
-        return None
+    if _alone(arguments):
+        return arguments[0]
     found = _numbers("max", arguments)
     if not found:
         return None
@@ -127,8 +132,8 @@ def _max(*arguments: Any) -> Any:
 
 
 def _min(*arguments: Any) -> Any:
-    if arguments == (None,):
-        return None
+    if _alone(arguments):
+        return arguments[0]
     found = _numbers("min", arguments)
     if not found:
         return None
@@ -248,8 +253,13 @@ def _plain(value: Any) -> Any:
 
 
 def _from_json(value: Any) -> Any:
+    def number(text: str) -> float:
+        if not math.isfinite(found := float(text)):
+            raise ExprError(f"json: cannot unmarshal number {text} into Go value of type float64")
+        return found
+
     try:
-        return json.loads(_need_text("fromJSON", value), parse_int=float)
+        return json.loads(_need_text("fromJSON", value), parse_int=number, parse_float=number)
     except ValueError as error:
         raise ExprError(f"invalid JSON: {error}") from None
 
@@ -291,24 +301,14 @@ def _type(value: Any) -> str:
     return names.get(kind(value), kind(value))
 
 
-def _first(value: Any) -> Any:
-    found = value if isinstance(value, str) else _need_list("first", value)
-    return found[0] if found else None
-
-
-def _last(value: Any) -> Any:
-    found = value if isinstance(value, str) else _need_list("last", value)
-    return found[-1] if found else None
-
-
 def _get(value: Any, key: Any) -> Any:
-    if value is None:
-        return None
+    """nil wherever there is nothing to get; of a text it is the byte at that place."""
     if isinstance(value, dict):
         return value.get(key) if isinstance(key, str) else None
-    if isinstance(value, (list, str)) and is_int(key):
-        return value[key] if -len(value) <= key < len(value) else None
-    raise _refuse("get", value)
+    found = value.encode() if isinstance(value, str) else value
+    if isinstance(found, (list, bytes)) and is_int(key):
+        return found[key] if -len(found) <= key < len(found) else None
+    return None
 
 
 def _take(value: Any, count: Any) -> list[Any]:
@@ -359,8 +359,9 @@ def sorted_by(items: list[Any], keys: list[Any], order: Any = "asc") -> list[Any
 
 
 def _sort(value: Any, order: Any = "asc") -> list[Any]:
-    items = _need_list("sort", value)
-    return sorted_by(items, items, order)
+    if not isinstance(value, list):
+        return NoList()  # whatever cannot be sorted sorts to nothing
+    return sorted_by(value, value, order)
 
 
 _TABLE: dict[str, tuple[Function, int, int]] = {
@@ -377,7 +378,7 @@ _TABLE: dict[str, tuple[Function, int, int]] = {
     "toJSON": (_to_json, 1, 1), "fromJSON": (_from_json, 1, 1), "fromBase64": (_from_base64, 1, 1),
     "toBase64": (lambda v: base64.b64encode(_need_text("toBase64", v).encode()).decode(), 1, 1),
     "duration": (_duration, 1, 1), "date": (_date, 1, 3),
-    "first": (_first, 1, 1), "last": (_last, 1, 1), "get": (_get, 2, 2), "take": (_take, 2, 2),
+    "first": (lambda v: _get(v, 0), 1, 1), "last": (lambda v: _get(v, -1), 1, 1), "get": (_get, 2, 2), "take": (_take, 2, 2),
     "keys": (lambda v: list(_need_map("keys", v)), 1, 1), "values": (lambda v: list(_need_map("values", v).values()), 1, 1),
     "toPairs": (lambda v: [[k, x] for k, x in _need_map("toPairs", v).items()], 1, 1), "fromPairs": (_from_pairs, 1, 1),
     "reverse": (lambda v: _need_list("reverse", v)[::-1], 1, 1), "uniq": (_unique, 1, 1), "concat": (_concat, 1, -1),

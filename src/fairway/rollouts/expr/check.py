@@ -109,7 +109,10 @@ class _Checker:
             case s.Chain(inner):
                 return self._chained(inner)
             case s.Slice(target, start, end):
-                return self._slice(self.type(target), [self.type(b) for b in (start, end) if b is not None], node.at)
+                over = self.type(target)
+                if over == UNKNOWN:
+                    return UNKNOWN  # the bounds are looked at when it comes to that
+                return self._slice(over, [self.type(b) for b in (start, end) if b is not None], node.at)
             case s.Call(callee, arguments):
                 return self._call(callee, arguments, node.at)
             case s.Builtin(name, arguments):
@@ -136,6 +139,8 @@ class _Checker:
                 return kind
         if name == "$env":
             return UNKNOWN
+        if name not in self._env and (name in FUNCTIONS or name in PREDICATES):
+            return UNKNOWN  # a built-in function that is not called is nil
         if name not in self._env:
             raise ExprError(f"unknown name {name}", at)
         return type_of(self._env[name])
@@ -226,7 +231,7 @@ class _Checker:
             if not _comparable(left, right.element or UNKNOWN):
                 raise ExprError(f"cannot use {left} as type {right.element} in array", at)
             return BOOL
-        return BOOL if right == UNKNOWN else None
+        return BOOL if UNKNOWN in (left, right) else None
 
     def _conditional(self, condition: Type, then: s.Node, otherwise: s.Node, at: int) -> Type:
         left, right = self.type(then), self.type(otherwise)
@@ -310,6 +315,10 @@ class _Checker:
 
     def _function(self, name: str, arguments: Sequence[s.Node], at: int) -> Type:
         given = [self.type(argument) for argument in arguments]
+        if name == "get" and arguments and arguments[0] == s.Constant(None, at=arguments[0].at):
+            raise ExprError("type unknown does not support indexing", at)
+        if name == "get" and given and given[0] in (INT, FLOAT, BOOL):
+            raise ExprError(f"type {given[0]} does not support indexing", at)
         wanted = _TAKES.get(name)
         if wanted and given and not _fits(given[0], *wanted):
             raise ExprError(f"invalid argument for {name} (type {given[0]})", at)
@@ -342,7 +351,7 @@ _PREDICATE_RETURNS: dict[str, Callable[[Type, Type], Type]] = {
     "findLast": lambda element, answer: UNKNOWN, "reduce": lambda element, answer: UNKNOWN,
 }  # fmt: skip
 _TEXT = ("trim", "trimPrefix", "trimSuffix", "upper", "lower", "split", "splitAfter", "replace", "repeat", "indexOf",
-         "lastIndexOf", "hasPrefix", "hasSuffix", "fromJSON", "toBase64", "fromBase64", "duration", "date")  # fmt: skip
+         "lastIndexOf", "hasPrefix", "hasSuffix", "fromJSON", "toBase64", "fromBase64", "duration")  # fmt: skip
 _LISTS = ("take", "reverse", "uniq", "concat", "flatten", "sort", "join", "fromPairs")
 _TAKES: dict[str, tuple[Type, ...]] = {
     **dict.fromkeys(_TEXT, (STRING,)), **dict.fromkeys(_LISTS, (array(UNKNOWN),)),
@@ -353,10 +362,10 @@ _TAKES: dict[str, tuple[Type, ...]] = {
 _RETURNS: dict[str, Type] = {
     **dict.fromkeys(("len", "int", "indexOf", "lastIndexOf", "bitand", "bitor", "bitxor", "bitnand", "bitnot", "bitshl",
                      "bitshr", "bitushr"), INT),
-    **dict.fromkeys(("ceil", "floor", "round", "float", "mean", "median"), FLOAT),
+    **dict.fromkeys(("ceil", "floor", "round", "float"), FLOAT),
     **dict.fromkeys(("trim", "trimPrefix", "trimSuffix", "upper", "lower", "replace", "repeat", "join", "string", "type",
                      "toJSON", "toBase64", "fromBase64"), STRING),
     **dict.fromkeys(("hasPrefix", "hasSuffix"), BOOL), **dict.fromkeys(("split", "splitAfter"), array(STRING)),
-    **dict.fromkeys(("keys",), array(STRING)), "duration": DURATION, "date": TIME, "fromPairs": MAP,
+    "keys": array(UNKNOWN), "duration": DURATION, "date": TIME, "fromPairs": MAP,
     **dict.fromkeys(("take", "reverse", "uniq", "concat", "flatten", "sort", "values", "toPairs"), array(UNKNOWN)),
 }  # fmt: skip

@@ -28,7 +28,7 @@ from fairway.rollouts.expr.syntax import (
     Slice,
     Unary,
 )
-from fairway.rollouts.expr.values import Groups, is_number, kind, printed
+from fairway.rollouts.expr.values import Groups, NoList, is_nil, is_number, kind, printed
 
 _NO_ITEM = object()
 
@@ -74,9 +74,10 @@ class Evaluator:
                 return self._member(node)
             case Chain(inner):
                 try:
-                    return self.value(inner)
+                    found = self.value(inner)
                 except _Nothing:
                     return None
+                return None if is_nil(found) else found
             case Slice():
                 return self._slice(node)
             case Call(callee, arguments):
@@ -134,14 +135,20 @@ class Evaluator:
 
     def _binary(self, node: Binary) -> Any:
         match node.operator:
-            case "and" | "&&":
-                return self.value(node.right) if self._truth(node.left) else False
-            case "or" | "||":
-                return True if self._truth(node.left) else self.value(node.right)
+            case "and" | "&&" | "or" | "||":
+                return self._connected(node)
             case "??":
                 left = self.value(node.left)
-                return self.value(node.right) if left is None else left
+                return self.value(node.right) if is_nil(left) else left
         return binary(node.operator, self.value(node.left), self.value(node.right))
+
+    def _connected(self, node: Binary) -> Any:
+        """A literal true or false beside `and` and `or` decides, or is dropped, before anything is evaluated."""
+        decides = node.operator in ("or", "||")  # what makes the other side irrelevant
+        for literal, other in ((_literal(node.left), node.right), (_literal(node.right), node.left)):
+            if literal is not None:
+                return decides if literal is decides else self.value(other)
+        return decides if self._truth(node.left) is decides else self.value(node.right)
 
     def _truth(self, node: Node) -> bool:
         value = self.value(node)
@@ -157,7 +164,7 @@ class Evaluator:
             raise _Nothing
         key = self.value(node.key)
         if isinstance(target, Groups):
-            return target.get(_group_key(key, node.at), [])
+            return target.get(_group_key(key, node.at), NoList())
         if isinstance(target, dict):
             if key is None:
                 return None
@@ -310,6 +317,18 @@ class Evaluator:
         for index in range(start, len(items)):
             accumulated = self._applied(node.arguments[1], _Scope(items[index], index, accumulated))
         return accumulated
+
+
+def _literal(node: Node) -> bool | None:
+    """True or false where the node is that and nothing else, whatever the environment holds."""
+    if isinstance(node, Constant):
+        return node.value if isinstance(node.value, bool) else None
+    if not isinstance(node, Binary) or node.operator not in ("and", "&&", "or", "||"):
+        return None
+    left, right, decides = _literal(node.left), _literal(node.right), node.operator in ("or", "||")
+    if decides in (left, right):
+        return decides
+    return not decides if left is not None and right is not None else None
 
 
 def _group_key(key: Any, at: int) -> Any:

@@ -55,7 +55,7 @@ def _token(text: str, at: int) -> tuple[Token, int]:
         value, end = _quoted(text, at)
         return Token("string", value, at), end
     if ch == "b" and text[at + 1 : at + 2] in ("'", '"'):
-        value, end = _quoted(text, at + 1)
+        value, end = _quoted(text, at + 1, bytewise=True)
         return Token("bytes", value, at), end
     if ch == "`":
         return _raw(text, at)
@@ -96,7 +96,8 @@ def _raw(text: str, at: int) -> tuple[Token, int]:
         start = end + 2
 
 
-def _quoted(text: str, at: int) -> tuple[str, int]:
+def _quoted(text: str, at: int, *, bytewise: bool = False) -> tuple[str, int]:
+    """`bytewise`: an escape is one byte, and those above 7F stand as surrogates until they are encoded again."""
     quote, i = text[at], at + 1
     out: list[str] = []
     while True:
@@ -109,8 +110,10 @@ def _quoted(text: str, at: int) -> tuple[str, int]:
             out.append(ch)
             i += 1
             continue
+        if bytewise and text[i + 1 : i + 2] in ("u", "U"):
+            raise ExprError("unable to unescape string", i)
         piece, i = _escape(text, i)
-        out.append(piece)
+        out.append(chr(0xDC00 + ord(piece)) if bytewise and "\x7f" < piece <= "\xff" else piece)
 
 
 def _escape(text: str, at: int) -> tuple[str, int]:

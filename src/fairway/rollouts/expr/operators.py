@@ -57,9 +57,9 @@ def _multiply(left: Any, right: Any) -> Any:
     if is_number(left) and is_number(right):
         return float(left) * float(right)
     if isinstance(left, timedelta) and is_number(right):
-        return left * right
+        return left * right if is_int(right) else left / timedelta(microseconds=1) * 1000 * right  # nanoseconds, as Go
     if is_number(left) and isinstance(right, timedelta):
-        return left * right
+        return _multiply(right, left)
     raise _refuse("*", left, right)
 
 
@@ -143,8 +143,9 @@ def regex(pattern: str) -> re.Pattern[str]:
 
 
 def _range(left: Any, right: Any) -> list[int]:
-    if not (is_int(left) and is_int(right)):
+    if not (is_number(left) and is_number(right)):
         raise _refuse("..", left, right)
+    left, right = int(left), int(right)
     if right - left >= MOST_ITEMS:
         raise ExprError("memory budget exceeded")
     return list(range(left, right + 1))

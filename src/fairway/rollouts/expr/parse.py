@@ -220,7 +220,7 @@ class _Parser:
             return self._postfix(Constant(token.text, token.at))
         if token.kind == "bytes":
             self._take()
-            return self._postfix(Constant(token.text.encode(), token.at))
+            return self._postfix(Constant(token.text.encode("utf-8", "surrogateescape"), token.at))
         if self._is("bracket", "["):
             return self._postfix(self._list())
         if self._is("bracket", "{"):

@@ -16,8 +16,16 @@ class Floats(list[float]):
     """A list of which is known that it holds floats only, also when it is empty: what a Prometheus vector is."""
 
 
+class NoList(list[Any]):
+    """A list that is not there: empty, and nil to `??`, to optional chaining and to a comparison with nil."""
+
+
 class Groups(dict[Any, list[Any]]):
-    """What groupBy gives: keys of any plain kind, and an empty list for a key that is not there."""
+    """What groupBy gives: keys of any plain kind, and no list for a key that is not there."""
+
+
+def is_nil(value: Any) -> bool:
+    return value is None or isinstance(value, NoList)
 
 
 def is_int(value: Any) -> bool:
@@ -63,6 +71,8 @@ def equal(left: Any, right: Any) -> bool:
     """Numbers by value whatever their type, everything else by kind and content. NaN equals nothing."""
     if is_number(left) and is_number(right):
         return bool(left == right)
+    if left is None or right is None:
+        return is_nil(left) and is_nil(right)
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(equal(a, b) for a, b in zip(left, right, strict=True))
     if isinstance(left, dict) and isinstance(right, dict):
