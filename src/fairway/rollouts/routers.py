@@ -98,6 +98,9 @@ def confirmed(view: View, wish: Wish, changing: tuple[Action, ...]) -> bool | No
     answers: list[bool] = []
     for name in traffic.nginx.ingresses if traffic.nginx else ():
         answers.append(applied_weight(view.seen.ingresses.get(canary_ingress_name(view.name, name))) == str(wish.canary))
+    if traffic.alb is not None:
+        shares = ",".join(map(str, (wish.canary, *(extra.weight for extra in wish.extras), wish.stable)))
+        answers += [applied_weight(view.seen.ingresses.get(name)) == shares for name in traffic.alb.all]
     changed = {(action.resource.kind, action.namespace, action.name) for action in changing if isinstance(action, Change)}
     refs = traffic.istio.services if traffic.istio else ()
     objects = (*(view.seen.virtual_services.get(ref.key(view.namespace)) for ref in refs), *_http_routes(view, traffic))

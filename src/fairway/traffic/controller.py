@@ -22,21 +22,37 @@ from fairway.kube.decision import Action, Apply, Change, Reason, carry_out, diff
 from fairway.kube.errors import ApiError
 from fairway.kube.events import EventRecorder
 from fairway.kube.objects import Key, Obj, annotations_of, key_of, labels_of, status_of
-from fairway.kube.resources import ENDPOINT_SLICES, INGRESSES, PODS, SERVICES, Resource
+from fairway.kube.resources import (
+    DESTINATION_RULES,
+    ENDPOINT_SLICES,
+    HTTP_ROUTES,
+    INGRESSES,
+    PODS,
+    SERVICES,
+    VIRTUAL_SERVICES,
+    Resource,
+)
 from fairway.traffic import addresses, read
+from fairway.traffic.alb import read_alb
 from fairway.traffic.decide import Routing, Seen, route
+from fairway.traffic.gateway_api import read_http_route
+from fairway.traffic.istio import read_subsets, read_virtual_service
 from fairway.traffic.model import Model
 from fairway.traffic.port import DataPlane, TrafficError
 from fairway.traffic.read import Remark
+from fairway.traffic.rules import RuleKind, RuleSet
 
 log = logging.getLogger("fairway.traffic")
 
 MANAGER = "fairway-traffic"
 SERVING = "fairway.dev/serving"
 APPLIED_WEIGHT = "fairway.dev/applied-weight"
+APPLIED_GENERATION = "fairway.dev/applied-generation"
+"""On a VirtualService or HTTPRoute: the generation of it that the data plane has confirmed."""
 PORTS = "fairway.dev/ports"
 """On a Service whose port a normal user may not open: `80=20080,...`, where it answers instead."""
 
+SERVED_CLASSES = ("", "nginx", "alb")
 DEBOUNCE_S = 0.005  # changes of one transaction arrive within a millisecond of each other
 SETTLE_S = 0.01
 """From Envoy's word that it has a version until its workers use it: they are told in the same moment and act within a
@@ -76,7 +92,7 @@ class TrafficController:
         await (self._data_plane.stop() if workloads else self._data_plane.detach())
 
     async def run(self) -> None:
-        for resource in (SERVICES, ENDPOINT_SLICES, INGRESSES):
+        for resource in (SERVICES, ENDPOINT_SLICES, INGRESSES, VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES):
             self._informers.of(resource).on_change(lambda _old, _new: self._dirty.set())
         self._informers.of(PODS).on_change(self._pod_changed)
         await self._informers.synced()
@@ -111,7 +127,7 @@ class TrafficController:
             self.in_force = routing.model
             self._refused = tuple(_refused(name, why) for name, why in applied.refused)
             await asyncio.sleep(SETTLE_S)
-        await self._do([*self._serving(routing, keep=False), *self._weights(routing),
+        await self._do([*self._serving(routing, keep=False), *self._weights(routing), *self._generations(routing),
                         *self._addresses(routing)])
         await self._say((*routing.remarks, *self._refused))
 
@@ -120,10 +136,13 @@ class TrafficController:
         remarks: list[Remark] = []
         objects = self._objects(INGRESSES)
         for obj in objects:
+            if read.ingress_class(obj) == "alb":
+                continue  # a rule set
             found, why = read.read_ingress(obj)
             remarks.extend(why)
             if found is not None:
                 ingresses.append(found)
+        rule_sets, said = self._rules()
         routing = route(Seen(
             services=tuple(read.read_service(obj) for obj in self._objects(SERVICES)),
             slices=tuple(read.read_slice(obj) for obj in self._objects(ENDPOINT_SLICES)),
@@ -132,8 +151,19 @@ class TrafficController:
             ingress_address=self._ingress[0],
             ingress_port=self._ingress[1],
             unprivileged_from=self._unprivileged_from,
+            rule_sets=rule_sets,
         ))
-        return replace(routing, remarks=(*remarks, *routing.remarks), looked_at=frozenset(map(key_of, objects)))
+        return replace(routing, remarks=(*remarks, *said, *routing.remarks), looked_at=frozenset(map(key_of, objects)))
+
+    def _rules(self) -> tuple[tuple[RuleSet, ...], list[Remark]]:
+        """What VirtualServices, HTTPRoutes and Ingresses of class `alb` ask for."""
+        subsets = read_subsets(self._objects(DESTINATION_RULES))
+        albs = [obj for obj in self._objects(INGRESSES) if read.ingress_class(obj) == "alb"]
+        load_balancers = [read_alb(obj) for obj in albs]
+        read_all = [*(read_virtual_service(obj, subsets) for obj in self._objects(VIRTUAL_SERVICES)),
+                    *(read_http_route(obj) for obj in self._objects(HTTP_ROUTES))]
+        sets = (*(one for found, _ in load_balancers for one in found), *(found for found, _ in read_all if found is not None))
+        return sets, [why for whys in (said for _, said in (*load_balancers, *read_all)) for why in whys]
 
     def _objects(self, resource: Resource) -> list[Obj]:
         return self._informers.of(resource).list()
@@ -204,16 +234,24 @@ class TrafficController:
             if key in routing.looked_at and weight != annotations_of(obj).get(APPLIED_WEIGHT):
                 yield _annotate(INGRESSES, key, APPLIED_WEIGHT, weight)
 
+    def _generations(self, routing: Routing) -> Iterable[Action]:
+        for resource in (VIRTUAL_SERVICES, HTTP_ROUTES):
+            for obj in self._objects(resource):
+                kind: RuleKind = "VirtualService" if resource is VIRTUAL_SERVICES else "HTTPRoute"
+                served = routing.generations.get((kind, key_of(obj)))
+                if served is not None and annotations_of(obj).get(APPLIED_GENERATION) != served:
+                    yield _annotate(resource, key_of(obj), APPLIED_GENERATION, served)
+
     def _addresses(self, routing: Routing) -> Iterable[Action]:
         address, port = self._ingress
         status = {"loadBalancer": {"ingress": [{"ip": address, "ports": [{"port": port, "protocol": "TCP"}]}]}}
         for obj in self._objects(INGRESSES):
             key = key_of(obj)
-            if key in routing.looked_at and read.ingress_class(obj) in ("", "nginx") and differs(status_of(obj), status):
+            if key in routing.looked_at and read.ingress_class(obj) in SERVED_CLASSES and differs(status_of(obj), status):
                 yield Change(INGRESSES, key.namespace, key.name, MergePatch({"status": status}), "status")
 
 
-_RESOURCES: dict[str, Resource] = {"Ingress": INGRESSES, "Service": SERVICES}
+_RESOURCES: dict[str, Resource] = {resource.kind: resource for resource in (INGRESSES, SERVICES, VIRTUAL_SERVICES, HTTP_ROUTES)}
 
 
 def _refused(listener: str, why: str) -> Remark:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from fairway.kube.objects import Key
 from fairway.traffic.addresses import is_loopback, listening_port
+from fairway.traffic.decide_rules import Group, PortKey, inside, rule_routes
 from fairway.traffic.model import (
     Backend,
     Cluster,
@@ -29,6 +30,7 @@ from fairway.traffic.model import (
     VirtualHost,
 )
 from fairway.traffic.read import Canary, Ingress, IngressPath, Remark, Service, ServicePort, Slice
+from fairway.traffic.rules import RuleKind, RuleSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Seen:
     ingress_address: str
     ingress_port: int
     unprivileged_from: int = 0
+    rule_sets: tuple[RuleSet, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,56 +52,49 @@ class Routing:
     """The model, and what follows from it once it is in force.
 
     `serving`: per EndpointSlice, the addresses that the model sends requests to. `weights`: per canary Ingress, the
-    share of requests that it gets ("20" of its total). `looked_at`: every Ingress that this was decided from; of any
-    other nothing may be said.
+    share of requests that it gets ("20" of its total), per Ingress of an ALB the weights of its action ("20,80").
+    `generations`: per VirtualService and HTTPRoute, what of it was read. `looked_at`: every Ingress that this was decided
+    from; of any other nothing may be said.
     """
 
     model: Model
     serving: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     weights: dict[Key, str] = field(default_factory=dict)
+    generations: dict[tuple[RuleKind, Key], str] = field(default_factory=dict)
     remarks: tuple[Remark, ...] = ()
     looked_at: frozenset[Key] = frozenset()
-
-
-class _PortKey(NamedTuple):
-    namespace: str
-    service: str
-    port: int
-
-
-class _Group(NamedTuple):
-    """One cluster and how many ready endpoints it has."""
-
-    cluster: str
-    ready: int
 
 
 def route(seen: Seen) -> Routing:
     groups, clusters = _clusters(seen)
     remarks: list[Remark] = []
-    services = tuple(_listeners(seen, groups, remarks))
-    hosts, weights = _ingress(seen, groups, remarks)
+    ports = {service.key: service.ports for service in seen.services}
+    ruled = rule_routes(seen.rule_sets, groups, ports, _spread, remarks)
+    services = tuple(_listeners(seen, groups, inside(seen.rule_sets, groups, ports, _spread), remarks))
+    hosts, weights = _ingress(seen, groups, ruled, remarks)
     model = Model(
         IngressListener(seen.ingress_address, seen.ingress_port, hosts),
         services,
         tuple(sorted(clusters, key=lambda cluster: cluster.name)),
     )
-    return Routing(model, _serving(seen, model), weights, tuple(remarks))
+    generations: dict[tuple[RuleKind, Key], str] = {(one.kind, one.key): one.generation for one in seen.rule_sets}
+    weights |= {key: said for (kind, key), said in generations.items() if kind == "Ingress" and said}
+    return Routing(model, _serving(seen, model), weights, generations, tuple(remarks))
 
 
 # --- clusters -----------------------------------------------------------------------------------------------------
 
 
-def _clusters(seen: Seen) -> tuple[dict[_PortKey, tuple[_Group, ...]], list[Cluster]]:
+def _clusters(seen: Seen) -> tuple[dict[PortKey, tuple[Group, ...]], list[Cluster]]:
     slices: dict[Key, list[Slice]] = defaultdict(list)
     for found in seen.slices:
         slices[Key(found.key.namespace, found.service)].append(found)
-    groups: dict[_PortKey, tuple[_Group, ...]] = {}
+    groups: dict[PortKey, tuple[Group, ...]] = {}
     clusters: list[Cluster] = []
     for service in seen.services:
         for port in service.ports:
             made = _clusters_of(service, port, slices.get(service.key, []), seen.pod_hashes)
-            groups[_PortKey(*service.key, port.port)] = tuple(_Group(c.name, len(c.endpoints)) for c in made)
+            groups[PortKey(*service.key, port.port)] = tuple(Group(c.name, c.subset, len(c.endpoints)) for c in made)
             clusters.extend(made)
     return groups, clusters
 
@@ -124,7 +120,7 @@ def _clusters_of(service: Service, port: ServicePort, slices: Iterable[Slice],
     ]
 
 
-def _spread(parts: Iterable[tuple[int, tuple[_Group, ...]]]) -> tuple[Backend, ...]:
+def _spread(parts: Iterable[tuple[int, tuple[Group, ...]]]) -> tuple[Backend, ...]:
     """Exact whole-number weights: each part has its share, divided inside by ready endpoints.
 
     A part whose groups are all empty keeps its share on its first cluster (which answers 503), so that the others do not
@@ -148,7 +144,7 @@ def _spread(parts: Iterable[tuple[int, tuple[_Group, ...]]]) -> tuple[Backend, .
 # --- Services -----------------------------------------------------------------------------------------------------
 
 
-def _listeners(seen: Seen, groups: Mapping[_PortKey, tuple[_Group, ...]],
+def _listeners(seen: Seen, groups: Mapping[PortKey, tuple[Group, ...]], divided: Mapping[PortKey, tuple[Backend, ...]],
                remarks: list[Remark]) -> Iterable[ServiceListener]:
     owners: dict[tuple[str, int], Key] = {}
     for service in seen.services:
@@ -167,7 +163,8 @@ def _listeners(seen: Seen, groups: Mapping[_PortKey, tuple[_Group, ...]],
                                          f"{taken_by}; remove spec.clusterIP to be given another address"))
                 continue
             yield ServiceListener(*service.key, port.port, service.address, number, port.protocol,
-                                  _spread([(1, groups[_PortKey(*service.key, port.port)])]))
+                                  divided.get(PortKey(*service.key, port.port))
+                                  or _spread([(1, groups[PortKey(*service.key, port.port)])]))
 
 
 # --- Ingresses ----------------------------------------------------------------------------------------------------
@@ -179,7 +176,7 @@ class _Place(NamedTuple):
     kind: str
 
 
-def _ingress(seen: Seen, groups: Mapping[_PortKey, tuple[_Group, ...]],
+def _ingress(seen: Seen, groups: Mapping[PortKey, tuple[Group, ...]], ruled: Mapping[str, list[Route]],
              remarks: list[Remark]) -> tuple[tuple[VirtualHost, ...], dict[Key, str]]:
     ports = {service.key: service.ports for service in seen.services}
     stable: dict[_Place, tuple[Ingress, IngressPath]] = {}
@@ -211,7 +208,8 @@ def _ingress(seen: Seen, groups: Mapping[_PortKey, tuple[_Group, ...]],
                                          f"endpoints; {path.service} takes all requests"))
         routes[place.host].append(base)
     _say_lost(canaries, stable, remarks)
-    hosts = tuple(VirtualHost(host, (host,), tuple(_ordered(found))) for host, found in sorted(routes.items()))
+    names = sorted(routes.keys() | ruled.keys())
+    hosts = tuple(VirtualHost(host, (host,), (*ruled.get(host, ()), *_ordered(routes.get(host, ())))) for host in names)
     return hosts, weights
 
 
@@ -224,21 +222,21 @@ def _say_lost(canaries: Mapping[_Place, tuple[Ingress, IngressPath]], stable: Ma
 
 
 def _behind(ingress: Key, path: IngressPath, ports: Mapping[Key, tuple[ServicePort, ...]],
-            groups: Mapping[_PortKey, tuple[_Group, ...]], remarks: list[Remark]) -> tuple[_Group, ...]:
+            groups: Mapping[PortKey, tuple[Group, ...]], remarks: list[Remark]) -> tuple[Group, ...]:
     service = Key(ingress.namespace, path.service)
     if service not in ports:
         remarks.append(Remark.on("Ingress", ingress, "ServiceMissing", f"service {service} does not exist"))
         return ()
     for port in ports[service]:
         if path.port in (port.port, port.name):
-            return groups[_PortKey(*service, port.port)]
+            return groups[PortKey(*service, port.port)]
     known = ", ".join(f"{port.name or '-'}={port.port}" for port in ports[service])
     remarks.append(Remark.on("Ingress", ingress, "PortMissing",
                              f"service {service} has no port {path.port!r} (it has {known})"))
     return ()
 
 
-def _canary_routes(base: Route, canary: Canary, stable: tuple[_Group, ...], new: tuple[_Group, ...]) -> Iterable[Route]:
+def _canary_routes(base: Route, canary: Canary, stable: tuple[Group, ...], new: tuple[Group, ...]) -> Iterable[Route]:
     """In ingress-nginx's order of precedence: header, cookie, weight."""
     to_new, to_stable = _spread([(1, new)]), _spread([(1, stable)])
     if canary.header and canary.header_value:

@@ -137,7 +137,7 @@ class ProxyDataPlane:
             return False
         listening = self._listening.get(address)
         host = host_of(listening.hosts, head.fields.get("host", "")) if listening else None
-        route = route_of(host.routes, head.first[1], head.fields) if host else None
+        route = route_of(host.routes, head.first[1], {**head.fields, ":method": head.first[0]}) if host else None
         if route is None:
             drained = framing == "none"
             await _answer(writer, 404, "no route", keep=head.keeps_alive and drained)

@@ -29,16 +29,19 @@ _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110: what a header
 _NOT_RE2 = re.compile(r"\(\?(?:[=!]|<[=!])|\\[1-9]")  # looking around and back references
 
 
+RemarkKind = Literal["Ingress", "Service", "VirtualService", "HTTPRoute"]
+
+
 @dataclass(frozen=True, slots=True)
 class Remark:
     """Something to say about one object."""
 
-    kind: Literal["Ingress", "Service"]
+    kind: RemarkKind
     key: Key
     reason: Reason
 
     @staticmethod
-    def on(kind: Literal["Ingress", "Service"], key: Key, code: str, message: str) -> Remark:
+    def on(kind: RemarkKind, key: Key, code: str, message: str) -> Remark:
         return Remark(kind, key, Reason(code, f"{kind.lower()} {key}: {message}"))
 
 
@@ -170,14 +173,15 @@ def read_ingress(obj: Obj) -> tuple[Ingress | None, tuple[Remark, ...]]:
     key = key_of(obj)
     chosen = ingress_class(obj)
     if chosen not in ("", "nginx"):
-        return None, (Remark.on("Ingress", key, "OtherIngressClass", f"its class is {chosen!r}; served here is nginx"),)
+        other = f"its class is {chosen!r}; served here are nginx and alb"
+        return None, (Remark.on("Ingress", key, "OtherIngressClass", other),)
     try:
         return _read(obj, key), ()
-    except _Unusable as error:
+    except Unusable as error:
         return None, (Remark.on("Ingress", key, error.code, error.message),)
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
     """This Ingress cannot be followed; the rest of the platform goes on without it."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -205,9 +209,9 @@ def _paths(obj: Obj, use_regex: bool) -> Iterable[IngressPath]:
                 kind: PathKind = "exact" if path.get("pathType") == "Exact" else "regex" if use_regex else "prefix"
                 text = str(path.get("path") or "/")
                 if kind == "regex":
-                    _check_regex(text, "path")
+                    check_regex(text, "path")
                 elif not text.startswith("/") or "?" in text or "#" in text:
-                    raise _Unusable("PathInvalid", f"a path must start with / and have no ? or #, found {text!r}")
+                    raise Unusable("PathInvalid", f"a path must start with / and have no ? or #, found {text!r}")
                 yield IngressPath(str(rule.get("host") or "*").lower(), text, kind, backend["name"], _port(backend))
     if default:
         yield IngressPath("*", "/", "prefix", default["name"], _port(default))
@@ -226,9 +230,9 @@ def _numbered_groups(rewrite: str) -> str:
 def _read_canary(notes: dict[str, str]) -> Canary:
     total, weight = _whole(notes, "canary-weight-total", 100), _whole(notes, "canary-weight", 0)
     if total <= 0:
-        raise _Unusable("AnnotationInvalid", f"{NGINX}canary-weight-total must be above 0, found {total}")
+        raise Unusable("AnnotationInvalid", f"{NGINX}canary-weight-total must be above 0, found {total}")
     pattern = notes.get(NGINX + "canary-by-header-pattern", "")
-    _check_regex(pattern, NGINX + "canary-by-header-pattern")
+    check_regex(pattern, NGINX + "canary-by-header-pattern")
     return Canary(
         weight=min(weight, total),
         total=total,
@@ -242,18 +246,18 @@ def _read_canary(notes: dict[str, str]) -> Canary:
 def _token(notes: dict[str, str], name: str) -> str:
     text = notes.get(NGINX + name, "")
     if text and not _TOKEN.match(text):
-        raise _Unusable("AnnotationInvalid", f"{NGINX}{name} must be the name of a header or cookie, found {text!r}")
+        raise Unusable("AnnotationInvalid", f"{NGINX}{name} must be the name of a header or cookie, found {text!r}")
     return text
 
 
-def _check_regex(pattern: str, where: str) -> None:
+def check_regex(pattern: str, where: str) -> None:
     """One expression that the data plane refuses would hold back every other change too."""
     try:
         re.compile(pattern)
     except re.error as error:
-        raise _Unusable("RegexInvalid", f"{where}: {pattern!r} is not a regular expression: {error}") from error
+        raise Unusable("RegexInvalid", f"{where}: {pattern!r} is not a regular expression: {error}") from error
     if _NOT_RE2.search(pattern):
-        raise _Unusable("RegexInvalid", f"{where}: {pattern!r} looks around or back, which RE2 cannot")
+        raise Unusable("RegexInvalid", f"{where}: {pattern!r} looks around or back, which RE2 cannot")
 
 
 def _whole(notes: dict[str, str], name: str, default: int) -> int:
@@ -261,5 +265,5 @@ def _whole(notes: dict[str, str], name: str, default: int) -> int:
     if text is None:
         return default
     if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
-        raise _Unusable("AnnotationInvalid", f"{NGINX}{name} must be a whole number of 0 or more, found {text!r}")
+        raise Unusable("AnnotationInvalid", f"{NGINX}{name} must be a whole number of 0 or more, found {text!r}")
     return int(text)
