@@ -400,7 +400,7 @@ def _errors(row: Row) -> list[FieldError]:
     """Fairway's mistakes for the question, in order."""
     op, given = row["op"], row.get("input") or {}
     if op == "lint":
-        return lint([obj for obj in yaml.safe_load_all(row["text"]) if obj])
+        return [error for _, error in lint([obj for obj in yaml.safe_load_all(row["text"]) if obj])]
     answer = _VALIDATION.get(op)
     if answer is None:
         raise _NotUnderstood(f"no answer to {op}")

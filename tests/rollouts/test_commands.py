@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from fairway.cli import client as cli_client
@@ -15,11 +17,11 @@ from fairway.kube.api import MergePatch
 from fairway.kube.clock import VIRTUAL_EPOCH, Clock, run_virtual
 from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.objects import Obj, dig
-from fairway.kube.resources import ANALYSIS_RUNS, PODS, REPLICA_SETS, ROLLOUTS, Resource
+from fairway.kube.resources import ANALYSIS_RUNS, EXPERIMENTS, PODS, REPLICA_SETS, ROLLOUTS, Resource
 from fairway.rollouts import commands
 from fairway.rollouts.tree import Picture, facts, rows, tree
 from fairway.state import StateDir
-from tests.rollouts.world import NS, World, a_world, analysis, rollout, success_rate
+from tests.rollouts.world import NS, World, a_world, analysis, rollout, success_rate, template
 
 OWNED = {"argocd.argoproj.io/tracking-id": "shop:argoproj.io/Rollout:default/shop"}
 
@@ -143,6 +145,33 @@ def test_commands_as_they_are_typed(api: EmbeddedApi) -> None:
     assert code == 0 and said.splitlines()[1].split()[:4] == ["default", "shop", "Canary", "Progressing"]
     code, said = run("get", "shop")
     assert code == 0 and "Name:            shop" in said and "⟳ shop" in said
+
+
+def test_the_words_of_upstreams_plugin_are_understood(api: EmbeddedApi) -> None:
+    assert run("set", "image", "shop", "shop=shop:3") == (0, "rollout 'shop' image updated\n")
+    assert run("get", "rollout", "shop")[1].startswith("Name:            shop")
+    trial = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Experiment", "metadata": {"name": "trial", "namespace": NS},
+             "spec": {"duration": "5m", "templates": [{"name": "new", "selector": {}, "template": template("shop:2")}]},
+             "status": {"phase": "Running"}}
+    asyncio.run(api.create(trial))
+    code, said = run("list", "experiments")
+    assert code == 0 and said.splitlines()[1].split()[:4] == ["default", "trial", "Pending", "5m"]
+    code, said = run("get", "experiment", "trial")
+    assert code == 0 and "Duration:        5m" in said and "Σ trial" in said
+    assert run("terminate", "experiment", "trial") == (0, "experiment 'trial' terminated\n")
+    assert asyncio.run(api.get(EXPERIMENTS, "trial", NS))["spec"]["terminate"] is True
+    code, said = run("get", "service", "shop")
+    assert code == 2 and "rollout or experiment and a name, is needed" in said
+
+
+def test_lint_says_the_place_and_needs_no_platform(tmp_path: Path) -> None:
+    bad = rollout(steps=[{"setWeight": 110}])
+    file = tmp_path / "shop.yaml"
+    file.write_text(yaml.safe_dump_all([{"kind": "ConfigMap"}, bad]))
+    code, said = run("lint", "-f", str(file))
+    assert code == 1 and "shop.yaml:3" in said and "SetWeight needs to be between 0 and 100" in said
+    file.write_text(yaml.safe_dump(rollout()))
+    assert run("lint", "-f", str(file)) == (0, "")
 
 
 def test_a_degraded_rollout_is_an_exit_code(api: EmbeddedApi) -> None:

@@ -174,7 +174,8 @@ VIRTUAL_SERVICES = _row("networking.istio.io", "v1beta1", "VirtualService", "vir
 DESTINATION_RULES = _row("networking.istio.io", "v1beta1", "DestinationRule", "destinationrules", "dr", subs="status")
 ISTIO_GATEWAYS = _row("networking.istio.io", "v1", "Gateway", "gateways", "gw", subs="status")
 GATEWAYS = _row("gateway.networking.k8s.io", "v1", "Gateway", "gateways", "gtw", subs="status")
-GATEWAY_CLASSES = _row("gateway.networking.k8s.io", "v1", "GatewayClass", "gatewayclasses", "gc", namespaced=False, subs="status")
+GATEWAY_CLASSES = _row("gateway.networking.k8s.io", "v1", "GatewayClass", "gatewayclasses", "gc", namespaced=False,
+                       subs="status")
 HTTP_ROUTES = _row("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes", subs="status")
 SCALED_OBJECTS = _row("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects", "so", subs="status")
 

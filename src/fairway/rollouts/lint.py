@@ -14,19 +14,18 @@ from fairway.rollouts.spec import RolloutSpec, decode_rollout
 from fairway.rollouts.validation import spec_errors
 
 
-def lint(objects: Sequence[Obj]) -> list[FieldError]:
-    """Every mistake, Rollout by Rollout; a Rollout that cannot be read is one mistake."""
-    found: list[FieldError] = []
+def lint(objects: Sequence[Obj]) -> list[tuple[Obj, FieldError]]:
+    """Every mistake with the Rollout that has it, in order; a Rollout that cannot be read is one mistake."""
+    found: list[tuple[Obj, FieldError]] = []
     for rollout in objects:
         if rollout.get("kind") != "Rollout":
             continue
         try:
             spec = decode_rollout(rollout)
         except SpecError as error:
-            found.append(error.error)
+            found.append((rollout, error.error))
             continue
-        found += spec_errors(spec)
-        found += _references(rollout, spec, objects)
+        found += [(rollout, mistake) for mistake in (*spec_errors(spec), *_references(rollout, spec, objects))]
     return found
 
 

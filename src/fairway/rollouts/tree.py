@@ -13,7 +13,7 @@ from typing import Any
 from fairway.kube.objects import Obj, annotations_of, dig, is_deleting, labels_of, meta_of, parse_time, spec_of, status_of
 from fairway.rollouts.keys import HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE
 from fairway.rollouts.spec import decode_rollout
-from fairway.rollouts.status import read_status
+from fairway.rollouts.status import Status, read_status
 from fairway.rollouts.steps import weight_asked
 
 ICONS = {"Healthy": "✔", "Successful": "✔", "Running": "✔", "Completed": "✔", "Degraded": "✖", "Failed": "✖", "Error": "⚠",
@@ -34,12 +34,15 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything that the tree shows, gathered by whoever can read objects."""
+    """Everything that the tree shows, gathered by whoever can read objects: what the Rollout owns, what its Experiments own,
+    and the Jobs of AnalysisRuns."""
 
     rollout: Obj
     replica_sets: Sequence[Obj] = ()
     pods: Sequence[Obj] = ()
     runs: Sequence[Obj] = field(default=())
+    experiments: Sequence[Obj] = ()
+    jobs: Sequence[Obj] = ()
 
 
 def with_icon(status: str) -> str:
@@ -69,6 +72,18 @@ def facts(picture: Picture) -> list[tuple[str, str]]:
     return [*found, *((f"  {name}:", str(value)) for name, value in counts)]
 
 
+def experiment_facts(picture: Picture, experiment: Obj) -> list[tuple[str, str]]:
+    """The same for an Experiment."""
+    meta, status = meta_of(experiment), status_of(experiment)
+    found = [("Name:", str(meta.get("name", ""))), ("Namespace:", str(meta.get("namespace", ""))),
+             ("Status:", with_icon(str(status.get("phase") or "Pending")))]
+    found += [("Message:", str(status["message"]))] if status.get("message") else []
+    found += [("Duration:", str(spec_of(experiment)["duration"]))] if spec_of(experiment).get("duration") else []
+    images = dict.fromkeys(str(container.get("image")) for template in spec_of(experiment).get("templates") or ()
+                           for container in dig(template, "template", "spec", "containers", default=[]))
+    return [*found, *(("Images:" if i == 0 else "", image) for i, image in enumerate(images))]
+
+
 def phase_shown(rollout: Obj) -> tuple[str, str]:
     """Phase and message as a client has to read them: what the controller has not seen yet is in progress."""
     status = status_of(rollout)
@@ -94,10 +109,10 @@ def _actual(picture: Picture, asked: int) -> str:
 def _images(picture: Picture) -> list[str]:
     stand = read_status(picture.rollout)
     found: dict[str, list[str]] = {}
-    for rs in picture.replica_sets:
+    for rs in (*picture.replica_sets, *_all_owned(picture.replica_sets, picture.experiments)):
         if not dig(rs, "spec", "replicas", default=0):
             continue
-        role = _role(labels_of(rs).get(HASH_LABEL, ""), stand.current_hash, stand.stable_hash)
+        role = _role(stand, labels_of(rs).get(HASH_LABEL, ""))
         for container in dig(rs, "spec", "template", "spec", "containers", default=[]):
             roles = found.setdefault(str(container.get("image")), [])
             if role and role not in roles:
@@ -105,10 +120,24 @@ def _images(picture: Picture) -> list[str]:
     return [f"{image} ({', '.join(sorted(roles))})" if roles else image for image, roles in found.items()]
 
 
-def _role(pod_hash: str, current: str, stable: str) -> str:
-    if pod_hash and pod_hash == stable:
-        return "stable"
-    return "canary" if pod_hash and pod_hash == current else ""
+def _role(stand: Status, pod_hash: str) -> str:
+    """As upstream tags pods and images: stable and canary, or stable, active and preview; "" for none of them."""
+    green, blue_green = stand.blue_green, bool(stand.blue_green.active or stand.blue_green.preview)
+    roles = [("stable", stand.stable_hash)]
+    roles += [("active", green.active), ("preview", green.preview)] if blue_green else [("canary", stand.current_hash)]
+    found = [role for role, wanted in roles if pod_hash and pod_hash == wanted]
+    hidden = {"preview": "active" in found, "canary": "stable" in found}
+    return ",".join(role for role in found if not hidden.get(role))
+
+
+def _owned_by(objects: Iterable[Obj], owner: Obj) -> list[Obj]:
+    uid = meta_of(owner).get("uid")
+    return [obj for obj in objects if uid and any(ref.get("uid") == uid for ref in meta_of(obj).get("ownerReferences") or ())]
+
+
+def _all_owned(objects: Iterable[Obj], owners: Iterable[Obj]) -> list[Obj]:
+    listed = list(objects)
+    return [obj for owner in owners for obj in _owned_by(listed, owner)]
 
 
 # --- the tree -----------------------------------------------------------------------------------------------------
@@ -117,31 +146,45 @@ def _role(pod_hash: str, current: str, stable: str) -> str:
 def tree(picture: Picture) -> Node:
     """The Rollout, its revisions newest first, in each the ReplicaSet with its pods and the AnalysisRuns."""
     rollout = picture.rollout
-    revisions = sorted({_revision(obj) for obj in (*picture.replica_sets, *picture.runs)}, reverse=True)
+    of_experiments = {id(obj) for obj in _all_owned((*picture.replica_sets, *picture.runs), picture.experiments)}
+    own = [obj for obj in (*picture.replica_sets, *picture.runs) if id(obj) not in of_experiments]
+    revisions = sorted({_revision(obj) for obj in (*own, *picture.experiments)}, reverse=True)
     return Node("⟳", str(meta_of(rollout).get("name", "")), "Rollout", phase_shown(rollout)[0], _born(rollout),
                 children=tuple(_revision_node(picture, number) for number in revisions))
 
 
 def _revision_node(picture: Picture, number: int) -> Node:
     stand = read_status(picture.rollout)
-    sets = tuple(_set_node(picture, rs, stand.current_hash, stand.stable_hash)
-                 for rs in picture.replica_sets if _revision(rs) == number)
-    runs = sorted((run for run in picture.runs if _revision(run) == number),
-                  key=lambda run: str(meta_of(run).get("creationTimestamp", "")))
-    return Node("#", f"revision:{number}", children=(*sets, *(_run_node(run) for run in runs)))
+    inner = {id(obj) for obj in _all_owned((*picture.replica_sets, *picture.runs), picture.experiments)}
+    sets = tuple(_set_node(picture, rs, stand)
+                 for rs in picture.replica_sets if _revision(rs) == number and id(rs) not in inner)
+    trials = (e for e in picture.experiments if _revision(e) == number)
+    runs = (run for run in picture.runs if _revision(run) == number and id(run) not in inner)
+    return Node("#", f"revision:{number}", children=(
+        *sets, *(experiment_node(picture, e) for e in _byage(trials)), *(_run_node(picture, run) for run in _byage(runs))))
 
 
-def _set_node(picture: Picture, rs: Obj, current: str, stable: str) -> Node:
+def _byage(objects: Iterable[Obj]) -> list[Obj]:
+    return sorted(objects, key=lambda obj: str(meta_of(obj).get("creationTimestamp", "")))
+
+
+def experiment_node(picture: Picture, experiment: Obj) -> Node:
+    """An Experiment with the ReplicaSets of its templates and its AnalysisRuns."""
+    sets = tuple(_set_node(picture, rs, Status()) for rs in _owned_by(picture.replica_sets, experiment))
+    runs = tuple(_run_node(picture, run) for run in _byage(_owned_by(picture.runs, experiment)))
+    phase = str(status_of(experiment).get("phase") or "Pending")
+    return Node("Σ", str(meta_of(experiment).get("name", "")), "Experiment", phase, _born(experiment), "", (*sets, *runs))
+
+
+def _set_node(picture: Picture, rs: Obj, stand: Status) -> Node:
     wanted, status = dig(rs, "spec", "replicas", default=0), status_of(rs)
     state = "Healthy" if status.get("availableReplicas", 0) >= wanted else "Progressing"
     if wanted == 0:
         state = "ScaledDown"
-    info = [role] if (role := _role(labels_of(rs).get(HASH_LABEL, ""), current, stable)) else []
+    info = [role] if (role := _role(stand, labels_of(rs).get(HASH_LABEL, ""))) else []
     deadline = annotations_of(rs).get(SCALE_DOWN_DEADLINE)
     info += [f"delay:until {deadline[11:19]}"] if deadline and wanted else []
-    uid = meta_of(rs).get("uid")
-    pods = tuple(_pod_node(pod) for pod in picture.pods
-                 if any(ref.get("uid") == uid for ref in meta_of(pod).get("ownerReferences") or ()))
+    pods = tuple(_pod_node(pod) for pod in _owned_by(picture.pods, rs))
     return Node("⧉", str(meta_of(rs).get("name", "")), "ReplicaSet", state, _born(rs), ",".join(info), pods)
 
 
@@ -155,7 +198,7 @@ def _pod_node(pod: Obj) -> Node:
     return Node("□", str(meta_of(pod).get("name", "")), "Pod", state, _born(pod), info)
 
 
-def _run_node(run: Obj) -> Node:
+def _run_node(picture: Picture, run: Obj) -> Node:
     totals: dict[str, int] = {"successful": 0, "failed": 0, "inconclusive": 0, "error": 0}
     for result in status_of(run).get("metricResults") or ():
         for name in totals:
@@ -163,19 +206,28 @@ def _run_node(run: Obj) -> Node:
     icons = {"successful": "✔", "failed": "✖", "inconclusive": "?", "error": "⚠"}
     info = ",".join(f"{icons[name]} {count}" for name, count in totals.items() if count)
     phase = str(status_of(run).get("phase") or "Pending")
-    return Node("α", str(meta_of(run).get("name", "")), "AnalysisRun", phase, _born(run), info)
+    return Node("α", str(meta_of(run).get("name", "")), "AnalysisRun", phase, _born(run), info,
+                tuple(_job_node(job) for job in _byage(_owned_by(picture.jobs, run))))
+
+
+def _job_node(job: Obj) -> Node:
+    """A measurement that is a Job."""
+    done = {str(c.get("type")) for c in status_of(job).get("conditions") or () if c.get("status") == "True"}
+    phase = "Successful" if "Complete" in done else "Failed" if "Failed" in done else "Running"
+    return Node("⊞", str(meta_of(job).get("name", "")), "Job", phase, _born(job))
 
 
 def rows(node: Node, now: datetime, indent: str = "", here: str = "") -> Iterable[tuple[str, str, str, str, str]]:
     """Name with its branches, kind, status, age and info, top down."""
-    age = _age(now, node.born) if node.born else ""
-    yield f"{here}{node.icon} {node.name}", node.kind, with_icon(node.status), age, node.info
+    old = age(now, node.born) if node.born else ""
+    yield f"{here}{node.icon} {node.name}", node.kind, with_icon(node.status), old, node.info
     for i, child in enumerate(node.children):
         last = i == len(node.children) - 1
         yield from rows(child, now, indent + ("   " if last else "│  "), indent + ("└──" if last else "├──"))
 
 
-def _age(now: datetime, born: datetime) -> str:
+def age(now: datetime, born: datetime) -> str:
+    """As kubectl shows it: "12s", "3m", "4h", "2d"."""
     seconds = max(int((now - born).total_seconds()), 0)
     for size, letter in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= 2 * size:
