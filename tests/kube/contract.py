@@ -546,10 +546,13 @@ async def secrets_are_stored_encoded_and_service_addresses_are_kept(api: Api, ns
     assert "stringData" not in await api.get(SECRETS, "s", ns)
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": ns},
                "spec": {"ports": [{"port": 80}]}}
-    assert "targetPort" in (await api.create(service))["spec"]["ports"][0]
-    await api.patch(SERVICES, "s", ns, MergePatch({"spec": {"clusterIP": "127.1.0.7"}}))
+    made = await api.create(service)
+    assert "targetPort" in made["spec"]["ports"][0]
+    assert made["spec"]["clusterIPs"] == [made["spec"]["clusterIP"]]
     kept = await api.replace(service)
-    assert kept["spec"]["clusterIP"] == "127.1.0.7"
+    assert kept["spec"]["clusterIP"] == made["spec"]["clusterIP"]
+    with pytest.raises(Invalid, match=r"spec\.clusterIPs\[0\]: .* may not change once set"):
+        await api.patch(SERVICES, "s", ns, MergePatch({"spec": {"clusterIP": "127.1.0.7"}}))
 
 
 async def refusals_name_every_field(api: Api, ns: str) -> None:

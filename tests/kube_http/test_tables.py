@@ -9,7 +9,7 @@ import pytest
 
 from fairway.kube.http import jsonpath
 from fairway.kube.http.ages import age, human
-from fairway.kube.http.columns import LAYOUTS
+from fairway.kube.http.columns_rest import LAYOUTS
 from fairway.kube.http.tables import layout_of, table
 from fairway.kube.resources import BUILT_IN, JOBS, PODS, RELEASES, SERVICES, Resource
 

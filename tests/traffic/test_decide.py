@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fairway.kube.objects import Key, Obj
 from fairway.traffic import read
-from fairway.traffic.addresses import allocate, listening_port
+from fairway.traffic.addresses import listening_port
 from fairway.traffic.decide import Routing, Seen, route
 from fairway.traffic.model import Backend, Endpoint
 
@@ -201,13 +201,6 @@ def test_ports_come_from_the_slice() -> None:
     slices = [slice_of("stable", ("127.64.0.1", "s1", True))]
     slices[0]["ports"][0]["port"] = 9999
     assert routed([STABLE], slices, []).model.clusters[0].endpoints == (Endpoint("127.64.0.1", 9999),)
-
-
-def test_addresses_of_services_stay_and_do_not_meet() -> None:
-    first = allocate("shop", "web", ())
-    assert allocate("shop", "web", ()) == first
-    assert allocate("shop", "web", {first}) != first
-    assert allocate("shop", "web", (), seed="another platform") != first
 
 
 def test_privileged_ports_are_moved_for_normal_users() -> None:

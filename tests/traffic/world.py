@@ -151,11 +151,11 @@ def _ports(pods: dict[str, Backend]) -> list[Obj]:
 
 @contextlib.asynccontextmanager
 async def world(plane: DataPlane, *, port: int = 0) -> AsyncIterator[World]:
-    api = EmbeddedApi.in_memory(WallClock())
-    informers = Informers(api)
     port = port or free_port()
+    api = EmbeddedApi.in_memory(WallClock(), address_seed=str(port))
+    informers = Informers(api)
     controller = TrafficController(informers, WallClock(), plane, ingress_address="127.0.0.1", ingress_port=port,
-                                   address_seed=str(port), unprivileged_from=1024)
+                                   unprivileged_from=1024)
     for resource in (ENDPOINT_SLICES, INGRESSES, SERVICES):
         informers.of(resource)
     await controller.start()

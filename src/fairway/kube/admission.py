@@ -46,10 +46,10 @@ class Write:
 class Admission:
     """Asks the store about an object's surroundings (`Surroundings`, its namespace), and everything else of the object."""
 
-    def __init__(self, store: Store, custom: CustomTypes, identities: Identities) -> None:
+    def __init__(self, store: Store, custom: CustomTypes, identities: Identities, address_seed: str = "") -> None:
         self._store = store
         self._custom = custom
-        self._surroundings = Surroundings(store, identities)
+        self._surroundings = Surroundings(store, identities, address_seed)
 
     def schema(self, resource: Resource) -> Schema:
         custom = self._custom.of(resource)
@@ -113,9 +113,13 @@ class Admission:
             ownership.track(resource, self.schema(resource), old, new, write.by(resource), built_in=custom is None)
         if custom is not None:
             custom.check(new, old)
+        elif write.subresource in ("ephemeralcontainers", "resize"):
+            errors = validation.check_pod_door(write.subresource, old, new)
+            if errors:
+                raise invalid(resource, old["metadata"]["name"], errors)
         elif write.subresource == "":
             if resource.group_kind == ("", "Service"):
-                preparation.keep_address(old, new)
+                self._surroundings.keep_address(old, new)
             errors = validation.check_change(resource.group, resource.kind, old, new)
             if errors:
                 raise invalid(resource, old["metadata"]["name"], errors)

@@ -16,8 +16,9 @@ from fairway.kube.resources import Resource, ResourceMap
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 Propagation = Literal["Background", "Foreground", "Orphan"]
-Subresource = Literal["", "status", "scale", "finalize"]
-"""`finalize` is a Namespace's alone: the way to empty its `spec.finalizers`."""
+Subresource = Literal["", "status", "scale", "finalize", "ephemeralcontainers", "resize", "approval"]
+"""`finalize` is a Namespace's alone: the way to empty its `spec.finalizers`. `ephemeralcontainers` and `resize` change these
+of a running Pod, `approval` the conditions of a CertificateSigningRequest."""
 Validation = Literal["Ignore", "Warn", "Strict"]
 
 

@@ -31,7 +31,7 @@ def _spec(obj: Obj) -> dict[str, Any]:
 
 
 def pod_spec(spec: dict[str, Any]) -> None:
-    for container in (*spec.get("initContainers", ()), *spec.get("containers", ())):
+    for container in (*spec.get("initContainers", ()), *spec.get("containers", ()), *spec.get("ephemeralContainers", ())):
         _container(container)
     for volume in spec.get("volumes", ()):
         _volume(volume)

@@ -33,7 +33,7 @@ from fairway.kube.identities import Identities
 from fairway.kube.journal import SqliteJournal
 from fairway.kube.objects import Key, Obj, dig, rfc3339
 from fairway.kube.patches.apply import Owner
-from fairway.kube.resources import BUILT_IN, CORE_EVENTS, CRDS, NAMESPACES, Resource, ResourceMap
+from fairway.kube.resources import BUILT_IN, CORE_EVENTS, CRDS, NAMESPACES, SERVICES, Resource, ResourceMap
 from fairway.kube.store import Change, Store, Table, Version
 from fairway.kube.watching import Selection, WatchStream
 
@@ -62,31 +62,34 @@ class Page:
 class EmbeddedApi:
     """`Api` over a `Store`. Make one with `in_memory` or `open`."""
 
-    def __init__(self, store: Store, clock: Clock, identities: Identities) -> None:
+    def __init__(self, store: Store, clock: Clock, identities: Identities, address_seed: str = "") -> None:
         self.store = store
         self._clock = clock
         self._identities = identities
         self._resources = ResourceMap(BUILT_IN)
         self._custom = CustomTypes()
-        self._admission = Admission(store, self._custom, identities)
+        self._admission = Admission(store, self._custom, identities, address_seed)
         self._expiry = Expiry(store.rows(table_of(CORE_EVENTS)).items())
         store.listen(table_of(CRDS), self._definition_changed)
 
     @classmethod
-    def in_memory(cls, clock: Clock, *, seed: int = 0) -> EmbeddedApi:
+    def in_memory(cls, clock: Clock, *, seed: int = 0, address_seed: str = "") -> EmbeddedApi:
         """A world of its own, gone with the process. The same seed gives the same uids and names."""
-        api = cls(Store(), clock, Identities(seed))
+        api = cls(Store(), clock, Identities(seed), address_seed)
         api._found()
         return api
 
     @classmethod
-    async def open(cls, path: Path, clock: Clock, *, fast_storage: bool = False) -> EmbeddedApi:
-        """The world that is kept in the file `path`, made where it is absent. `Unavailable` when another process has it."""
+    async def open(cls, path: Path, clock: Clock, *, fast_storage: bool = False, address_seed: str = "") -> EmbeddedApi:
+        """The world that is kept in the file `path`, made where it is absent. `Unavailable` when another process has it.
+
+        `address_seed` keeps the Services of two worlds on one machine apart.
+        """
         journal = SqliteJournal(path, fast_storage=fast_storage)
         store = Store(journal)
         store.restore(*journal.load())
         journal.start(store.settle, store.fail)
-        api = cls(store, clock, Identities(None))
+        api = cls(store, clock, Identities(None), address_seed)
         for change in api._found():
             await store.durable(change)
         return api
@@ -106,6 +109,8 @@ class EmbeddedApi:
             if self.store.head(table_of(NAMESPACES), Key("", name)) is None:
                 namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
                 made.append(self._create(NAMESPACES, namespace, write))
+        for key, version in self.store.heads(table_of(SERVICES)).items():  # of a world in which addresses came later
+            made.append(self._update(SERVICES, key, version, version.copy(), write))
         return [change for change in made if isinstance(change, Change)]
 
     @property

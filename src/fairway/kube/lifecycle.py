@@ -5,6 +5,7 @@ Pure: the time and every chance value are arguments.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,7 +28,12 @@ _NO_GENERATION = {
     ("autoscaling", "HorizontalPodAutoscaler"), ("rbac.authorization.k8s.io", "Role"), ("apps", "ControllerRevision"),
     ("rbac.authorization.k8s.io", "RoleBinding"), ("rbac.authorization.k8s.io", "ClusterRole"),
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"), ("coordination.k8s.io", "Lease"),
-    ("storage.k8s.io", "StorageClass"),
+    ("networking.k8s.io", "IPAddress"), ("networking.k8s.io", "ServiceCIDR"), ("node.k8s.io", "RuntimeClass"),
+    ("certificates.k8s.io", "CertificateSigningRequest"), ("apiregistration.k8s.io", "APIService"),
+    ("resource.k8s.io", "ResourceClaim"), ("resource.k8s.io", "ResourceClaimTemplate"),
+} | {
+    ("storage.k8s.io", kind) for kind in ("StorageClass", "CSINode", "CSIStorageCapacity", "VolumeAttachment",
+                                          "VolumeAttributesClass")
 }  # fmt: skip
 _OUTSIDE_SPEC = {"apiVersion", "kind", "metadata", "status"}
 
@@ -65,13 +71,15 @@ def succeed(resource: Resource, old: Obj, new: Obj, subresource: Subresource) ->
         if "status" in new:
             result["status"] = new["status"]
         return result
+    if subresource in _DOORS:
+        new = _DOORS[subresource](old, new)
     meta, before = new["metadata"], old["metadata"]
     for name in _KEPT:
         if name in before:
             meta[name] = before[name]
         else:
             meta.pop(name, None)
-    if has_status(resource):
+    if has_status(resource) and subresource != "approval":
         new.pop("status", None)
         if "status" in old:
             new["status"] = old["status"]
@@ -80,6 +88,35 @@ def succeed(resource: Resource, old: Obj, new: Obj, subresource: Subresource) ->
     if counts_generations(resource) and _differs(resource, old, new):
         meta["generation"] = int(before.get("generation", 0)) + 1
     return new
+
+
+def _through(old: Obj, new: Obj, **changed: Any) -> Obj:
+    """`old`, but with the metadata's owners of `new`, and with what this door lets through."""
+    meta = {**old["metadata"], "managedFields": new["metadata"].get("managedFields", [])}
+    return {**old, "metadata": meta, **changed}
+
+
+def _debugged(old: Obj, new: Obj) -> Obj:
+    said = dig(new, "spec", "ephemeralContainers", default=[])
+    return _through(old, new, spec={**old["spec"], **({"ephemeralContainers": said} if said else {})})
+
+
+def _resized(old: Obj, new: Obj) -> Obj:
+    spec = dict(old["spec"])
+    for field in ("containers", "initContainers"):
+        wanted = {c.get("name"): c for c in new["spec"].get(field) or ()}
+        if field in spec:
+            spec[field] = [{**c, **{k: wanted[c["name"]][k] for k in ("resources", "resizePolicy") if k in wanted[c["name"]]}}
+                           if c["name"] in wanted else c for c in spec[field]]
+    return _through(old, new, spec=spec)
+
+
+def _approved(old: Obj, new: Obj) -> Obj:
+    said = dig(new, "status", "conditions", default=[])
+    return _through(old, new, status={**(old.get("status") or {}), "conditions": said})
+
+
+_DOORS: dict[str, Callable[[Obj, Obj], Obj]] = {"ephemeralcontainers": _debugged, "resize": _resized, "approval": _approved}
 
 
 def _differs(resource: Resource, old: Obj, new: Obj) -> bool:

@@ -83,21 +83,7 @@ def _job(obj: Obj) -> None:
 
 
 def _service(obj: Obj) -> None:
-    service_addresses(obj)
     obj["status"] = {"loadBalancer": {}}
-
-
-def service_addresses(obj: Obj) -> None:
-    """The fields that go with clusterIP. An empty clusterIP stays empty: traffic assigns it."""
-    spec = obj["spec"]
-    if spec.get("type") == "ExternalName":
-        return
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
-    spec.setdefault("ipFamilies", ["IPv4"])
-    if spec.get("clusterIP"):
-        spec["clusterIPs"] = [spec["clusterIP"]]
-    else:
-        spec.pop("clusterIPs", None)
 
 
 def keep_address(old: Obj, new: Obj) -> None:
@@ -105,7 +91,6 @@ def keep_address(old: Obj, new: Obj) -> None:
     before, spec = old.get("spec") or {}, new["spec"]
     if spec.get("type") != "ExternalName" and not spec.get("clusterIP") and before.get("clusterIP"):
         spec["clusterIP"] = before["clusterIP"]
-    service_addresses(new)
 
 
 def _claim(obj: Obj) -> None:

@@ -104,9 +104,10 @@ def _row(group: str, version: str, kind: str, plural: str, short: str = "", *, n
 
 # --- core ---------------------------------------------------------------------------------------------------------
 NAMESPACES = _row("", "v1", "Namespace", "namespaces", "ns", namespaced=False, subs="status finalize")
-NODES = _row("", "v1", "Node", "nodes", "no", namespaced=False, subs="status")
-PODS = _row("", "v1", "Pod", "pods", "po", subs="status log exec attach portforward eviction", categories="all")
-SERVICES = _row("", "v1", "Service", "services", "svc", subs="status", categories="all")
+NODES = _row("", "v1", "Node", "nodes", "no", namespaced=False, subs="status proxy")
+PODS = _row("", "v1", "Pod", "pods", "po", categories="all",
+            subs="status log exec attach portforward proxy eviction binding ephemeralcontainers resize")
+SERVICES = _row("", "v1", "Service", "services", "svc", subs="status proxy", categories="all")
 ENDPOINTS = _row("", "v1", "Endpoints", "endpoints", "ep")
 CONFIG_MAPS = _row("", "v1", "ConfigMap", "configmaps", "cm")
 SECRETS = _row("", "v1", "Secret", "secrets")
@@ -116,6 +117,9 @@ PERSISTENT_VOLUMES = _row("", "v1", "PersistentVolume", "persistentvolumes", "pv
 PERSISTENT_VOLUME_CLAIMS = _row("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc", subs="status")
 LIMIT_RANGES = _row("", "v1", "LimitRange", "limitranges", "limits")
 RESOURCE_QUOTAS = _row("", "v1", "ResourceQuota", "resourcequotas", "quota", subs="status")
+POD_TEMPLATES = _row("", "v1", "PodTemplate", "podtemplates")
+REPLICATION_CONTROLLERS = _row("", "v1", "ReplicationController", "replicationcontrollers", "rc", subs="status scale",
+                               categories="all")
 # --- apps, batch, autoscaling, policy -----------------------------------------------------------------------------
 DEPLOYMENTS = _row("apps", "v1", "Deployment", "deployments", "deploy", subs="status scale", categories="all")
 REPLICA_SETS = _row("apps", "v1", "ReplicaSet", "replicasets", "rs", subs="status scale", categories="all")
@@ -131,6 +135,8 @@ POD_DISRUPTION_BUDGETS = _row("policy", "v1", "PodDisruptionBudget", "poddisrupt
 INGRESSES = _row("networking.k8s.io", "v1", "Ingress", "ingresses", "ing", subs="status")
 INGRESS_CLASSES = _row("networking.k8s.io", "v1", "IngressClass", "ingressclasses", namespaced=False)
 NETWORK_POLICIES = _row("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", "netpol")
+IP_ADDRESSES = _row("networking.k8s.io", "v1", "IPAddress", "ipaddresses", "ip", namespaced=False)
+SERVICE_CIDRS = _row("networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", namespaced=False, subs="status")
 ENDPOINT_SLICES = _row("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 # --- the rest of what manifests bring -----------------------------------------------------------------------------
 ROLES = _row("rbac.authorization.k8s.io", "v1", "Role", "roles")
@@ -143,6 +149,40 @@ PRIORITY_CLASSES = _row("scheduling.k8s.io", "v1", "PriorityClass", "prioritycla
 STORAGE_CLASSES = _row("storage.k8s.io", "v1", "StorageClass", "storageclasses", "sc", namespaced=False)
 CRDS = _row("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "crd crds",
             namespaced=False, subs="status", categories="api-extensions")
+CERTIFICATE_REQUESTS = _row("certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequests", "csr",
+                            namespaced=False, subs="status approval")
+
+
+def _admission(kind: str, plural: str, subs: str = "") -> Resource:
+    return _row("admissionregistration.k8s.io", "v1", kind, plural, namespaced=False, subs=subs, categories="api-extensions")
+
+
+MUTATING_WEBHOOKS = _admission("MutatingWebhookConfiguration", "mutatingwebhookconfigurations")
+VALIDATING_WEBHOOKS = _admission("ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
+VALIDATING_POLICIES = _admission("ValidatingAdmissionPolicy", "validatingadmissionpolicies", "status")
+VALIDATING_POLICY_BINDINGS = _admission("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings")
+
+KEPT_ONLY: tuple[Resource, ...] = (
+    POD_TEMPLATES, REPLICATION_CONTROLLERS, IP_ADDRESSES, SERVICE_CIDRS,
+    _row("storage.k8s.io", "v1", "CSIDriver", "csidrivers", namespaced=False),
+    _row("storage.k8s.io", "v1", "CSINode", "csinodes", namespaced=False),
+    _row("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities"),
+    _row("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", namespaced=False, subs="status"),
+    _row("storage.k8s.io", "v1", "VolumeAttributesClass", "volumeattributesclasses", "vac", namespaced=False),
+    _row("apiregistration.k8s.io", "v1", "APIService", "apiservices", namespaced=False, subs="status",
+         categories="api-extensions"),
+    _admission("MutatingAdmissionPolicy", "mutatingadmissionpolicies"),
+    _admission("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings"),
+    _row("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", namespaced=False),
+    _row("resource.k8s.io", "v1", "DeviceClass", "deviceclasses", namespaced=False),
+    _row("resource.k8s.io", "v1", "ResourceClaim", "resourceclaims", subs="status"),
+    _row("resource.k8s.io", "v1", "ResourceClaimTemplate", "resourceclaimtemplates"),
+    _row("resource.k8s.io", "v1", "ResourceSlice", "resourceslices", namespaced=False),
+    _row("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", "flowschemas", namespaced=False, subs="status"),
+    _row("flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations", namespaced=False,
+         subs="status"),
+)  # fmt: skip
+"""Kinds that are stored, checked and shown, and on which nobody here acts."""
 
 BUILT_IN: tuple[Resource, ...] = (
     NAMESPACES, NODES, PODS, SERVICES, ENDPOINTS, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, CORE_EVENTS,
@@ -150,6 +190,7 @@ BUILT_IN: tuple[Resource, ...] = (
     DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, CONTROLLER_REVISIONS, JOBS, CRON_JOBS,
     HORIZONTAL_POD_AUTOSCALERS, POD_DISRUPTION_BUDGETS, INGRESSES, INGRESS_CLASSES, NETWORK_POLICIES, ENDPOINT_SLICES,
     ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, LEASES, PRIORITY_CLASSES, STORAGE_CLASSES, CRDS,
+    CERTIFICATE_REQUESTS, MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, VALIDATING_POLICIES, VALIDATING_POLICY_BINDINGS, *KEPT_ONLY,
 )  # fmt: skip
 
 # --- custom kinds that Fairway's own CRDs establish (`fairway.kube.crds`) ---------------------------------------------

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fairway.kube import limits, quotas, service_accounts
+from fairway.kube import limits, preparation, quotas, service_accounts, service_addresses
 from fairway.kube.errors import Forbidden
 from fairway.kube.identities import Identities
 from fairway.kube.objects import Key, Obj, dig
+from fairway.kube.refusals import invalid
 from fairway.kube.resources import (
     LIMIT_RANGES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -39,8 +40,9 @@ def _table(resource: Resource) -> Table:
 class Surroundings:
     """`identities`: where names of injected volumes come from."""
 
-    def __init__(self, store: Store, identities: Identities) -> None:
+    def __init__(self, store: Store, identities: Identities, address_seed: str = "") -> None:
         self._store = store
+        self._address_seed = address_seed
         self._identities = identities
         self._used: dict[str, tuple[str, quotas.Usage]] = {}
 
@@ -54,6 +56,8 @@ class Surroundings:
         """Add to a new object what its surroundings say. Changes `obj`."""
         if resource == LIMIT_RANGES:
             limits.complete(obj)
+        if resource == SERVICES:
+            self._address(obj)
         if resource != PODS:
             return
         namespace = obj["metadata"]["namespace"]
@@ -78,6 +82,25 @@ class Surroundings:
             why = quotas.refusal(quota, resource, new, more, quotas.total(quota, self._counted(quota, namespace), self._usage))
             if why:
                 raise _forbidden(resource, name, why)
+
+    def _address(self, service: Obj) -> None:
+        others = self._services()
+        taken = service_addresses.refusal(service, others)
+        if taken is not None:
+            raise invalid(SERVICES, service["metadata"]["name"], [taken])
+        service_addresses.complete(service, others, seed=self._address_seed)
+
+    def keep_address(self, old: Obj, new: Obj) -> None:
+        """An update that does not name the address keeps it; one that makes the first use of one is given one."""
+        preparation.keep_address(old, new)
+        if dig(new, "spec", "clusterIP", default="") != dig(old, "spec", "clusterIP", default=""):
+            self._address(new)
+        else:
+            service_addresses.complete(new, self._services() if not dig(new, "spec", "clusterIP") else (),
+                                       seed=self._address_seed)
+
+    def _services(self) -> list[Obj]:
+        return [version.obj for version in self._store.heads(_table(SERVICES)).values()]
 
     def _usage(self, resource: Resource, obj: Obj) -> quotas.Usage:
         """Remembered by version: adding up is cheap, reading every quantity of a thousand pods is not."""

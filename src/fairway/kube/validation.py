@@ -76,7 +76,7 @@ def check_change(group: str, kind: str, old: Obj, new: Obj) -> list[FieldError]:
     if (group, kind) == ("", "Service"):
         before = dig(old, "spec", "clusterIP", default="")
         if before and dig(new, "spec", "clusterIP", default="") != before and dig(new, "spec", "type") != "ExternalName":
-            errors.append(invalid_value("spec.clusterIP", dig(new, "spec", "clusterIP", default=""),
+            errors.append(invalid_value("spec.clusterIPs[0]", [dig(new, "spec", "clusterIP", default="")],
                                         "may not change once set"))
     return errors
 
@@ -271,11 +271,35 @@ def _pod_change(old: Obj, new: Obj) -> Errors:
                         "previously negative)")
 
 
+def check_pod_door(subresource: str, old: Obj, new: Obj) -> list[FieldError]:
+    """A change through `ephemeralcontainers` or `resize`."""
+    if subresource == "resize":
+        return [*_pod(new)]
+    errors: list[FieldError] = []
+    spec = new["spec"]
+    taken = {c["name"] for field in ("containers", "initContainers") for c in spec.get(field) or ()}
+    volumes = {v["name"] for v in spec.get("volumes") or ()}
+    for place, container in enumerate(spec.get("ephemeralContainers") or ()):
+        path = f"spec.ephemeralContainers[{place}]"
+        errors += _container(container, path, taken, volumes)
+        for name in ("ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resources"):
+            if container.get(name):
+                errors.append(forbidden(f"{path}.{name}", "cannot be set for an Ephemeral Container"))
+    said = {c["name"]: c for c in spec.get("ephemeralContainers") or () if c.get("name")}
+    for container in old["spec"].get("ephemeralContainers") or ():
+        what = f'existing ephemeral containers "{container["name"]}" may not be'
+        if container["name"] not in said:
+            errors.append(forbidden("spec.ephemeralContainers", f"{what} removed\n"))
+        elif said[container["name"]] != container:
+            errors.append(forbidden("spec.ephemeralContainers", f"{what} changed\n"))
+    return errors
+
+
 def _frozen(pod: Obj) -> dict[str, Any]:
     spec = {k: v for k, v in (pod.get("spec") or {}).items() if k not in (
         "activeDeadlineSeconds", "tolerations", "nodeName", "schedulingGates", "nodeSelector", "affinity")}
     for field in ("containers", "initContainers"):
-        spec[field] = [{k: v for k, v in c.items() if k not in ("image", "resources")} for c in spec.get(field) or ()]
+        spec[field] = [{k: v for k, v in c.items() if k != "image"} for c in spec.get(field) or ()]
     return spec
 
 

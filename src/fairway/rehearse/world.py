@@ -92,7 +92,7 @@ class World:
             informers.of(resource)
         self.node = SimulatedNode(informers, clock, self._script)
         traffic = TrafficController(informers, clock, self.plane, ingress_address="127.0.0.1", ingress_port=8080,
-                                    address_seed="rehearsal", unprivileged_from=0)
+                                    unprivileged_from=0)
         controllers: list[Controller] = [ReplicaSetController(informers, clock), EndpointSliceController(informers, clock)]
         if any("job" in metric.raw.get("provider", {}) for metric in self.subject.metrics()):
             controllers.append(JobController(informers, clock))

@@ -18,7 +18,7 @@ from pathlib import Path
 from fairway.kube.api import MergePatch
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
-from fairway.kube.decision import Action, Apply, Change, Reason, carry_out, differs
+from fairway.kube.decision import Action, Change, Reason, carry_out, differs
 from fairway.kube.errors import ApiError
 from fairway.kube.events import EventRecorder
 from fairway.kube.objects import Key, Obj, annotations_of, key_of, labels_of, status_of
@@ -67,14 +67,13 @@ class TrafficController:
     name = "traffic"
 
     def __init__(self, informers: Informers, clock: Clock, data_plane: DataPlane, *, ingress_address: str,
-                 ingress_port: int, address_seed: str = "", unprivileged_from: int | None = None) -> None:
+                 ingress_port: int, unprivileged_from: int | None = None) -> None:
         self.reasons: tuple[Reason, ...] = ()
         self.routing: Routing | None = None
         self._informers = informers
         self._clock = clock
         self._data_plane = data_plane
         self._ingress = (ingress_address, ingress_port)
-        self._seed = address_seed
         self._unprivileged_from = first_unprivileged_port() if unprivileged_from is None else unprivileged_from
         self._events = EventRecorder(informers.api, clock, MANAGER)
         self._refused: tuple[Remark, ...] = ()
@@ -119,7 +118,7 @@ class TrafficController:
     # --- one pass ---------------------------------------------------------------------------------------------------
 
     async def _pass(self) -> None:
-        await self._do(self._give_addresses())
+        await self._do(self._moved_ports())
         routing = self.routing = self._decide()
         await self._do(self._serving(routing, keep=True))
         if routing.model != self.in_force:
@@ -196,23 +195,16 @@ class TrafficController:
 
     # --- what is written back ---------------------------------------------------------------------------------------
 
-    def _give_addresses(self) -> Iterable[Action]:
-        services = [(obj, read.read_service(obj)) for obj in self._objects(SERVICES)]
-        taken = {service.address for _, service in services}
-        for obj, service in services:
+    def _moved_ports(self) -> Iterable[Action]:
+        for obj in self._objects(SERVICES):
+            service = read.read_service(obj)
             if not service.listens:
                 continue
-            body: Obj = {"apiVersion": "v1", "kind": "Service",
-                         "metadata": {"name": service.key.name, "namespace": service.key.namespace}}
             moved = ",".join(f"{port.port}={number}" for port in service.ports
                              if (number := addresses.listening_port(port.port, unprivileged_from=self._unprivileged_from))
                              != port.port)
             if moved and annotations_of(obj).get(PORTS) != moved:
                 yield _annotate(SERVICES, service.key, PORTS, moved)
-            if not service.address:
-                address = addresses.allocate(*service.key, taken, seed=self._seed)
-                taken.add(address)
-                yield Apply({**body, "spec": {"clusterIP": address}}, MANAGER)
 
     def _serving(self, routing: Routing, *, keep: bool) -> Iterable[Action]:
         """With `keep`, only add to what the annotations say."""

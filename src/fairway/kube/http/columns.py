@@ -12,7 +12,7 @@ from typing import Any
 
 from fairway.kube.http.ages import age, human
 from fairway.kube.http.pod_state import pod_state
-from fairway.kube.objects import Obj, condition, dig, labels_of, meta_of, parse_time, spec_of, status_of
+from fairway.kube.objects import Obj, annotations_of, condition, dig, labels_of, meta_of, parse_time, spec_of, status_of
 from fairway.kube.selectors import from_label_selector, to_text
 
 NONE, UNSET, UNKNOWN = "<none>", "<unset>", "<unknown>"
@@ -45,47 +45,61 @@ LAYOUTS: dict[tuple[str, str], Layout] = {}
 
 
 def _columns(text: str) -> tuple[Column, ...]:
-    """`Ready,Restarts:integer,IP+` as columns: `:type`, and `+` for those of `-o wide`."""
+    """`Ready,Restarts:integer,IP+` as columns: `:type` or the format `:name`, and `+` for those of `-o wide`."""
     found = []
     for part in text.split(","):
-        name, _, kind = part.rstrip("+").partition(":")
-        found.append(Column(name, kind or "string", int(part.endswith("+")), description=_DESCRIPTIONS.get(name, "")))
+        name, _, kind = part.replace("+", "").partition(":")
+        form = "name" if kind == "name" else ""
+        found.append(Column(name, kind if kind and not form else "string", int("+" in part), form, _DESCRIPTIONS.get(name, "")))
     return tuple(found)
 
 
 _DESCRIPTIONS = {"Age": "Time since the object was created."}
 
 
-def _layout(group: str, kind: str, columns: str, *, name_first: bool = True) -> Callable[[Cells], Cells]:
+def layout(group: str, kind: str, columns: str, *, name_first: bool = True) -> Callable[[Cells], Cells]:
+    """Register the cells of a kind; `columns` as `_columns` reads them, without the name."""
     def register(cells: Cells) -> Cells:
         def named(obj: Obj, now: datetime) -> list[Any]:
-            return [meta_of(obj).get("name", ""), *cells(obj, now)]
+            return [_name(kind, obj), *cells(obj, now)]
 
-        layout = Layout((NAME, *_columns(columns)), named) if name_first else Layout(_columns(columns), cells)
-        LAYOUTS[group, kind] = layout
+        LAYOUTS[group, kind] = (
+            Layout((NAME, *_columns(columns)), named) if name_first else Layout(_columns(columns), cells))
         return cells
 
     return register
 
 
-def _age(obj: Obj, now: datetime) -> str:
+_DEFAULTS = {
+    "StorageClass": ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"),
+    "VolumeAttributesClass": ("volumeattributesclass.alpha.kubernetes.io/is-default-class",),
+}
+
+
+def _name(kind: str, obj: Obj) -> str:
+    name = str(meta_of(obj).get("name", ""))
+    marks = (annotations_of(obj).get(key) for key in _DEFAULTS.get(kind, ()))
+    return f"{name} (default)" if "true" in marks else name
+
+
+def age_of(obj: Obj, now: datetime) -> str:
     return age(meta_of(obj).get("creationTimestamp"), now)
 
 
-def _joined(values: Iterable[Any], empty: str = NONE) -> str:
+def joined(values: Iterable[Any], empty: str = NONE) -> str:
     return ",".join(str(value) for value in values) or empty
 
 
-def _selected(selector: Mapping[str, Any] | None) -> str:
+def selected(selector: Mapping[str, Any] | None) -> str:
     """A label selector as text."""
     return (to_text(from_label_selector(selector)) or NONE) if selector is not None else NONE
 
 
-def _pairs(labels: Mapping[str, str] | None) -> str:
-    return _joined(f"{key}={value}" for key, value in sorted((labels or {}).items()))
+def pairs(labels: Mapping[str, str] | None) -> str:
+    return joined(f"{key}={value}" for key, value in sorted((labels or {}).items()))
 
 
-def _containers(template: Any) -> tuple[str, str]:
+def containers_of(template: Any) -> tuple[str, str]:
     """Names and images of a pod template, comma-separated."""
     rows = dig(template, "spec", "containers", default=[])
     return ",".join(row.get("name", "") for row in rows), ",".join(row.get("image", "") for row in rows)
@@ -94,24 +108,24 @@ def _containers(template: Any) -> tuple[str, str]:
 # --- core ---------------------------------------------------------------------------------------------------------
 
 
-@_layout("", "Pod", "Ready,Status,Restarts,Age,IP+,Node+,Nominated Node+,Readiness Gates+")
+@layout("", "Pod", "Ready,Status,Restarts,Age,IP+,Node+,Nominated Node+,Readiness Gates+")
 def _pod(obj: Obj, now: datetime) -> list[Any]:
     state, status = pod_state(obj, now), status_of(obj)
     gates = dig(obj, "spec", "readinessGates", default=[])
     true = sum((condition(obj, gate["conditionType"]) or {}).get("status") == "True" for gate in gates)
     return [
-        f"{state.ready}/{state.total}", state.reason, state.restarts, _age(obj, now), status.get("podIP") or NONE,
+        f"{state.ready}/{state.total}", state.reason, state.restarts, age_of(obj, now), status.get("podIP") or NONE,
         spec_of(obj).get("nodeName") or NONE, status.get("nominatedNodeName") or NONE,
         f"{true}/{len(gates)}" if gates else NONE,
     ]  # fmt: skip
 
 
-@_layout("", "Namespace", "Status,Age")
+@layout("", "Namespace", "Status,Age")
 def _namespace(obj: Obj, now: datetime) -> list[Any]:
-    return [status_of(obj).get("phase", ""), _age(obj, now)]
+    return [status_of(obj).get("phase", ""), age_of(obj, now)]
 
 
-@_layout("", "Node", "Status,Roles,Age,Version,Internal-IP+,External-IP+,OS-Image+,Kernel-Version+,Container-Runtime+")
+@layout("", "Node", "Status,Roles,Age,Version,Internal-IP+,External-IP+,OS-Image+,Kernel-Version+,Container-Runtime+")
 def _node(obj: Obj, now: datetime) -> list[Any]:
     ready = condition(obj, "Ready")
     states = ["Ready" if ready["status"] == "True" else "NotReady"] if ready else ["Unknown"]
@@ -122,13 +136,13 @@ def _node(obj: Obj, now: datetime) -> list[Any]:
     info = status_of(obj).get("nodeInfo") or {}
     addresses = {row["type"]: row["address"] for row in status_of(obj).get("addresses") or ()}
     return [
-        ",".join(states), _joined(roles), _age(obj, now), info.get("kubeletVersion", ""),
+        ",".join(states), joined(roles), age_of(obj, now), info.get("kubeletVersion", ""),
         addresses.get("InternalIP", NONE), addresses.get("ExternalIP", NONE), info.get("osImage") or UNKNOWN,
         info.get("kernelVersion") or UNKNOWN, info.get("containerRuntimeVersion") or UNKNOWN,
     ]  # fmt: skip
 
 
-@_layout("", "Service", "Type,Cluster-IP,External-IP,Port(s),Age,Selector+")
+@layout("", "Service", "Type,Cluster-IP,External-IP,Port(s),Age,Selector+")
 def _service(obj: Obj, now: datetime) -> list[Any]:
     spec = spec_of(obj)
     ports = [f"{p['port']}:{p['nodePort']}/{p.get('protocol', 'TCP')}" if p.get("nodePort") else
@@ -140,11 +154,11 @@ def _service(obj: Obj, now: datetime) -> list[Any]:
                     dig(obj, "status", "loadBalancer", "ingress", default=[])] + external or ["<pending>"]
     elif kind == "ExternalName":
         external = [spec.get("externalName", "")]
-    return [kind, spec.get("clusterIP") or NONE, _joined(external), _joined(ports), _age(obj, now),
-            _pairs(spec.get("selector"))]
+    return [kind, spec.get("clusterIP") or NONE, joined(external), joined(ports), age_of(obj, now),
+            pairs(spec.get("selector"))]
 
 
-@_layout("", "Endpoints", "Endpoints,Age")
+@layout("", "Endpoints", "Endpoints,Age")
 def _endpoints(obj: Obj, now: datetime) -> list[Any]:
     found = [
         f"{address['ip']}:{port['port']}" if port else address["ip"]
@@ -152,31 +166,31 @@ def _endpoints(obj: Obj, now: datetime) -> list[Any]:
         for port in subset.get("ports") or [None]
         for address in subset.get("addresses") or ()
     ]
-    return [_more(found, 3), _age(obj, now)]
+    return [_more(found, 3), age_of(obj, now)]
 
 
 def _more(values: list[str], most: int, empty: str = NONE) -> str:
     if len(values) <= most:
-        return _joined(values, empty)
+        return joined(values, empty)
     return f"{','.join(values[:most])} + {len(values) - most} more..."
 
 
-@_layout("", "ConfigMap", "Data,Age")
+@layout("", "ConfigMap", "Data,Age")
 def _config_map(obj: Obj, now: datetime) -> list[Any]:
-    return [len(obj.get("data") or ()) + len(obj.get("binaryData") or ()), _age(obj, now)]
+    return [len(obj.get("data") or ()) + len(obj.get("binaryData") or ()), age_of(obj, now)]
 
 
-@_layout("", "Secret", "Type,Data:integer,Age")
+@layout("", "Secret", "Type,Data,Age")
 def _secret(obj: Obj, now: datetime) -> list[Any]:
-    return [obj.get("type", "Opaque"), len(obj.get("data") or ()), _age(obj, now)]
+    return [obj.get("type", "Opaque"), len(obj.get("data") or ()), age_of(obj, now)]
 
 
-@_layout("", "ServiceAccount", "Age")
+@layout("", "ServiceAccount", "Age")
 def _service_account(obj: Obj, now: datetime) -> list[Any]:
-    return [_age(obj, now)]
+    return [age_of(obj, now)]
 
 
-@_layout("", "PersistentVolume", "Capacity,Access Modes,Reclaim Policy,Status,Claim,StorageClass,VolumeAttributesClass,"
+@layout("", "PersistentVolume", "Capacity,Access Modes,Reclaim Policy,Status,Claim,StorageClass,VolumeAttributesClass,"
          "Reason,Age,VolumeMode+")
 def _volume(obj: Obj, now: datetime) -> list[Any]:
     spec, status = spec_of(obj), status_of(obj)
@@ -185,12 +199,12 @@ def _volume(obj: Obj, now: datetime) -> list[Any]:
         dig(spec, "capacity", "storage", default=""), _modes(spec), spec.get("persistentVolumeReclaimPolicy", ""),
         "Terminating" if "deletionTimestamp" in meta_of(obj) else status.get("phase", ""),
         f"{claim.get('namespace', '')}/{claim['name']}" if claim else "", spec.get("storageClassName", ""),
-        spec.get("volumeAttributesClassName") or UNSET, status.get("reason", ""), _age(obj, now),
+        spec.get("volumeAttributesClassName") or UNSET, status.get("reason", ""), age_of(obj, now),
         spec.get("volumeMode") or UNSET,
     ]  # fmt: skip
 
 
-@_layout("", "PersistentVolumeClaim", "Status,Volume,Capacity,Access Modes,StorageClass,VolumeAttributesClass,Age,"
+@layout("", "PersistentVolumeClaim", "Status,Volume,Capacity,Access Modes,StorageClass,VolumeAttributesClass,Age,"
          "VolumeMode+")
 def _claim(obj: Obj, now: datetime) -> list[Any]:
     spec, status = spec_of(obj), status_of(obj)
@@ -198,7 +212,7 @@ def _claim(obj: Obj, now: datetime) -> list[Any]:
     return [
         "Terminating" if "deletionTimestamp" in meta_of(obj) else status.get("phase", ""), spec.get("volumeName", ""),
         dig(status, "capacity", "storage", default="") if bound else "", _modes(status) if bound else "",
-        spec.get("storageClassName", ""), spec.get("volumeAttributesClassName") or UNSET, _age(obj, now),
+        spec.get("storageClassName", ""), spec.get("volumeAttributesClassName") or UNSET, age_of(obj, now),
         spec.get("volumeMode") or UNSET,
     ]  # fmt: skip
 
@@ -208,16 +222,16 @@ def _modes(holder: Mapping[str, Any]) -> str:
     return ",".join(short.get(mode, mode) for mode in holder.get("accessModes") or ())
 
 
-@_layout("", "ResourceQuota", "Request,Limit,Age")
+@layout("", "ResourceQuota", "Request,Limit,Age")
 def _quota(obj: Obj, now: datetime) -> list[Any]:
     used = dig(obj, "status", "used", default={})
     rows = [(name, f"{name}: {used.get(name, 0)}/{hard}") for name, hard in
             sorted(dig(obj, "status", "hard", default={}).items())]
     requests = ", ".join(text for name, text in rows if not name.startswith("limits"))
-    return [requests, ", ".join(text for name, text in rows if name.startswith("limits")), _age(obj, now)]
+    return [requests, ", ".join(text for name, text in rows if name.startswith("limits")), age_of(obj, now)]
 
 
-@_layout("", "Event", "Last Seen,Type,Reason,Object,Subobject+,Source+,Message,First Seen+,Count+:integer,Name+",
+@layout("", "Event", "Last Seen,Type,Reason,Object,Subobject+,Source+,Message,First Seen+,Count+,Name+:name",
          name_first=False)
 def _event(obj: Obj, now: datetime) -> list[Any]:
     about = obj.get("involvedObject") or obj.get("regarding") or {}
@@ -225,10 +239,11 @@ def _event(obj: Obj, now: datetime) -> list[Any]:
     first = obj.get("firstTimestamp") or obj.get("eventTime")
     last = series.get("lastObservedTime") or obj.get("lastTimestamp") or first
     component = source.get("component") or obj.get("reportingComponent") or ""
+    host = source.get("host") or obj.get("reportingInstance")
     subject = f"{about.get('kind', '').lower()}/{about.get('name', '')}"
     return [
         age(last, now), obj.get("type", ""), obj.get("reason", ""), subject,
-        about.get("fieldPath", ""), ", ".join(filter(None, (component, source.get("host")))),
+        about.get("fieldPath", ""), f"{component}, {host}" if host else component,
         str(obj.get("message", obj.get("note", ""))).strip(), age(first, now),
         series.get("count") or obj.get("count") or 1, meta_of(obj).get("name", ""),
     ]  # fmt: skip
@@ -237,51 +252,51 @@ def _event(obj: Obj, now: datetime) -> list[Any]:
 # --- workloads ----------------------------------------------------------------------------------------------------
 
 
-@_layout("apps", "Deployment", "Ready,Up-to-date,Available,Age,Containers+,Images+,Selector+")
+@layout("apps", "Deployment", "Ready,Up-to-date,Available,Age,Containers+,Images+,Selector+")
 def _deployment(obj: Obj, now: datetime) -> list[Any]:
     spec, status = spec_of(obj), status_of(obj)
     return [
         f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 1)}", status.get("updatedReplicas", 0),
-        status.get("availableReplicas", 0), _age(obj, now), *_containers(spec.get("template")),
-        _selected(spec.get("selector")),
+        status.get("availableReplicas", 0), age_of(obj, now), *containers_of(spec.get("template")),
+        selected(spec.get("selector")),
     ]  # fmt: skip
 
 
-@_layout("apps", "ReplicaSet", "Desired:integer,Current:integer,Ready:integer,Age,Containers+,Images+,Selector+")
+@layout("apps", "ReplicaSet", "Desired:integer,Current:integer,Ready:integer,Age,Containers+,Images+,Selector+")
 def _replica_set(obj: Obj, now: datetime) -> list[Any]:
     spec, status = spec_of(obj), status_of(obj)
-    return [spec.get("replicas", 1), status.get("replicas", 0), status.get("readyReplicas", 0), _age(obj, now),
-            *_containers(spec.get("template")), _selected(spec.get("selector"))]
+    return [spec.get("replicas", 1), status.get("replicas", 0), status.get("readyReplicas", 0), age_of(obj, now),
+            *containers_of(spec.get("template")), selected(spec.get("selector"))]
 
 
-@_layout("apps", "StatefulSet", "Ready,Age,Containers+,Images+")
+@layout("apps", "StatefulSet", "Ready,Age,Containers+,Images+")
 def _stateful_set(obj: Obj, now: datetime) -> list[Any]:
     spec = spec_of(obj)
-    return [f"{status_of(obj).get('readyReplicas', 0)}/{spec.get('replicas', 1)}", _age(obj, now),
-            *_containers(spec.get("template"))]
+    return [f"{status_of(obj).get('readyReplicas', 0)}/{spec.get('replicas', 1)}", age_of(obj, now),
+            *containers_of(spec.get("template"))]
 
 
-@_layout("apps", "DaemonSet", "Desired:integer,Current:integer,Ready:integer,Up-to-date:integer,Available:integer,"
+@layout("apps", "DaemonSet", "Desired:integer,Current:integer,Ready:integer,Up-to-date:integer,Available:integer,"
          "Node Selector,Age,Containers+,Images+,Selector+")
 def _daemon_set(obj: Obj, now: datetime) -> list[Any]:
     spec, status = spec_of(obj), status_of(obj)
     names = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled",
              "numberAvailable")
-    return [*(status.get(name, 0) for name in names), _pairs(dig(spec, "template", "spec", "nodeSelector")),
-            _age(obj, now), *_containers(spec.get("template")), _selected(spec.get("selector"))]
+    return [*(status.get(name, 0) for name in names), pairs(dig(spec, "template", "spec", "nodeSelector")),
+            age_of(obj, now), *containers_of(spec.get("template")), selected(spec.get("selector"))]
 
 
-@_layout("apps", "ControllerRevision", "Controller,Revision,Age")
+@layout("apps", "ControllerRevision", "Controller,Revision,Age")
 def _revision(obj: Obj, now: datetime) -> list[Any]:
     owner = next((ref for ref in meta_of(obj).get("ownerReferences") or () if ref.get("controller")), None)
     words = NONE
     if owner:
         group = str(owner["apiVersion"]).rpartition("/")[0]
         words = f"{owner['kind'].lower()}{'.' + group if group else ''}/{owner['name']}"
-    return [words, obj.get("revision", 0), _age(obj, now)]
+    return [words, obj.get("revision", 0), age_of(obj, now)]
 
 
-@_layout("batch", "Job", "Status,Completions,Duration,Age,Containers+,Images+,Selector+")
+@layout("batch", "Job", "Status,Completions,Duration,Age,Containers+,Images+,Selector+")
 def _job(obj: Obj, now: datetime) -> list[Any]:
     spec, status = spec_of(obj), status_of(obj)
     wanted = spec.get("completions")
@@ -291,8 +306,8 @@ def _job(obj: Obj, now: datetime) -> list[Any]:
     if start := status.get("startTime"):
         end = status.get("completionTime")
         took = human((parse_time(end) if end else now) - parse_time(start))
-    return [_job_state(obj), f"{status.get('succeeded', 0)}/{goal}", took, _age(obj, now),
-            *_containers(spec.get("template")), _selected(spec.get("selector"))]
+    return [_job_state(obj), f"{status.get('succeeded', 0)}/{goal}", took, age_of(obj, now),
+            *containers_of(spec.get("template")), selected(spec.get("selector"))]
 
 
 def _job_state(obj: Obj) -> str:
@@ -308,17 +323,17 @@ def _job_state(obj: Obj) -> str:
     return "Running"
 
 
-@_layout("batch", "CronJob", "Schedule,Timezone,Suspend,Active,Last Schedule,Age,Containers+,Images+,Selector+")
+@layout("batch", "CronJob", "Schedule,Timezone,Suspend:boolean,Active:integer,Last Schedule,Age,Containers+,Images+,Selector+")
 def _cron_job(obj: Obj, now: datetime) -> list[Any]:
     spec, status = spec_of(obj), status_of(obj)
     last = status.get("lastScheduleTime")
     template = dig(spec, "jobTemplate", "spec", default={})
     return [spec.get("schedule", ""), spec.get("timeZone") or NONE, "True" if spec.get("suspend") else "False",
-            len(status.get("active") or ()), age(last, now) if last else NONE, _age(obj, now),
-            *_containers(template.get("template")), _selected(template.get("selector"))]
+            len(status.get("active") or ()), age(last, now) if last else NONE, age_of(obj, now),
+            *containers_of(template.get("template")), selected(template.get("selector"))]
 
 
-@_layout("autoscaling", "HorizontalPodAutoscaler", "Reference,Targets,MinPods,MaxPods,Replicas,Age")
+@layout("autoscaling", "HorizontalPodAutoscaler", "Reference,Targets,MinPods,MaxPods,Replicas,Age")
 def _autoscaler(obj: Obj, now: datetime) -> list[Any]:
     spec, status = spec_of(obj), status_of(obj)
     target = spec.get("scaleTargetRef") or {}
@@ -326,8 +341,10 @@ def _autoscaler(obj: Obj, now: datetime) -> list[Any]:
     metrics = spec.get("metrics") or []
     shown = [_metric(metric, current[i] if i < len(current) else {}) for i, metric in enumerate(metrics)]
     least = str(spec.get("minReplicas") or UNSET)
-    return [f"{target.get('kind', '')}/{target.get('name', '')}", _more(shown, 2), least, spec.get("maxReplicas", 0),
-            status.get("currentReplicas", 0), _age(obj, now)]
+    more = f" + {len(shown) - 2} more..." if len(shown) > 2 else ""
+    reference, targets = f"{target.get('kind', '')}/{target.get('name', '')}", ", ".join(shown[:2]) + more
+    return [reference, targets or NONE, least, spec.get("maxReplicas", 0),
+            status.get("currentReplicas", 0), age_of(obj, now)]
 
 
 def _metric(metric: Mapping[str, Any], current: Mapping[str, Any]) -> str:
@@ -339,49 +356,55 @@ def _metric(metric: Mapping[str, Any], current: Mapping[str, Any]) -> str:
     if "averageUtilization" in wanted:
         now = f"{seen['averageUtilization']}%" if "averageUtilization" in seen else UNKNOWN
         return f"{prefix}{now}/{wanted['averageUtilization']}%"
+    if name and "averageValue" not in wanted:
+        return f"{prefix}{UNKNOWN}/<auto>"
     if "averageValue" in wanted:
-        return f"{prefix}{seen.get('averageValue', UNKNOWN)}/{wanted['averageValue']}" + ("" if name else " (avg)")
+        return f"{prefix}{seen.get('averageValue', UNKNOWN)}/{wanted['averageValue']}" + _average(kind)
     return f"{prefix}{seen.get('value', UNKNOWN)}/{wanted.get('value', UNKNOWN)}"
 
 
-@_layout("policy", "PodDisruptionBudget", "Min Available,Max Unavailable,Allowed Disruptions:integer,Age")
+def _average(kind: str) -> str:
+    return " (avg)" if kind in ("External", "Object") else ""
+
+
+@layout("policy", "PodDisruptionBudget", "Min Available,Max Unavailable,Allowed Disruptions:integer,Age")
 def _budget(obj: Obj, now: datetime) -> list[Any]:
     spec = spec_of(obj)
     return [str(spec.get("minAvailable", "N/A")), str(spec.get("maxUnavailable", "N/A")),
-            status_of(obj).get("disruptionsAllowed", 0), _age(obj, now)]
+            status_of(obj).get("disruptionsAllowed", 0), age_of(obj, now)]
 
 
 # --- networking, discovery ----------------------------------------------------------------------------------------
 
 
-@_layout("networking.k8s.io", "Ingress", "Class,Hosts,Address,Ports,Age")
+@layout("networking.k8s.io", "Ingress", "Class,Hosts,Address,Ports,Age")
 def _ingress(obj: Obj, now: datetime) -> list[Any]:
     spec = spec_of(obj)
     hosts = [rule["host"] for rule in spec.get("rules") or () if rule.get("host")]
     address = [row.get("ip") or row.get("hostname", "") for row in
                dig(obj, "status", "loadBalancer", "ingress", default=[])]
     return [spec.get("ingressClassName") or NONE, _more(hosts, 3, "*"), ",".join(address),
-            "80, 443" if spec.get("tls") else "80", _age(obj, now)]
+            "80, 443" if spec.get("tls") else "80", age_of(obj, now)]
 
 
-@_layout("networking.k8s.io", "IngressClass", "Controller,Parameters,Age")
+@layout("networking.k8s.io", "IngressClass", "Controller,Parameters,Age")
 def _ingress_class(obj: Obj, now: datetime) -> list[Any]:
     parameters = spec_of(obj).get("parameters") or {}
     group = f".{parameters['apiGroup']}" if parameters.get("apiGroup") else ""
     shown = f"{parameters['kind']}{group}/{parameters['name']}" if parameters else NONE
-    return [spec_of(obj).get("controller", ""), shown, _age(obj, now)]
+    return [spec_of(obj).get("controller", ""), shown, age_of(obj, now)]
 
 
-@_layout("networking.k8s.io", "NetworkPolicy", "Pod-Selector,Age")
+@layout("networking.k8s.io", "NetworkPolicy", "Pod-Selector,Age")
 def _network_policy(obj: Obj, now: datetime) -> list[Any]:
-    return [_selected(spec_of(obj).get("podSelector")), _age(obj, now)]
+    return [selected(spec_of(obj).get("podSelector")), age_of(obj, now)]
 
 
-@_layout("discovery.k8s.io", "EndpointSlice", "AddressType,Ports,Endpoints,Age")
+@layout("discovery.k8s.io", "EndpointSlice", "AddressType,Ports,Endpoints,Age")
 def _endpoint_slice(obj: Obj, now: datetime) -> list[Any]:
     ports = [str(port.get("port", "*")) for port in obj.get("ports") or ()]
     addresses = [address for endpoint in obj.get("endpoints") or () for address in endpoint.get("addresses") or ()]
-    return [obj.get("addressType", ""), _more(ports, 3, UNSET), _more(addresses, 3, UNSET), _age(obj, now)]
+    return [obj.get("addressType", ""), _more(ports, 3, UNSET), _more(addresses, 3, UNSET), age_of(obj, now)]
 
 
 # --- the rest -----------------------------------------------------------------------------------------------------
@@ -394,7 +417,7 @@ def _created_at(obj: Obj, _now: datetime) -> list[Any]:
 for _group, _kind in (("", "LimitRange"), ("rbac.authorization.k8s.io", "Role"),
                       ("rbac.authorization.k8s.io", "ClusterRole"),
                       ("apiextensions.k8s.io", "CustomResourceDefinition")):
-    _layout(_group, _kind, "Created At:date")(_created_at)
+    layout(_group, _kind, "Created At:date")(_created_at)
 
 
 def _binding(obj: Obj, now: datetime) -> list[Any]:
@@ -403,25 +426,25 @@ def _binding(obj: Obj, now: datetime) -> list[Any]:
     for subject in obj.get("subjects") or ():
         kind, name = subject["kind"], subject["name"]
         who.setdefault(kind, []).append(f"{subject.get('namespace', '')}/{name}" if kind == "ServiceAccount" else name)
-    return [f"{role.get('kind', '')}/{role.get('name', '')}", _age(obj, now),
+    return [f"{role.get('kind', '')}/{role.get('name', '')}", age_of(obj, now),
             *(", ".join(who[kind]) for kind in ("User", "Group", "ServiceAccount"))]
 
 
 for _kind in ("RoleBinding", "ClusterRoleBinding"):
-    _layout("rbac.authorization.k8s.io", _kind, "Role,Age,Users+,Groups+,ServiceAccounts+")(_binding)
+    layout("rbac.authorization.k8s.io", _kind, "Role,Age,Users+,Groups+,ServiceAccounts+")(_binding)
 
 
-@_layout("coordination.k8s.io", "Lease", "Holder,Age")
+@layout("coordination.k8s.io", "Lease", "Holder,Age")
 def _lease(obj: Obj, now: datetime) -> list[Any]:
-    return [spec_of(obj).get("holderIdentity", ""), _age(obj, now)]
+    return [spec_of(obj).get("holderIdentity", ""), age_of(obj, now)]
 
 
-@_layout("scheduling.k8s.io", "PriorityClass", "Value:integer,Global-Default:boolean,Age,PreemptionPolicy")
+@layout("scheduling.k8s.io", "PriorityClass", "Value:integer,Global-Default:boolean,Age,PreemptionPolicy")
 def _priority_class(obj: Obj, now: datetime) -> list[Any]:
-    return [obj.get("value", 0), bool(obj.get("globalDefault")), _age(obj, now), obj.get("preemptionPolicy") or ""]
+    return [obj.get("value", 0), bool(obj.get("globalDefault")), age_of(obj, now), obj.get("preemptionPolicy") or ""]
 
 
-@_layout("storage.k8s.io", "StorageClass", "Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age")
+@layout("storage.k8s.io", "StorageClass", "Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age")
 def _storage_class(obj: Obj, now: datetime) -> list[Any]:
-    return [obj.get("provisioner", ""), obj.get("reclaimPolicy", "Delete"), obj.get("volumeBindingMode") or UNSET,
-            bool(obj.get("allowVolumeExpansion")), _age(obj, now)]
+    return [obj.get("provisioner", ""), obj.get("reclaimPolicy", "Delete"), obj.get("volumeBindingMode") or "Immediate",
+            bool(obj.get("allowVolumeExpansion")), age_of(obj, now)]

@@ -27,7 +27,18 @@ _SUBRESOURCES: dict[str, tuple[tuple[str, str, str], tuple[str, ...]] | None] = 
     "portforward": (("", "", "PodPortForwardOptions"), ("create", "get")),
     "eviction": (("policy", "v1", "Eviction"), ("create",)),
     "token": (("authentication.k8s.io", "v1", "TokenRequest"), ("create",)),
+    "approval": (("", "", ""), _READ_WRITE),
+    "binding": (("", "", "Binding"), ("create",)),
+    "ephemeralcontainers": (("", "", ""), _READ_WRITE),
+    "resize": (("", "", ""), _READ_WRITE),
+    "proxy": (("", "", ""), ("create", "delete", "get", "patch", "update")),
 }
+_GROUPS = ("", "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io",
+           "autoscaling", "batch", "certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io",
+           "storage.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io",
+           "coordination.k8s.io", "node.k8s.io", "discovery.k8s.io", "resource.k8s.io",
+           "flowcontrol.apiserver.k8s.io")  # fmt: skip
+"""In the order of kube-apiserver: clients that look for a kind by its short name take the first. Others follow by name."""
 
 _STORED = {("autoscaling", "HorizontalPodAutoscaler"): "v2", ("apiextensions.k8s.io", "CustomResourceDefinition"): "v1beta1"}
 """Kinds that Kubernetes stores in another version than the one it serves first."""
@@ -41,14 +52,19 @@ REVIEWS = (
     Resource("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", namespaced=False),
 )
 """Questions that are answered and not kept."""
+BINDINGS = Resource("", "v1", "Binding", "bindings")
+COMPONENT_STATUSES = Resource("", "v1", "ComponentStatus", "componentstatuses", namespaced=False, short_names=("cs",))
+_NOT_KEPT = (*REVIEWS, BINDINGS, COMPONENT_STATUSES)
 
 
 def is_custom(resource: Resource) -> bool:
-    return resource.group_kind not in BUILT_IN_KINDS and resource not in REVIEWS
+    return resource.group_kind not in BUILT_IN_KINDS and resource not in _NOT_KEPT
 
 
 def verbs_of(resource: Resource) -> tuple[str, ...]:
-    if resource in REVIEWS:
+    if resource == COMPONENT_STATUSES:
+        return ("get", "list")
+    if resource in _NOT_KEPT:
         return ("create",)
     if resource.group_kind == ("", "Namespace"):
         return tuple(verb for verb in _VERBS if verb != "deletecollection")
@@ -66,6 +82,10 @@ def storage_hash(resource: Resource) -> str:
     return b64encode(digest[:8]).decode()
 
 
+def _place(group: str) -> tuple[int, str]:
+    return (_GROUPS.index(group), "") if group in _GROUPS else (len(_GROUPS), group)
+
+
 class Discovery:
     """The documents over one set of resources; the first version of a group is its preferred one."""
 
@@ -73,7 +93,7 @@ class Discovery:
         self._groups: dict[str, dict[str, list[Resource]]] = {"": {"v1": []}}
         rows = list(resources)
         views = [view.row for view in VIEWS if view.kept in rows and view.row not in rows]
-        for row in (*rows, *views, *REVIEWS):
+        for row in sorted((*rows, *views, *_NOT_KEPT), key=lambda row: _place(row.group)):
             self._groups.setdefault(row.group, {}).setdefault(row.version, []).append(row)
 
     def has(self, group: str, version: str) -> bool:
@@ -138,14 +158,14 @@ def _plain(row: Resource) -> list[Obj]:
         "name": row.plural, "singularName": singular_of(row), "namespaced": row.namespaced, "kind": row.kind,
         "verbs": list(verbs_of(row)), **_names(row),
     }  # fmt: skip
-    if row not in REVIEWS:
+    if row not in _NOT_KEPT:
         main["storageVersionHash"] = storage_hash(row)
     listed = [main]
     for name, (kind, verbs) in _served(row):
         entry: Obj = {"name": f"{row.plural}/{name}", "singularName": "", "namespaced": row.namespaced}
         if kind[1]:
             entry |= {"group": kind[0], "version": kind[1]}
-        listed.append({**entry, "kind": kind[2] or row.kind, "verbs": list(verbs)})
+        listed.append({**entry, "kind": _sub_kind(row, name, kind[2]), "verbs": list(verbs)})
     return listed
 
 
@@ -160,7 +180,7 @@ def _aggregated(row: Resource) -> Obj:
         **_names(row),
     }  # fmt: skip
     subs = [
-        {"subresource": name, "responseKind": _response_kind(kind[0], kind[1], kind[2] or row.kind),
+        {"subresource": name, "responseKind": _response_kind(kind[0], kind[1], _sub_kind(row, name, kind[2])),
          "verbs": list(verbs)}
         for name, (kind, verbs) in _served(row)
     ]
@@ -169,6 +189,10 @@ def _aggregated(row: Resource) -> Obj:
 
 def _response_kind(group: str, version: str, kind: str) -> Obj:
     return {"group": group, "version": version, "kind": kind}
+
+
+def _sub_kind(row: Resource, name: str, kind: str) -> str:
+    return f"{row.kind}ProxyOptions" if name == "proxy" else kind or row.kind
 
 
 def _served(row: Resource) -> list[tuple[str, tuple[tuple[str, str, str], tuple[str, ...]]]]:

@@ -20,7 +20,8 @@ class GroupPath:
 
 @dataclass(frozen=True, slots=True)
 class ObjectPath:
-    """A collection (`name` is ""), an object, or a subresource of one. `watching`: the old `/watch/` prefix."""
+    """A collection (`name` is ""), an object, or a subresource of one. `watching`: the old `/watch/` prefix. `rest`: what
+    follows `proxy`, as it was sent."""
 
     group: str
     version: str
@@ -29,6 +30,7 @@ class ObjectPath:
     name: str = ""
     subresource: str = ""
     watching: bool = False
+    rest: str = ""
 
 
 ApiPath = GroupPath | ObjectPath
@@ -56,7 +58,11 @@ def parse_path(raw: str) -> ApiPath | None:
     inside = len(rest) > 2 and rest[0] == "namespaces" and not (len(rest) == 3 and rest[2] in ("status", "finalize"))
     if inside:
         namespace, rest = rest[1], rest[2:]
+    behind = ""
+    if len(rest) > 2 and rest[2] == "proxy":
+        behind = raw.partition("/proxy")[2]
+        rest = rest[:3]
     if not 1 <= len(rest) <= 3 or not all(rest):
         return None
     plural, name, subresource = (*rest, "", "")[:3]
-    return ObjectPath(group, version, plural, namespace, name, subresource, watching)
+    return ObjectPath(group, version, plural, namespace, name, subresource, watching, behind)

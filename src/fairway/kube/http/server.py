@@ -17,10 +17,10 @@ from fairway.kube.clock import Clock
 from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from fairway.kube.facts import facts
-from fairway.kube.http import answers, bodies, channels, evictions, openapi, port_forward
-from fairway.kube.http.asked import flag, number
+from fairway.kube.http import answers, bindings, bodies, channels, evictions, openapi, port_forward, proxying
+from fairway.kube.http.asked import flag, number, write_asked
 from fairway.kube.http.attributes import attributes
-from fairway.kube.http.discovery import REVIEWS, Discovery
+from fairway.kube.http.discovery import BINDINGS, COMPONENT_STATUSES, REVIEWS, Discovery
 from fairway.kube.http.identity import Authenticator, impersonated
 from fairway.kube.http.media import accepted
 from fairway.kube.http.paths import GroupPath, ObjectPath, parse_path
@@ -32,6 +32,7 @@ from fairway.kube.http.verbs import Call, Verbs
 from fairway.kube.http.views import VIEWS, ViewedApi
 from fairway.kube.objects import Key, Obj, parse_time
 from fairway.kube.rbac import Attributes
+from fairway.kube.refusals import not_found
 from fairway.kube.resources import CRDS, PODS, SERVICE_ACCOUNTS, Resource
 from fairway.kube.users import User
 
@@ -163,6 +164,11 @@ class KubeServer:
         view = next((one for one in VIEWS if (one.row.group, one.row.version, one.row.plural) == asked), None)
         resource = view.row if view else self._api.resources.of_plural(path.group, path.version, path.plural)
         known = self._discovery().has(path.group, path.version)
+        if resource is None and path.group == "":
+            if path.plural == COMPONENT_STATUSES.plural and not path.namespace:
+                return self._components(request, path)
+            if path.plural == BINDINGS.plural and path.namespace and not path.name:
+                return await self._bind(request, path)
         if resource is None:
             if not known:
                 return answers.page_not_found()
@@ -178,6 +184,10 @@ class KubeServer:
                 return await self._forward(request, path)
             if path.subresource == "eviction":
                 return await self._evict(request, path)
+            if path.subresource == "binding":
+                return await self._bind(request, path)
+        if path.subresource == "proxy" and "proxy" in resource.subresources:
+            return await proxying.proxy(self._api, request, path)
         if path.subresource == "token" and resource.group_kind == SERVICE_ACCOUNTS.group_kind:
             return await self._account_token(request, path)
         media = accepted(request.headers.get("Accept", ""))
@@ -264,6 +274,27 @@ class KubeServer:
         body = bodies.decode_object(await request.read(), content_type, "Eviction").value
         key = Key(path.namespace, path.name)
         return answers.answer(await evictions.evict(self._api, key, body, self._clock.now()), status=201)
+
+    async def _bind(self, request: web.Request, path: ObjectPath) -> web.Response:
+        if request.method != "POST":
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        options = write_asked("CreateOptions", request.query, request.headers.get("User-Agent", ""))
+        content_type = bodies.content_type_of(request.headers.get("Content-Type", ""))
+        body = bodies.decode_object(await request.read(), content_type, "Binding").value
+        key = Key(path.namespace, path.name)
+        return answers.answer(await bindings.bind(self._api, key, body, self._clock, options), status=201)
+
+    def _components(self, request: web.Request, path: ObjectPath) -> web.Response:
+        """The one component there is, which is well where it answers."""
+        if request.method != "GET":
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        if path.name not in ("", "fairway"):
+            raise not_found(COMPONENT_STATUSES, path.name)
+        meta: Obj = {"name": "fairway"}
+        one: Obj = {"metadata": meta, "conditions": [{"type": "Healthy", "status": "True", "message": "ok"}]}
+        if path.name:
+            return answers.answer({"kind": "ComponentStatus", "apiVersion": "v1", **one})
+        return answers.answer(answers.list_body("ComponentStatusList", "v1", {}, [one]))
 
     async def _log(self, request: web.Request, path: ObjectPath) -> web.StreamResponse:
         if request.method != "GET":

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from fairway.kube.http import jsonpath
 from fairway.kube.http.ages import age
-from fairway.kube.http.columns import LAYOUTS, NAME, Column, Layout
+from fairway.kube.http.columns import NAME, Column, Layout
+from fairway.kube.http.columns_rest import LAYOUTS
 from fairway.kube.objects import Obj, meta_of
 from fairway.kube.resources import Resource
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from aiohttp import web
 
@@ -37,7 +37,7 @@ from fairway.kube.resources import CRDS, Resource
 from fairway.kube.users import ADMIN, User
 
 _META = f"{META_GROUP}/v1"
-_PATCHABLE = ("", "status", "scale", "finalize")
+_PATCHABLE = get_args(Subresource)
 
 
 @dataclass(frozen=True, slots=True)
