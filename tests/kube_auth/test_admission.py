@@ -159,10 +159,12 @@ def test_what_grows_is_counted_again() -> None:
             await api.replace({**made, "spec": {**made["spec"], "type": "NodePort"}})
         claim = await api.create(obj("PersistentVolumeClaim", "c", spec={
             "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}))
+        bound = MergePatch({"status": {"phase": "Bound"}})
+        await api.patch(PERSISTENT_VOLUME_CLAIMS, "c", "default", bound, subresource="status")
         with pytest.raises(Forbidden, match=r"requested: requests\.storage=1Gi, used: requests\.storage=1Gi"):
             await api.patch(PERSISTENT_VOLUME_CLAIMS, "c", "default",
                             MergePatch({"spec": {"resources": {"requests": {"storage": "2Gi"}}}}))
-        await api.replace(claim)
+        await api.replace({**claim, "metadata": {"name": "c", "namespace": "default"}})
 
     run(story)
 

@@ -13,7 +13,7 @@ from fairway.kube.resources import Resource
 
 Fault = Literal["FieldValueRequired", "FieldValueInvalid", "FieldValueForbidden", "FieldValueNotSupported",
                 "FieldValueDuplicate", "FieldValueTypeInvalid", "FieldValueTooLong", "FieldValueTooMany",
-                "FieldManagerConflict"]
+                "FieldValueNotFound", "FieldManagerConflict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +31,33 @@ class FieldError:
         return {"reason": self.fault, "message": self.message, "field": self.path}
 
 
-def shown(value: Any) -> str:
-    """A value as it stands in an error message: Go's JSON of it."""
-    return msgspec.json.encode(value, order="sorted").decode()
+def shown(value: Any, *, ordered: bool = False) -> str:
+    """A value as it stands in an error message: Go's JSON of it. `ordered`: of a structure, whose fields have an order."""
+    return msgspec.json.encode(value, order=None if ordered else "sorted").decode()
 
 
 def required(path: str, why: str = "") -> FieldError:
     return FieldError(path, f"Required value: {why}" if why else "Required value", "FieldValueRequired")
 
 
-def invalid_value(path: str, value: Any, why: str) -> FieldError:
-    return FieldError(path, f"Invalid value: {shown(value)}: {why}", "FieldValueInvalid")
+def invalid_value(path: str, value: Any, why: str, *, ordered: bool = False) -> FieldError:
+    return FieldError(path, f"Invalid value: {shown(value, ordered=ordered)}: {why}", "FieldValueInvalid")
+
+
+def not_found_value(path: str, value: Any) -> FieldError:
+    return FieldError(path, f"Not found: {shown(value)}", "FieldValueNotFound")
+
+
+def too_long(path: str, most: int) -> FieldError:
+    return FieldError(path, f"Too long: may not be more than {most} bytes", "FieldValueTooLong")
 
 
 def forbidden(path: str, why: str) -> FieldError:
     return FieldError(path, f"Forbidden: {why}", "FieldValueForbidden")
 
 
-def duplicate(path: str, value: Any) -> FieldError:
-    return FieldError(path, f"Duplicate value: {shown(value)}", "FieldValueDuplicate")
+def duplicate(path: str, value: Any, *, ordered: bool = False) -> FieldError:
+    return FieldError(path, f"Duplicate value: {shown(value, ordered=ordered)}", "FieldValueDuplicate")
 
 
 def unsupported(path: str, value: Any, supported: Sequence[str]) -> FieldError:
