@@ -11,7 +11,7 @@ from typing import Any
 
 from fairway.gitops import hooks, masking, rbac, strategies, tasks, windows
 from fairway.gitops.compare import differing_fields, normalised
-from fairway.gitops.health import health, kind_health
+from fairway.gitops.health import built_in, kind_health, own_health
 from fairway.gitops.retry import SelfHealBackoff
 from fairway.gitops.spec import decode_retry
 from fairway.gitops.tasks import Task
@@ -60,7 +60,7 @@ def _differs(found: object, wanted: object) -> str:
 
 
 def _health(case: Case) -> str:
-    found, want = health(case["object"]), case["want"]
+    found, want = own_health(case["object"], built_in), case["want"]  # these cases are judged without customisations
     if "message" in want and found is not None and found.message != want["message"]:
         return _differs(found.message, want["message"])
     return _differs(found.status if found else None, want["status"])

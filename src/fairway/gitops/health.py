@@ -45,11 +45,26 @@ def own_health(obj: Obj, check: Check) -> Health | None:
 
 
 def kind_health(obj: Obj) -> Health | None:
-    check = _CHECKS.get((group_of(str(obj.get("apiVersion") or "")), str(obj.get("kind") or "")))
-    if check is not None:
-        return check(obj)
-    custom = crd_check(obj)
-    return Health(*custom(obj)) if custom is not None else None
+    """By the built-in check of a kind of Kubernetes or Argo, else by the row of a vendor's kind."""
+    return built_in(obj) if _key(obj) in _CHECKS else _vendor_health(obj)
+
+
+def built_in(obj: Obj) -> Health | None:
+    check = _CHECKS.get(_key(obj))
+    return None if check is None else check(obj)
+
+
+def _vendor_health(obj: Obj) -> Health | None:
+    check = crd_check(obj)
+    try:
+        return None if check is None else Health(*check(obj))
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        # A status of another shape than its vendor writes: nothing is known of the object.
+        return Health("Unknown", f"the status of this {obj.get('kind')} does not have the expected shape: {error}")
+
+
+def _key(obj: Obj) -> tuple[str, str]:
+    return group_of(str(obj.get("apiVersion") or "")), str(obj.get("kind") or "")
 
 
 def _number(value: Any, default: int = 0) -> int:
@@ -212,22 +227,6 @@ def _job(obj: Obj) -> Health:
     return Health("Healthy", message) if complete else Health("Progressing", message)
 
 
-def _cron_job(obj: Obj) -> Health:
-    status = status_of(obj)
-    scheduled, succeeded = status.get("lastScheduleTime"), status.get("lastSuccessfulTime")
-    if spec_of(obj).get("suspend"):
-        return Health("Healthy", "CronJob is Suspended")
-    if not scheduled:
-        return Health("Healthy", "CronJob has not been scheduled yet")
-    if status.get("active"):
-        return Health("Healthy", "The job is running. Its last execution may not have been successful")
-    if not succeeded:
-        return Health("Healthy", "The CronJob never completed successfully. It may not be healthy")
-    if succeeded < scheduled:
-        return Health("Degraded", "CronJob has not completed its last execution successfully")
-    return Health("Healthy", "CronJob has completed its last execution successfully")
-
-
 # --- network, storage, scaling ----------------------------------------------------------------------------------------
 
 
@@ -281,16 +280,6 @@ def _api_service(obj: Obj) -> Health:
     return Health("Healthy" if available.get("status") == "True" else "Progressing", text)
 
 
-def _disruption_budget(obj: Obj) -> Health:
-    allowed = _condition(obj, "DisruptionAllowed")
-    reason = allowed.get("reason")
-    if reason == "SyncFailed":
-        return Health("Degraded", "PodDisruptionBudget has SyncFailed")
-    if not allowed or _behind(obj):
-        return Health("Progressing", "Waiting for status")
-    return Health("Healthy", f"PodDisruptionBudget has {reason}")
-
-
 # --- Argo's and our own ---------------------------------------------------------------------------------------------
 
 
@@ -301,60 +290,6 @@ def _workflow(obj: Obj) -> Health:
         "Failed": "Degraded", "Error": "Degraded",
     }
     return Health(by_phase.get(str(phase), "Unknown"), message)
-
-
-def _rollout(obj: Obj) -> Health:
-    spec, status = spec_of(obj), status_of(obj)
-    if not status or not rollout_observed(obj):
-        return Health("Progressing", "Waiting for rollout spec update to be observed")
-    by_phase: dict[str, HealthStatus] = {
-        "Paused": "Suspended", "Degraded": "Degraded", "Progressing": "Progressing", "Healthy": "Healthy",
-    }
-    if status.get("phase"):
-        return Health(by_phase.get(str(status["phase"]), "Unknown"), str(status.get("message") or ""))
-    for entry in _conditions(obj):
-        if entry.get("type") == "InvalidSpec":
-            return Health("Degraded", str(entry.get("message") or ""))
-        if entry.get("type") == "Progressing":
-            if entry.get("reason") in ("RolloutAborted", "ProgressDeadlineExceeded"):
-                return Health("Degraded", str(entry.get("message") or ""))
-            if entry.get("reason") == "RolloutPaused":
-                return Health("Suspended", "Rollout is paused")
-    if spec.get("paused") or status.get("pauseConditions"):
-        return Health("Suspended", "Rollout is paused")
-    wanted, updated = _number(spec.get("replicas"), 1), _number(status.get("updatedReplicas"))
-    if updated < wanted:
-        return Health("Progressing", "Waiting for roll out to finish: More replicas need to be updated")
-    if _number(status.get("availableReplicas")) < updated:
-        return Health("Progressing", "Waiting for roll out to finish: updated replicas are still becoming available")
-    stable = status.get("stableRS") or dig(status, "canary", "stableRS")
-    if dig(spec, "strategy", "canary") is not None and stable and stable != status.get("currentPodHash"):
-        return Health("Progressing", "Waiting for rollout to finish steps")
-    active = dig(status, "blueGreen", "activeSelector")
-    if dig(spec, "strategy", "blueGreen") is not None and active != status.get("currentPodHash"):
-        return Health("Progressing", "active service cutover pending")
-    return Health("Healthy")
-
-
-def rollout_observed(obj: Obj) -> bool:
-    """observedGeneration is a number as text since 1.0; before it was a hash, which says nothing here."""
-    seen = str(status_of(obj).get("observedGeneration") or "")
-    generation = meta_of(obj).get("generation")
-    return not (seen.isdigit() and len(seen) < 8 and generation is not None and int(seen) < int(generation)) and seen != ""
-
-
-def _analysis_run(obj: Obj) -> Health:
-    status = status_of(obj)
-    phase, message = str(status.get("phase") or ""), str(status.get("message") or "")
-    found: dict[str, tuple[HealthStatus, str]] = {
-        "": ("Progressing", "Waiting for analysis run to finish: status has not been reconciled."),
-        "Pending": ("Progressing", "Analysis run is running"), "Running": ("Progressing", "Analysis run is running"),
-        "Successful": ("Healthy", "Analysis run completed successfully"),
-        "Failed": ("Degraded", message or "Analysis run failed"),
-        "Error": ("Degraded", message or "Analysis run had an error"),
-        "Inconclusive": ("Unknown", message or "Analysis run was inconclusive"),
-    }
-    return Health(*found.get(phase, ("Unknown", message)))
 
 
 def _application(obj: Obj) -> Health:
@@ -373,11 +308,10 @@ def _pipeline_run(obj: Obj) -> Health:
 
 _CHECKS: dict[tuple[str, str], Callable[[Obj], Health]] = {
     ("apps", "Deployment"): _deployment, ("apps", "StatefulSet"): _stateful_set, ("apps", "DaemonSet"): _daemon_set,
-    ("apps", "ReplicaSet"): _replica_set, ("", "Pod"): _pod, ("batch", "Job"): _job, ("batch", "CronJob"): _cron_job,
+    ("apps", "ReplicaSet"): _replica_set, ("", "Pod"): _pod, ("batch", "Job"): _job,
     ("", "Service"): _service, ("networking.k8s.io", "Ingress"): _ingress, ("extensions", "Ingress"): _ingress,
     ("", "PersistentVolumeClaim"): _claim, ("autoscaling", "HorizontalPodAutoscaler"): _autoscaler,
-    ("apiregistration.k8s.io", "APIService"): _api_service, ("policy", "PodDisruptionBudget"): _disruption_budget,
-    ("argoproj.io", "Workflow"): _workflow, ("argoproj.io", "Rollout"): _rollout,
-    ("argoproj.io", "AnalysisRun"): _analysis_run, ("argoproj.io", "Application"): _application,
+    ("apiregistration.k8s.io", "APIService"): _api_service,
+    ("argoproj.io", "Workflow"): _workflow, ("argoproj.io", "Application"): _application,
     ("fairway.dev", "PipelineRun"): _pipeline_run,
 }  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fairway.gitops.health import rollout_observed
+from fairway.gitops.crd_health_argo import rollout_observed
 from fairway.gitops.operation_state import short
 from fairway.gitops.tracking import app_of
 from fairway.kube.decision import Reason
