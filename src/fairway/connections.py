@@ -23,6 +23,7 @@ from fairway.images.unpack import EmbeddedImages, Unpackable
 from fairway.kube.cache import Informers
 from fairway.kube.objects import Obj, labels_of, spec_of
 from fairway.kube.resources import CONFIG_MAPS, REPOSITORIES, SECRETS
+from fairway.manifests.helm.repository import ChartRepository, chart_repository
 from fairway.metrics.querier import EmbeddedQuerier
 from fairway.node.images import HostImage, ImageUnavailable, UnpackedImage, is_host
 from fairway.rollouts.gate import Arm
@@ -117,6 +118,7 @@ class KnownRepositories:
         self._token = token
         self._cache = cache
         self._remotes: dict[str, RemoteRepository] = {}
+        self._charts: dict[tuple[str, str, bool], ChartRepository] = {}
 
     def name_of(self, name_or_url: str) -> str | None:
         """The embedded repository that is meant, or None."""
@@ -146,6 +148,13 @@ class KnownRepositories:
         if name_or_url not in self._remotes:
             self._remotes[name_or_url] = RemoteRepository(name_or_url, self._cache)
         return self._remotes[name_or_url]
+
+    def chart(self, repo_url: str, chart: str, *, pass_credentials: bool = False) -> GitPort:
+        """A chart in a Helm repository or registry, for controllers."""
+        address = (repo_url, chart, pass_credentials)
+        if address not in self._charts:
+            self._charts[address] = chart_repository(repo_url, chart, self._cache / "charts", pass_credentials=pass_credentials)
+        return self._charts[address]
 
     def _exists(self, name: str) -> bool:
         try:

@@ -61,6 +61,9 @@ class World:
             raise UnknownRepository(f"no repository {repo_url!r}; correct spec.source.repoURL")
         return self.repo
 
+    def chart(self, repo_url: str, chart: str, *, pass_credentials: bool = False) -> GitPort:
+        raise UnknownRepository(f"no repository {repo_url!r}; correct spec.source.repoURL")
+
     def start(self, settings: Settings | None = None) -> None:
         self.informers = Informers(self.api)
         self.controller = ApplicationController(self.informers, self.clock, self, settings)

@@ -225,7 +225,8 @@ def test_values_are_merged_in_order_and_found_in_other_sources() -> None:
 
 
 @pytest.mark.parametrize(("text", "value"), [
-    ("1", 1), ("01", "01"), ("true", True), ("null", None), ("1.5", "1.5"), ("{a,2}", ["a", 2]), ("a\\,b", "a,b"), ("", "")])
+    ("1", 1), ("01", "01"), ("true", True), ("null", None), ("1.5", "1.5"), ("{a,2}", ["a", 2]), ("a\\,b", "a,b"), ("", ""),
+    ("TRUE", True), ("Null", None), ("{}", [""])])
 def test_what_set_makes_of_a_text(text: str, value: object) -> None:
     assert typed(text) == value
     assert with_parameter({}, Parameter(r"a\.b.c", text)) == {"a.b": {"c": value}}

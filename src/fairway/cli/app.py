@@ -234,6 +234,11 @@ class _Repositories:
     def of(self, repo_url: str) -> GitPort:
         return _port(self._client, self._state, repo_url)
 
+    def chart(self, repo_url: str, chart: str, *, pass_credentials: bool = False) -> GitPort:
+        from fairway.manifests.helm.repository import chart_repository
+
+        return chart_repository(repo_url, chart, self._state.root / "cache" / "charts", pass_credentials=pass_credentials)
+
 
 def _unified(title: str, before: Obj | None, after: Obj | None) -> Iterator[tuple[str, list[str]]]:
     from fairway.manifests.yaml import dump

@@ -10,13 +10,12 @@ from fairway.gitops.spec import Source
 from fairway.kube.objects import Obj
 from fairway.manifests import (
     Directory,
+    FetchChart,
     FileTree,
     HelmOptions,
     Jsonnet,
-    ManifestError,
     Outside,
     Parameter,
-    Place,
     Rendering,
     render,
     yaml,
@@ -32,17 +31,19 @@ class Ask:
     app: str
     namespace: str
     refs: Mapping[str, FileTree] = field(default_factory=dict)
+    charts: FetchChart | None = None
+    """Gets charts that a chart depends on; None: they are committed beside it."""
 
 
 Renderer = Callable[[Ask], list[Obj]]
 
 
 def render_source(ask: Ask) -> list[Obj]:
-    """`ManifestError` where the source asks for what the tree cannot give. Charts and Jsonnet block: see `takes_time`."""
+    """`ManifestError` where the source asks for what the tree cannot give.
+
+    The tree of a `chart` is the chart itself. Charts and Jsonnet block: see `takes_time`.
+    """
     said, path = ask.source.said, ask.source.path
-    if ask.source.chart:
-        raise ManifestError(Place(ask.source.chart), "charts are not fetched from a Helm repository",
-                            "commit the chart to git, and name its folder in `path`")
     kustomize, directory = said.get("kustomize") or {}, said.get("directory") or {}
     helm = _helm(ask) if _given(said.get("helm")) or ask.tree.is_file(_in(path, "Chart.yaml")) else None
     return render(ask.tree, path, Rendering(
@@ -77,7 +78,7 @@ def _helm(ask: Ask) -> HelmOptions:
         tuple(str(file) for file in said.get("valueFiles") or ()), bool(said.get("ignoreMissingValueFiles")), values or {},
         tuple(parameters), ask.refs, str(said.get("kubeVersion") or ""),
         tuple(str(version) for version in said.get("apiVersions") or ()), not said.get("skipCrds"),
-        tests=not said.get("skipTests"), check_schema=not said.get("skipSchemaValidation"))
+        tests=not said.get("skipTests"), check_schema=not said.get("skipSchemaValidation"), fetch=ask.charts)
 
 
 def _jsonnet(said: Mapping[str, Any]) -> Jsonnet:

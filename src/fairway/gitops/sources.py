@@ -39,6 +39,10 @@ class RepositoryPort(Protocol):
         """The port to the repository, embedded where a Repository object claims the URL; `UnknownRepository` else."""
         ...
 
+    def chart(self, repo_url: str, chart: str, *, pass_credentials: bool = False) -> GitPort:
+        """The port to a chart in a Helm repository: its versions are the revisions."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
@@ -72,7 +76,15 @@ class Sources:
         """How often something was rendered, for the benchmarks."""
 
     def port(self, source: Source) -> GitPort:
-        return self._repositories.of(source.repo_url)
+        if not source.chart:
+            return self._repositories.of(source.repo_url)
+        passed = bool((source.said.get("helm") or {}).get("passCredentials"))
+        return self._repositories.chart(source.repo_url, source.chart, pass_credentials=passed)
+
+    def _fetched(self, repo_url: str, chart: str, version: str) -> Tree:
+        """A dependency of a chart."""
+        port = self._repositories.chart(repo_url, chart)
+        return port.read_tree(resolve_revision(port, version))
 
     async def call(self, port: GitPort, work: Callable[[], T]) -> T:
         """Run `work` where it may take its time."""
@@ -144,7 +156,7 @@ class Sources:
         port = self.port(source)
         trees = tuple([RecordingTree(await self._tree(app.sources[m], sha)) for m, sha in zip(places, commits, strict=True)])
         refs = {app.sources[m].ref: tree for m, tree in zip(places[1:], trees[1:], strict=True)}
-        ask = Ask(source, trees[0], app.name, app.destination_namespace, refs)
+        ask = Ask(source, trees[0], app.name, app.destination_namespace, refs, self._fetched)
         self.renders += 1
         elsewhere = port.remote or takes_time(ask)
         found = await asyncio.to_thread(self._renderer, ask) if elsewhere else self._renderer(ask)

@@ -6,7 +6,7 @@ Jsonnet run in limited processes of their own, never in this one.
 
 from fairway.manifests.errors import ManifestError, Place
 from fairway.manifests.files import DictTree, FileTree, FolderTree, OverlaidTree, RecordingTree
-from fairway.manifests.helm.options import HelmOptions, Parameter
+from fairway.manifests.helm.options import FetchChart, HelmOptions, Parameter
 from fairway.manifests.image_reference import ImageReference
 from fairway.manifests.kustomize.dead_images import DeadImage, dead_images
 from fairway.manifests.kustomize.ports import Outside
@@ -16,7 +16,7 @@ from fairway.manifests.rendering import Directory, Jsonnet, Rendering
 from fairway.manifests.write_back import image_name, set_image
 
 __all__ = [
-    "AllowedHosts", "DeadImage", "DictTree", "Directory", "FileTree", "FolderTree", "HelmOptions", "ImageReference",
-    "Jsonnet", "ManifestError", "Outside", "OverlaidTree", "Parameter", "Place", "RecordingTree", "Rendering",
+    "AllowedHosts", "DeadImage", "DictTree", "Directory", "FetchChart", "FileTree", "FolderTree", "HelmOptions",
+    "ImageReference", "Jsonnet", "ManifestError", "Outside", "OverlaidTree", "Parameter", "Place", "RecordingTree", "Rendering",
     "dead_images", "image_name", "render", "set_image",
 ]

@@ -8,20 +8,21 @@ from typing import Any
 from fairway.manifests import yaml
 from fairway.manifests.errors import ManifestError, Place
 from fairway.manifests.files import FileTree, files_below, join
+from fairway.manifests.helm.options import FetchChart
 
 MAX_FILES = 10_000
 MAX_BYTES = 64 * 2**20
 """kube-prometheus-stack with its subcharts: 400 files, 8 MB."""
 
 
-def write_chart(tree: FileTree, folder: str, into: Path) -> Path:
-    """The chart in `folder` of the tree, below `into`; its folder is returned."""
+def write_chart(tree: FileTree, folder: str, into: Path, fetch: FetchChart | None = None) -> Path:
+    """The chart in `folder` of the tree, below `into`; its folder is returned. `fetch` gets what lies in other repositories."""
     file = join(folder, "Chart.yaml")
     about = read_chart(tree, folder)
     found = into / str(about["name"])
     budget = _Budget(file)
     _copy(tree, folder, found, budget)
-    _place_dependencies(tree, folder, about, found, budget)
+    _place_dependencies(tree, folder, about, found, budget, fetch)
     return found
 
 
@@ -59,19 +60,36 @@ def _copy(tree: FileTree, folder: str, to: Path, budget: _Budget) -> None:
         target.write_bytes(data)
 
 
-def _place_dependencies(tree: FileTree, folder: str, about: dict[str, Any], chart: Path, budget: _Budget) -> None:
-    """`file://` dependencies come from the tree; all others must lie in `charts/`: nothing is downloaded."""
+def _place_dependencies(tree: FileTree, folder: str, about: dict[str, Any], chart: Path, budget: _Budget,
+                        fetch: FetchChart | None) -> None:
+    """`file://` dependencies come from the tree, others from their repository where that is wanted, at the locked version."""
     missing = []
+    locked = _locked(tree, folder)
     for dependency in about.get("dependencies") or ():
         name, repository = str(dependency.get("name")), str(dependency.get("repository") or "")
+        if "/" in name or name.startswith("."):
+            raise ManifestError(Place(join(folder, "Chart.yaml")), f"dependency {name!r}: a name is no path", "correct it")
         if (chart / "charts" / name).is_dir() or any((chart / "charts").glob(f"{name}-*.tgz")):
             continue
         source = join(folder, repository.removeprefix("file://")) if repository.startswith("file://") else ""
         if source and not source.startswith("..") and tree.is_file(join(source, "Chart.yaml")):
-            _copy(tree, source, chart / "charts" / name, budget)
-            _place_dependencies(tree, source, read_chart(tree, source), chart / "charts" / name, budget)
+            found, at = tree, source
+        elif fetch is not None and repository.startswith(("https://", "http://", "oci://")):
+            found, at = fetch(repository, name, locked.get(name) or str(dependency.get("version") or "*")), ""
         else:
             missing.append(name)
+            continue
+        _copy(found, at, chart / "charts" / name, budget)
+        _place_dependencies(found, at, read_chart(found, at), chart / "charts" / name, budget, fetch)
     if missing:
         raise ManifestError(Place(join(folder, "Chart.yaml")), "found in Chart.yaml, but missing in charts/ directory: "
                             + ", ".join(missing), "run `helm dependency update` and commit charts/: a build downloads nothing")
+
+
+def _locked(tree: FileTree, folder: str) -> dict[str, str]:
+    """The versions that `Chart.lock` pins, by name."""
+    file = join(folder, "Chart.lock")
+    lock = yaml.load(tree.read(file), file) if tree.is_file(file) else {}
+    entries = lock.get("dependencies") if isinstance(lock, dict) else None
+    return {str(entry["name"]): str(entry["version"]) for entry in entries or ()
+            if isinstance(entry, dict) and entry.get("name") and entry.get("version")}  # fmt: skip

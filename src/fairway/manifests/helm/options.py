@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fairway.manifests.errors import ManifestError, Place
 from fairway.manifests.files import FileTree
+
+FetchChart = Callable[[str, str, str], FileTree]
+"""Repository, name and version constraint of a dependency to the files of its chart."""
 
 _PART = re.compile(r"\[(\d+)\]|((?:\\.|[^.\\\[])+)")
 _INTEGER = re.compile(r"^-?(0|[1-9][0-9]{0,18})$")
@@ -48,6 +51,8 @@ class HelmOptions:
     tests: bool = True
     upgrade: bool = False
     check_schema: bool = True
+    fetch: FetchChart | None = None
+    """Fills dependencies of other repositories; without it nothing is downloaded, and they must lie in `charts/`."""
 
 
 def with_parameter(values: Mapping[str, Any], parameter: Parameter) -> dict[str, Any]:
@@ -64,10 +69,10 @@ def with_parameter(values: Mapping[str, Any], parameter: Parameter) -> dict[str,
 def typed(text: str) -> Any:
     """What `--set` makes of a text: numbers, booleans, null, `{a,b}` as a list; everything else stays text."""
     if len(text) > 1 and text[0] == "{" and text[-1] == "}":
-        return [typed(part) for part in re.split(r"(?<!\\),", text[1:-1])] if text[1:-1] else []
-    if text in ("true", "false"):
-        return text == "true"
-    if text == "null":
+        return [typed(part) for part in re.split(r"(?<!\\),", text[1:-1])]  # `{}` is a list of one empty text
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if text.lower() == "null":
         return None
     return int(text) if _INTEGER.match(text) else text.replace("\\,", ",")
 

@@ -14,7 +14,7 @@ from fairway.kube.objects import Obj
 from fairway.manifests import yaml
 from fairway.manifests.errors import ManifestError, Place
 from fairway.manifests.files import FileTree, join
-from fairway.manifests.helm.chart_files import write_chart
+from fairway.manifests.helm.chart_files import read_chart, write_chart
 from fairway.manifests.helm.engine import HelmEngine, HelmRefused, Rendered, Request, engine_on_this_machine
 from fairway.manifests.helm.options import HelmOptions, with_parameter
 from fairway.manifests.kustomize.building import objects_in
@@ -40,9 +40,12 @@ def render_chart(tree: FileTree, folder: str, options: HelmOptions, engine: Helm
     `ManifestError` names the template and line, or the path of the value that the schema refuses.
     """
     chosen = engine or engine_on_this_machine()
+    if read_chart(tree, folder).get("type") == "library":
+        raise ManifestError(Place(join(folder, "Chart.yaml")), "library charts are not installable",
+                            "name it as a dependency of a chart of type application")
     values = merged_values(tree, folder, options)
     with tempfile.TemporaryDirectory(prefix="fairway-chart-") as scratch:
-        chart = write_chart(tree, folder, Path(scratch))
+        chart = write_chart(tree, folder, Path(scratch), options.fetch)
         for schema in () if options.check_schema else chart.glob("**/values.schema.json"):
             schema.unlink()
         request = Request(chart, options.release, options.namespace, values, options.kube_version or f"v{facts().version}.0",
