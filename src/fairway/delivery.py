@@ -18,7 +18,8 @@ import yaml
 from aiohttp import web
 
 from fairway.ci import logs as ci_logs
-from fairway.ci.controller import PipelineController, PipelineSettings, TriggerController
+from fairway.ci.controller import PipelineController, TriggerController
+from fairway.ci.materials import PipelineSettings
 from fairway.ci.runner import LocalRunner, RunnerConfig
 from fairway.ci.tools import link_tools
 from fairway.connections import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from fairway.ci.decide import RunDecision, Seen, decide
+from fairway.ci.course import Look, RunDecision
+from fairway.ci.decide import Seen, decide
 from fairway.ci.plan import first_rows
 from fairway.ci.spec import Workflow
 from fairway.ci.states import JobRow, Phase, from_status, to_status
@@ -26,17 +27,17 @@ class Run:
     """A run that is decided again and again while its jobs end as the test says."""
 
     def __init__(self, text: str, *, free: int = 8, busy: frozenset[str] = frozenset()) -> None:
-        self.seen = Seen(workflow(text), (), {"github": {}, "inputs": {}, "vars": {}}, free=free, busy_groups=busy)
+        self.seen = Seen(workflow(text), Look((), free=free, busy_groups=busy), {"github": {}, "inputs": {}, "vars": {}})
         self.rows: tuple[JobRow, ...] = first_rows(self.seen.workflow)
         self.alive: set[str] = set()
         self.cancelled = False
 
     def look(self) -> RunDecision:
-        seen = replace(self.seen, rows=self.rows, alive=frozenset(self.alive), cancel=self.cancelled,
-                       free=self.seen.free - len(self.alive))
-        decision = decide(seen, NOW)
-        again = replace(seen, rows=decision.rows, alive=seen.alive | {*decision.start}, free=seen.free - len(decision.start))
-        assert decide(again, NOW).start == ()
+        look = replace(self.seen.look, rows=self.rows, alive=frozenset(self.alive), cancel=self.cancelled,
+                       free=self.seen.look.free - len(self.alive))
+        decision = decide(replace(self.seen, look=look), NOW)
+        again = replace(look, rows=decision.rows, alive=look.alive | {*decision.start}, free=look.free - len(decision.start))
+        assert decide(replace(self.seen, look=again), NOW).start == ()
         self.rows = decision.rows
         self.alive |= {*decision.start}
         return decision

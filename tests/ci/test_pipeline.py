@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from fairway.ci.controller import PipelineSettings
+from fairway.ci.materials import PipelineSettings
 from fairway.kube.resources import PIPELINE_RUNS
 from tests.ci.world import World, is_alive, job, jobs, log_of, said
 

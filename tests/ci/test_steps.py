@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairway.ci.decide import RunDecision
+from fairway.ci.course import RunDecision
 from fairway.ci.environment import RunFacts
 from fairway.ci.events import Event
+from fairway.ci.github import GithubCourse
 from fairway.ci.local import LocalRun
-from fairway.ci.plan import first_rows
 from fairway.ci.runner import LocalRunner, RunnerConfig
 from fairway.ci.states import JobRow
 from fairway.ci.workflow import decode_workflow
@@ -48,8 +48,8 @@ def run(tmp_path: Path, text: str, files: Mapping[str, str] | None = None, secre
     runner = LocalRunner(RunnerConfig(tmp_path / "ci", Masker, job_env=env or {}, prepare=fill,
                                       listen=lambda job, line: lines.append(line)))
     event = Event("push", "shop/app", "refs/heads/main", "1" * 40, actor="Ada")
-    local = LocalRun(workflow, event, runner, WallClock(), RunFacts("run-1"), first_rows(workflow), secrets=secrets or {},
-                     places=4)
+    course = GithubCourse(workflow, event, runner, RunFacts("run-1"), secrets=secrets or {})
+    local = LocalRun(course, WallClock(), course.first_rows(), places=4)
     return Ran(asyncio.run(local.run()), lines)
 
 
@@ -218,5 +218,5 @@ def test_what_cannot_run_is_refused_with_the_mend(tmp_path: Path) -> None:
         assert message in ran.decision.message, ran.decision.message
     ran = run(tmp_path, job("      - run: 'true'\n").replace("ubuntu-latest", "windows-latest"))
     assert "no runner with the label 'windows-latest'" in ran.decision.message
-    ran = run(tmp_path, job("      - run: 'true'\n", more="    services: {db: {image: postgres}}\n"))
-    assert "service containers cannot be started here: db (postgres)" in ran.decision.message
+    ran = run(tmp_path, job("      - run: 'true'\n", more="    services: {db: {image: example.com/mainframe}}\n"))
+    assert "service example.com/mainframe: only PostgreSQL and Redis run here without containers" in ran.decision.message

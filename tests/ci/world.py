@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fairway.ci.controller import PipelineController, PipelineSettings, TriggerController
+from fairway.ci.controller import PipelineController, TriggerController
+from fairway.ci.materials import PipelineSettings
 from fairway.ci.repositories import Access
 from fairway.ci.runner import LocalRunner, RunnerConfig
 from fairway.git import Change, Person, Repositories

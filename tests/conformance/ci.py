@@ -18,6 +18,7 @@ from fairway.ci.called import CallingRunner
 from fairway.ci.environment import RunFacts, github_context, numbers_as_floats
 from fairway.ci.events import Event
 from fairway.ci.expressions import ExpressionError, Scope, evaluate, kind_of
+from fairway.ci.github import GithubCourse
 from fairway.ci.local import LocalRun
 from fairway.ci.permissions import LIMITED_READ, WRITE, excesses
 from fairway.ci.plan import InputError, checked_inputs, plan
@@ -256,10 +257,9 @@ def _run_all(case: dict[str, Any], source: Path, root: Path) -> tuple[str, dict[
             inputs = checked_inputs(trigger.inputs, given, Scope(contexts)) if trigger is not None else {}
         except InputError as error:
             return "failure", {}, str(error)
-        run = LocalRun(workflow, event, CallingRunner(LocalRunner(config)), WallClock(), facts, planned.rows,
-                       inputs=inputs, secrets=secrets, read_file=snapshot.read_file,
-                       labels=tuple(label.lower() for label in case["runner_labels"]))
-        decision = asyncio.run(run.run())
+        course = GithubCourse(workflow, event, CallingRunner(LocalRunner(config)), facts, inputs=inputs, secrets=secrets,
+                              read_file=snapshot.read_file, labels=tuple(label.lower() for label in case["runner_labels"]))
+        decision = asyncio.run(LocalRun(course, WallClock(), planned.rows).run())
         outcomes.append(decision.phase)
         for name in workflow.jobs:
             jobs[name] = result_of(row for row in decision.rows if row.job == name)

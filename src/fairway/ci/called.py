@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from fairway.ci.decide import RunDecision
+from fairway.ci.course import JobResult, Progress, RunDecision
 from fairway.ci.expressions import ExpressionError, Scope, Value, interpolate, interpolate_text, to_text
+from fairway.ci.github import GithubCourse
 from fairway.ci.local import LocalRun
 from fairway.ci.permissions import excesses
-from fairway.ci.plan import InputError, checked_inputs, first_rows
-from fairway.ci.runner import JobRequest, JobResult, JobRunner, Progress
+from fairway.ci.plan import InputError, checked_inputs
+from fairway.ci.runner import JobRequest, JobRunner
 from fairway.ci.spec import Trigger, Workflow, WorkflowError
 from fairway.ci.states import JobRow, StepRow, outputs_of, result_of
 from fairway.ci.workflow import decode_workflow
@@ -54,15 +55,17 @@ class CallingRunner:
             decision = await run.run()
         finally:
             stopper.cancel()
-        return _result(run, trigger, decision)
+        course = run.course
+        assert isinstance(course, GithubCourse)
+        return _result(course, trigger, decision)
 
     def _prepared(self, request: JobRequest, workflow: Workflow, trigger: Trigger, progress: Progress) -> LocalRun:
         job = request.workflow.jobs[request.row.job]
         scope = Scope({**request.contexts, "matrix": dict(request.row.matrix) if request.row.matrix is not None else None,
                        "strategy": {"job-index": float(request.row.index), "job-total": float(request.row.total)}})
         given = {name: interpolate(value, scope) for name, value in job.inputs.items()}
-        return LocalRun(
-            workflow, request.event, self, self._clock, request.facts, first_rows(workflow),
+        course = GithubCourse(
+            workflow, request.event, self, request.facts,
             inputs=checked_inputs(trigger.inputs, given, scope),
             variables=request.contexts.get("vars") or {},
             secrets=_secrets(request, job.secrets, scope),
@@ -70,8 +73,8 @@ class CallingRunner:
             github=request.contexts["github"],
             read_file=request.read_file,
             depth=request.depth + 1,
-            on_change=lambda rows: progress(tuple(map(_step, rows))),
         )
+        return LocalRun(course, self._clock, course.first_rows(), on_change=lambda rows: progress(tuple(map(_step, rows))))
 
 
 def _called(request: JobRequest) -> tuple[Workflow, Trigger]:
@@ -115,14 +118,14 @@ def _step(row: JobRow) -> StepRow:
     return StepRow(row.name, row.phase, row.started_at, row.finished_at, row.message)
 
 
-def _result(run: LocalRun, trigger: Trigger, decision: RunDecision) -> JobResult:
+def _result(course: GithubCourse, trigger: Trigger, decision: RunDecision) -> JobResult:
     rows = decision.rows
     jobs = {name: {"result": result_of(legs), "outputs": outputs_of(legs)}
-            for name in run.workflow.jobs for legs in [[row for row in rows if row.job == name]]}
-    scope = Scope({**run.contexts(), "jobs": jobs})
+            for name in course.workflow.jobs for legs in [[row for row in rows if row.job == name]]}
+    scope = Scope({**course.contexts(), "jobs": jobs})
     try:
         outputs = {name: to_text(interpolate(value, scope)) for name, value in trigger.outputs.items()}
     except ExpressionError as error:
-        return JobResult("Failed", f"outputs of {run.workflow.path}: {error.message}", steps=tuple(map(_step, rows)))
+        return JobResult("Failed", f"outputs of {course.workflow.path}: {error.message}", steps=tuple(map(_step, rows)))
     images = tuple(image for row in rows for image in row.images)
     return JobResult(decision.phase, decision.message, outputs, tuple(map(_step, rows)), images)

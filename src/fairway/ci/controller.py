@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from fairway.ci.called import CallingRunner
-from fairway.ci.decide import RunDecision, Seen, decide, needs_context
-from fairway.ci.environment import RunFacts, github_context
-from fairway.ci.events import Event
-from fairway.ci.expressions import ExpressionError, Scope, Value
-from fairway.ci.plan import InputError, checked_inputs, concurrency_of, first_rows
+from fairway.ci.course import JobResult, Look, RunDecision
+from fairway.ci.environments import Protection, decode_protection
+from fairway.ci.expressions import ExpressionError
+from fairway.ci.gitlab.job import GitlabRunner
+from fairway.ci.materials import Hands, Material, OpenRepository, PipelineSettings, answers_of, material_of, read_push
+from fairway.ci.plan import InputError
 from fairway.ci.progress import concluded
 from fairway.ci.retention import age_of, is_outdated, number_of, older_ones
-from fairway.ci.runner import JobRequest, JobResult, JobRunner, ReadFile
-from fairway.ci.spec import Workflow, WorkflowError
+from fairway.ci.runner import LocalRunner
+from fairway.ci.spec import WorkflowError
 from fairway.ci.states import FINISHED, JobRow, StepRow, from_status, to_status
-from fairway.ci.trigger import WORKFLOWS, Pushed, is_workflow, moves, refs_patch, runs_for
-from fairway.ci.workflow import decode_workflow
-from fairway.git import Commit, GitError, GitPort, UnknownRevision
+from fairway.ci.trigger import NAMESPACE, moves, refs_patch, runs_for
+from fairway.git import Commit, GitError
 from fairway.kube.api import MergePatch, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.decision import Create, Delete, Outcome, Reason, carry_out, differs
@@ -38,20 +37,16 @@ from fairway.kube.objects import (
     annotations_of,
     key_of,
     meta_of,
-    rfc3339,
     rfc3339_micro,
     spec_of,
     status_of,
     uid_of,
 )
 from fairway.kube.reconcile import Watch
-from fairway.kube.resources import PIPELINE_RUNS, REPOSITORIES
+from fairway.kube.resources import ENVIRONMENTS, PIPELINE_RUNS, REPOSITORIES
 
 MANAGER = "fairway-ci"
 log = logging.getLogger("fairway.ci")
-
-OpenRepository = Callable[[str], GitPort]
-"""From a repository's name to its git port; `GitError` where there is none."""
 
 
 class TriggerController:
@@ -83,7 +78,7 @@ class TriggerController:
         for move in moves(handled, refs):
             if not move.after:
                 continue
-            pushed = read_push(git, name, move.ref, move.before, move.after)
+            pushed = read_push(git, name, move.ref, move.before, move.after, self._open)
             runs, why = runs_for(pushed, now)
             reasons += why
             await carry_out(self._informers.api, [Create(run) for run in runs], manager=MANAGER)
@@ -95,37 +90,6 @@ class TriggerController:
         return Outcome(reasons=tuple(reasons))
 
 
-def read_push(git: GitPort, repository: str, ref: str, before: str, after: str) -> Pushed:
-    """What a push of `ref` to `after` carries: commit, changed paths, workflow files."""
-    commit = git.log(after, limit=1)[0]
-    tree = git.read_tree(after, WORKFLOWS)
-    workflows: dict[str, Workflow | None] = {}
-    for name in tree.names():
-        if is_workflow(name):
-            path = f"{WORKFLOWS}/{name}"
-            try:
-                workflows[path] = decode_workflow(tree.read(name).decode(errors="replace"), path)
-            except WorkflowError:
-                workflows[path] = None
-    event = Event(
-        "push", repository, ref, after, before=before, actor=commit.author.name, message=commit.message,
-        default_branch=default_branch_of(git), changed=_changed(git, before, after, commit),
-        committed_at=rfc3339(commit.committed_at))
-    return Pushed(event, workflows, commit.committed_at)
-
-
-def _changed(git: GitPort, before: str, after: str, commit: Commit) -> frozenset[str] | None:
-    """Of a new branch: against the parent of its head. None where the old commit is gone (a rewritten branch)."""
-    try:
-        return git.changed_paths(before or next(iter(commit.parents), ""), after)
-    except UnknownRevision:
-        return None
-
-
-def default_branch_of(git: GitPort) -> str:
-    return str(getattr(git, "default_branch", "main"))
-
-
 @dataclass
 class _Live:
     """A leg that runs in this process, or ran and is not in the status yet."""
@@ -133,30 +97,6 @@ class _Live:
     task: asyncio.Task[JobResult]
     cancel: asyncio.Event
     steps: tuple[StepRow, ...] = ()
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a run is made of; the same for all its life, so it is read once."""
-
-    workflow: Workflow
-    event: Event
-    commit: Commit
-    facts: RunFacts
-    contexts: Mapping[str, Value]
-    group: str
-    cancels_older: bool
-
-
-@dataclass(frozen=True)
-class PipelineSettings:
-    """`secrets` and `variables` give those of a repository. `places` jobs run at a time, over all runs."""
-
-    secrets: Callable[[str], Mapping[str, str]] = lambda repository: {}
-    variables: Callable[[str], Mapping[str, str]] = lambda repository: {}
-    server_url: str = "https://github.com"
-    labels: tuple[str, ...] = ()
-    places: int = field(default_factory=lambda: max(os.cpu_count() or 1, 2))
 
 
 class PipelineController:
@@ -170,12 +110,14 @@ class PipelineController:
     resource = PIPELINE_RUNS
     workers = 1  # passes take milliseconds; one after the other, no two runs take the same place or group
 
-    def __init__(self, informers: Informers, open_repository: OpenRepository, runner: JobRunner,
+    def __init__(self, informers: Informers, open_repository: OpenRepository, runner: LocalRunner,
                  settings: PipelineSettings | None = None) -> None:
         self.look_again: Callable[[Key], None] | None = None
         self._informers = informers
         self._open = open_repository
         self._runner = CallingRunner(runner)
+        self._hands = Hands(self._runner, GitlabRunner(runner.config))
+        self._environments = informers.of(ENVIRONMENTS)
         self._settings = settings or PipelineSettings()
         self._live: dict[tuple[Key, str], _Live] = {}
         self._materials: dict[str, Material] = {}
@@ -202,7 +144,7 @@ class PipelineController:
         if obj is None or meta_of(obj).get("deletionTimestamp"):
             await self._abandon(key)
             return Outcome()
-        if status_of(obj).get("phase") in FINISHED:
+        if status_of(obj).get("phase") in FINISHED and not _reopened(obj):
             self._forget(key)
             await self._make_room(key, obj)
             return Outcome()
@@ -212,13 +154,16 @@ class PipelineController:
             await self._refuse(obj, str(error), now)
             self._wake_waiting()
             return Outcome(reasons=(Reason("InvalidWorkflow", str(error)),))
+        if material.refused and not status_of(obj).get("jobs"):
+            await self._refuse(obj, material.refused, now)
+            return Outcome(reasons=(Reason("NoJobs", material.refused),))
         held = self._held_by(key, obj, material)
         if held is not None and not status_of(obj).get("jobs") and not spec_of(obj).get("cancel"):
             self._waiting.add(key)
             return await self._hold(obj, material, held)
         done = {leg: live for (run, leg), live in self._live.items() if run == key and live.task.done()}
         rows = self._rows(key, obj, material, now)
-        decision = decide(self._seen(key, obj, material, rows), now)
+        decision = material.course.decide(self._look(key, obj, material, rows), now)
         await self._clear_lost(key, rows)
         await self._write(obj, material, decision, now)
         for leg in done:
@@ -228,13 +173,13 @@ class PipelineController:
             self._waiting.add(key)
         if done or decision.phase in FINISHED:
             self._wake_waiting()
-        return Outcome(reasons=decision.reasons)
+        return Outcome(wake_at=decision.wake_at, reasons=decision.reasons)
 
     def _rows(self, key: Key, obj: Obj, material: Material, now: datetime) -> tuple[JobRow, ...]:
         """The rows of the status with what this process knows better."""
         entries = status_of(obj).get("jobs")
         if not entries:
-            return first_rows(material.workflow)
+            return material.course.first_rows()
         rows = []
         for row in map(from_status, entries):
             live = self._live.get((key, row.id))
@@ -246,18 +191,29 @@ class PipelineController:
                 rows.append(replace(row, steps=live.steps))
         return tuple(rows)
 
-    def _seen(self, key: Key, obj: Obj, material: Material, rows: tuple[JobRow, ...]) -> Seen:
+    def _look(self, key: Key, obj: Obj, material: Material, rows: tuple[JobRow, ...]) -> Look:
         running = sum(1 for live in self._live.values() if not live.task.done())
-        return Seen(
-            workflow=material.workflow,
-            rows=rows,
-            contexts=material.contexts,
+        return Look(
+            rows,
             alive=frozenset(leg for (run, leg), live in self._live.items() if run == key and not live.task.done()),
             cancel=bool(spec_of(obj).get("cancel")),
             free=self._settings.places - running,
-            busy_groups=self._busy_groups(key, material.event.repository),
-            labels=self._settings.labels,
+            busy_groups=self._busy_groups(key, material.repository),
+            answers=answers_of(obj),
+            overtaken=material.may_be_overtaken and self._is_overtaken(key, obj, material),
         )
+
+    def _is_overtaken(self, key: Key, obj: Obj, material: Material) -> bool:
+        """Whether a newer run of the same file and branch has come."""
+        return not material.ref.startswith("refs/tags/") and any(
+            spec_of(run).get("workflow") == spec_of(obj).get("workflow") and spec_of(run).get("ref") == material.ref
+            and age_of(run) > age_of(obj) for run in self._informers.of(PIPELINE_RUNS).list(key.namespace)
+            if spec_of(run).get("repository") == material.repository)
+
+    def _protections(self, repository: str) -> dict[str, Protection]:
+        """Of the repository's environments, by lower-case name; an `Environment` without a repository is for all."""
+        found = [obj for obj in self._environments.list(NAMESPACE) if spec_of(obj).get("repository") in (None, "", repository)]
+        return {protection.name.casefold(): protection for protection in map(decode_protection, found)}
 
     def _busy_groups(self, key: Key, repository: str) -> frozenset[str]:
         """Concurrency groups of jobs that run in other runs of the repository."""
@@ -281,31 +237,16 @@ class PipelineController:
             self._start(key, material, row, decision.rows)
 
     def _start(self, key: Key, material: Material, row: JobRow, rows: tuple[JobRow, ...]) -> None:
-        job = material.workflow.jobs[row.job]
-        request = JobRequest(
-            facts=replace(material.facts, attempt=row.attempt), row=row, workflow=material.workflow,
-            event=material.event, secrets=self._settings.secrets(material.event.repository),
-            contexts={**material.contexts, "needs": needs_context(material.workflow, job, rows)},
-            read_file=self._reader(material.event))
         cancel = asyncio.Event()
 
         def progress(steps: tuple[StepRow, ...]) -> None:
             live.steps = steps
             self._again(key)
 
-        live = _Live(asyncio.create_task(self._runner.run(request, progress, cancel), name=f"ci {key.name} {row.id}"),
-                     cancel)
+        work = material.course.run(row, rows, progress, cancel)
+        live = _Live(asyncio.create_task(work, name=f"ci {key.name} {row.id}"), cancel)
         live.task.add_done_callback(lambda task: self._again(key))
         self._live[key, row.id] = live
-
-    def _reader(self, event: Event) -> ReadFile:
-        """Files of the commit under test."""
-
-        def read(path: str) -> str | None:
-            tree = self._open(event.repository).read_tree(event.sha)
-            return tree.read(path).decode(errors="replace") if tree.is_file(path) else None
-
-        return read
 
     def _again(self, key: Key) -> None:
         if self.look_again is None:
@@ -351,7 +292,7 @@ class PipelineController:
         """The run of the same concurrency group that comes first, if any."""
         if not material.group:
             return None
-        for other in self._others(key, material.event.repository):
+        for other in self._others(key, material.repository):
             if self._group_of(other) == material.group and (age_of(other) < age_of(obj) or status_of(other).get("jobs")):
                 return other
         return None
@@ -366,10 +307,10 @@ class PipelineController:
         """One run of a group waits; a newer one takes its place. cancel-in-progress also ends the running one."""
         cancelled: list[Obj] = []
         key = key_of(obj)
-        for other in self._others(key, material.event.repository):
+        for other in self._others(key, material.repository):
             started = bool(status_of(other).get("jobs"))
             if self._group_of(other) == material.group and age_of(other) < age_of(obj) and (
-                    not started or material.cancels_older):
+                    (not started and not material.queues) or (started and material.cancels_older)):
                 cancelled.append(other)
         for other in cancelled:
             if not spec_of(other).get("cancel"):
@@ -386,36 +327,12 @@ class PipelineController:
         uid = str(meta_of(obj).get("uid", ""))
         found = self._materials.get(uid)
         if found is None:
-            found = self._materials[uid] = self._read(obj)
+            found = self._materials[uid] = material_of(
+                obj, self._open, self._settings, self._hands, self._number(obj),
+                lambda: self._protections(str(spec_of(obj).get("repository"))))
             while len(self._materials) > 256:
                 self._materials.pop(next(iter(self._materials)))
         return found
-
-    def _read(self, obj: Obj) -> Material:
-        spec = spec_of(obj)
-        repository, path = str(spec["repository"]), str(spec["workflow"])
-        git = self._open(repository)
-        sha = git.resolve(str(spec.get("sha") or spec.get("ref") or "HEAD"))
-        tree = git.read_tree(sha)
-        if not tree.is_file(path):
-            raise GitError(f"{path} does not exist in {repository}@{sha[:7]}")
-        workflow = decode_workflow(tree.read(path).decode(errors="replace"), path)
-        commit = git.log(sha, limit=1)[0]
-        default_branch = default_branch_of(git)
-        event = Event(
-            str(spec.get("event") or "push"), repository, str(spec.get("ref") or f"refs/heads/{default_branch}"), sha,
-            before=str(spec.get("before") or ""), actor=str(spec.get("actor") or commit.author.name),
-            message=commit.message, default_branch=default_branch,
-            committed_at=rfc3339(commit.committed_at), inputs=spec.get("inputs") or {},
-            payload=spec.get("payload") or {})
-        facts = RunFacts(meta_of(obj)["name"], number=self._number(obj), server_url=self._settings.server_url)
-        github = github_context(event, workflow, facts)
-        trigger = workflow.trigger(event.name)
-        contexts: dict[str, Value] = {"github": github, "vars": dict(self._settings.variables(repository)), "inputs": {}}
-        if trigger is not None and event.name in ("workflow_dispatch", "workflow_call"):
-            contexts["inputs"] = checked_inputs(trigger.inputs, event.inputs, Scope(contexts))
-        group, cancels = concurrency_of(workflow.concurrency, Scope(contexts))
-        return Material(workflow, event, commit, facts, contexts, group, cancels)
 
     def _number(self, obj: Obj) -> int:
         return number_of(obj, older_ones(obj, self._informers.of(PIPELINE_RUNS).list(key_of(obj).namespace)))
@@ -426,7 +343,7 @@ class PipelineController:
         finished = decision.phase in FINISHED
         status: dict[str, Any] = {
             "phase": "Failed" if decision.phase == "Skipped" else decision.phase,
-            "number": material.facts.number,
+            "number": material.number,
             "jobs": [to_status(row) for row in decision.rows],
             "images": _images(decision.rows),
             "commit": _commit_status(obj, material.commit),
@@ -434,6 +351,8 @@ class PipelineController:
         }
         if finished:
             status["finishedAt"] = rfc3339_micro(now)
+        elif status_of(obj).get("finishedAt"):
+            status["finishedAt"] = None  # a manual job was started after the end
         if decision.message or finished:
             status["message"] = decision.message or "all jobs are done"
         await self._patch(obj, status)
@@ -448,6 +367,13 @@ class PipelineController:
         key = key_of(obj)
         await self._informers.api.patch(PIPELINE_RUNS, key.name, key.namespace, MergePatch({"status": status}),
                                         WriteOptions(manager=MANAGER), subresource="status")
+
+
+def _reopened(obj: Obj) -> bool:
+    """Whether somebody has started a manual job that waited when the run ended."""
+    answers = answers_of(obj)
+    return any(job["phase"] == "Waiting" and (job["id"] in answers or str(job.get("environment", "")).casefold() in answers)
+               for job in status_of(obj).get("jobs") or ())
 
 
 def _result_of(task: asyncio.Task[JobResult]) -> JobResult:

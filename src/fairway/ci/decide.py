@@ -15,6 +15,8 @@ from datetime import datetime
 from typing import Any
 
 from fairway.ci.contexts import STATUS_FUNCTIONS
+from fairway.ci.course import Look, RunDecision
+from fairway.ci.environments import Protection, passes
 from fairway.ci.expressions import (
     Arity,
     ExpressionError,
@@ -33,37 +35,32 @@ from fairway.ci.needs import reaches
 from fairway.ci.plan import concurrency_of, foreign_label, labels_of_runner
 from fairway.ci.spec import Job, Workflow
 from fairway.ci.states import FINISHED, JobRow, Phase, outputs_of, result_of
-from fairway.kube.decision import Reason
+from fairway.kube.decision import Reason, earliest
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Everything that the decision knows.
-
-    `alive` are the legs that are running in this process: a leg that stands as Running and is not among them was lost
-    with its process and is run again. `busy_groups` are concurrency groups that other runs hold.
-    """
+    """Everything that the decision knows. `protections` are those of environments, by lower-case name."""
 
     workflow: Workflow
-    rows: tuple[JobRow, ...]
+    look: Look
     contexts: Mapping[str, Value]
-    alive: frozenset[str] = frozenset()
-    cancel: bool = False
-    free: int = 1
-    busy_groups: frozenset[str] = frozenset()
     labels: tuple[str, ...] = ()
+    protections: Mapping[str, Protection] = field(default_factory=dict)
+    only_matrix: Mapping[str, str] = field(default_factory=dict)
+    """Legs without these values are left out, where their matrix has the key."""
 
+    @property
+    def rows(self) -> tuple[JobRow, ...]:
+        return self.look.rows
 
-@dataclass(frozen=True)
-class RunDecision:
-    """`start` and `cancel` name legs by id; `rows` is the whole new state of the run."""
+    @property
+    def alive(self) -> frozenset[str]:
+        return self.look.alive
 
-    rows: tuple[JobRow, ...]
-    start: tuple[str, ...] = ()
-    cancel: tuple[str, ...] = ()
-    phase: Phase = "Running"
-    message: str = ""
-    reasons: tuple[Reason, ...] = ()
+    @property
+    def cancel(self) -> bool:
+        return self.look.cancel
 
 
 @dataclass
@@ -74,6 +71,7 @@ class _Pass:
     start: list[str] = field(default_factory=list)
     cancel: list[str] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
+    wake: list[datetime] = field(default_factory=list)
 
 
 def decide(seen: Seen, now: datetime) -> RunDecision:
@@ -82,11 +80,13 @@ def decide(seen: Seen, now: datetime) -> RunDecision:
     if seen.cancel:
         _cancel_all(this)
     _fail_fast(this)
-    while _settle(this):
-        this.reasons.clear()  # what the rest waits for is said of the last look alone
-    _start(this)
+    closed = True
+    while closed:  # a gate that closes ends a job, for which others may wait
+        while _settle(this):
+            this.reasons.clear()  # what the rest waits for is said of the last look alone
+        closed = _start(this)
     return RunDecision(tuple(this.rows), tuple(this.start), tuple(this.cancel), *_phase(this.rows, seen.cancel),
-                       reasons=tuple(this.reasons))
+                       reasons=tuple(this.reasons), wake_at=earliest(*this.wake))
 
 
 def needs_context(workflow: Workflow, job: Job, rows: tuple[JobRow, ...]) -> dict[str, Any]:
@@ -235,7 +235,9 @@ def _legs(this: _Pass, row: JobRow, job: Job) -> list[JobRow]:
     if job.strategy.matrix is None:
         legs: list[dict[str, Any] | None] = [None]
     else:
-        legs = list(expand(interpolate(job.strategy.matrix, scope)))
+        wanted = this.seen.only_matrix
+        legs = [leg for leg in expand(interpolate(job.strategy.matrix, scope))
+                if all(key not in leg or to_text(leg[key]) == value for key, value in wanted.items())]
     made = []
     for index, leg in enumerate(legs):
         inner = _scope(this, job, matrix=leg, index=index, total=len(legs))
@@ -249,6 +251,7 @@ def _legs(this: _Pass, row: JobRow, job: Job) -> list[JobRow]:
             total=len(legs),
             allowed=_is_true(interpolate(job.continue_on_error, inner)),
             group=concurrency_of(job.concurrency, inner)[0],
+            environment=_environment(job, inner),
         ))
     return [_checked(this, made_row, job) for made_row in made]
 
@@ -257,6 +260,12 @@ def _leg_id(job: str, leg: dict[str, Any], index: int) -> str:
     """Readable and fit for a folder; the index keeps it unique."""
     words = re.sub(r"[^A-Za-z0-9.]+", "-", display(leg)).strip("-.")[:40]
     return f"{job}-{index + 1}-{words}" if words else f"{job}-{index + 1}"
+
+
+def _environment(job: Job, scope: Scope) -> str:
+    """The environment's name; "" where the job has none, or none that counts as a deployment."""
+    name = job.environment.get("name") if isinstance(job.environment, dict) else job.environment
+    return interpolate_text(name, scope) if name else ""
 
 
 def _leg_name(job: Job, leg: dict[str, Any] | None, scope: Scope) -> str:
@@ -298,13 +307,24 @@ def _is_true(value: Value) -> bool:
 # --- starting -------------------------------------------------------------------------------------------------------
 
 
-def _start(this: _Pass) -> None:
-    free = this.seen.free
-    groups = set(this.seen.busy_groups)
-    groups |= {row.group for row in this.rows if row.phase == "Running" and row.id in this.seen.alive and row.group}
+def _start(this: _Pass) -> bool:
+    """Start what may; True where a gate ended a job."""
+    closed = False
+    free = this.seen.look.free - len(this.start)
+    groups = set(this.seen.look.busy_groups)
+    groups |= {row.group for row in this.rows
+               if row.phase == "Running" and row.id in {*this.seen.alive, *this.start} and row.group}
     for number, row in enumerate(this.rows):
         lost = row.phase == "Running" and row.id not in this.seen.alive
-        if row.finished or not row.expanded or (row.phase == "Running" and not lost) or row.id in this.cancel:
+        if row.finished or not row.expanded or (row.phase == "Running" and not lost) or row.id in {*this.cancel, *this.start}:
+            continue
+        gate = passes(row, this.seen.protections.get(row.environment.casefold()), this.seen.look.answers, this.seen.contexts,
+                      this.now) if row.environment and not lost else None
+        if gate is not None:
+            this.rows[number] = gate.row
+            this.reasons.append(gate.reason)
+            closed |= gate.row.finished
+            this.wake += [gate.wake_at] if gate.wake_at is not None else []
             continue
         why = _held(this, row, free, groups)
         if why is not None:
@@ -317,7 +337,8 @@ def _start(this: _Pass) -> None:
             groups.add(row.group)
         this.start.append(row.id)
         this.rows[number] = replace(row, phase="Running", attempt=row.attempt + 1, started_at=this.now, steps=(),
-                                    message="")
+                                    message="", not_before=None)
+    return closed
 
 
 def _held(this: _Pass, row: JobRow, free: int, groups: set[str]) -> Reason | None:
@@ -343,7 +364,7 @@ def _ended(row: JobRow, phase: Phase, now: datetime, message: str) -> JobRow:
 
 def _phase(rows: list[JobRow], cancel: bool) -> tuple[Phase, str]:
     if any(row.phase not in FINISHED for row in rows):
-        running = any(row.phase == "Running" for row in rows)
+        running = any(row.phase in ("Running", "Waiting") for row in rows)
         return ("Running" if running or any(row.finished for row in rows) else "Pending"), ""
     failed = [row for row in rows if row.phase == "Failed" and not row.allowed]
     if failed:

@@ -60,6 +60,7 @@ class Event:
     changed: frozenset[str] | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
     payload: Mapping[str, Any] = field(default_factory=dict)
+    email: str = ""
 
     @property
     def ref_name(self) -> str:

@@ -36,9 +36,10 @@ from fairway.ci.hash_files import hash_files
 from fairway.ci.joblog import JobLog
 from fairway.ci.masking import Masker
 from fairway.ci.process import Finished, run_process
+from fairway.ci.services import Started
 from fairway.ci.shells import UnknownShell, shell_named
 from fairway.ci.spec import Job, RunDefaults, Step
-from fairway.ci.states import Phase, StepRow
+from fairway.ci.states import Annotation, Phase, StepRow
 
 DEFAULT_TIMEOUT_MINUTES = 360.0
 SUMMARY_BYTES = 1024 * 1024
@@ -56,16 +57,6 @@ class StepFailed(Exception):
 
 class StepCancelled(Exception):
     """The step was stopped because the job was."""
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """What a step pointed at with `::error file=…::`."""
-
-    level: str
-    message: str
-    file: str = ""
-    line: int = 0
 
 
 @dataclass
@@ -93,6 +84,8 @@ class JobRun:
     images: list[dict[str, str]] = field(default_factory=list)
     annotations: list[Annotation] = field(default_factory=list)
     files: itertools.count[int] = field(default_factory=itertools.count)
+    services: Started | None = None
+    on_failure: Callable[[Path, Mapping[str, str], str], None] | None = None
     frame: Frame = field(init=False)
 
     def __post_init__(self) -> None:
@@ -351,12 +344,17 @@ class JobRun:
         }
         listener = Listener()
         argv = [shutil.which(argv[0], path=variables["PATH"]) or argv[0], *argv[1:]]
+        if self.services is not None:
+            variables = {name: self.services.rewritten(value) for name, value in variables.items()}
+            argv = self.services.wrapped(argv)
         cancel = None if self.status == "cancelled" else self.cancel
         try:
             finished = await run_process(argv, cwd=cwd, env=variables, timeout_s=timeout_s, cancel=cancel,
                                          on_line=lambda line: self._heard(line, listener, outcome))
         except FileNotFoundError:
             raise StepFailed(f"{argv[0]}: command not found (PATH is {variables['PATH']})") from None
+        if finished.ending == "exited" and finished.code != 0 and self.on_failure is not None:
+            await asyncio.to_thread(self.on_failure, cwd, variables, f"step {step_title(step)!r} failed with {finished.code}")
         self._take_files(files, outcome)
         return finished
 

@@ -38,17 +38,31 @@ class JobLog:
         self.close()
 
     def line(self, text: str) -> None:
+        if self._left <= 0:
+            return
         masked = self._masker.mask(text)
         if self._listen is not None:
             self._listen(masked)
-        if self._left <= 0:
-            return
         data = f"{rfc3339_micro(self._now())} {masked}\n".encode(errors="replace")
         self._left -= len(data)
         self._file.write(data)
         if self._left <= 0:
-            self._file.write(f"{rfc3339_micro(self._now())} ##[warning]the log is cut here: it reached "
-                             f"{MAX_BYTES // 1024 // 1024} MiB\n".encode())
+            cut = f"##[warning]the log is cut here: it reached {MAX_BYTES // 1024 // 1024} MiB"
+            self.say(cut)
+            self._file.write(f"{rfc3339_micro(self._now())} {cut}\n".encode())
+
+    @property
+    def is_full(self) -> bool:
+        """Nothing that is said now is shown any more."""
+        return self._left <= 0
+
+    def masked(self, text: str) -> str:
+        return self._masker.mask(text)
+
+    def say(self, text: str) -> None:
+        """To whoever listens now; not for the file."""
+        if self._listen is not None:
+            self._listen(text)
 
     def lines(self, text: str) -> None:
         for line in text.splitlines() or [""]:

@@ -1,62 +1,41 @@
-"""One run driven to its end in this process, without an API: `fairway ci run`, and workflows that a job calls."""
+"""One run driven to its end in this process, without an API: `fairway ci run`, and runs that a job starts."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from fairway.ci.decide import RunDecision, Seen, decide, needs_context
-from fairway.ci.environment import RunFacts, github_context
-from fairway.ci.events import Event
-from fairway.ci.expressions import Value
+from fairway.ci.course import Course, JobResult, Look, RunDecision
 from fairway.ci.progress import concluded
-from fairway.ci.runner import JobRequest, JobResult, JobRunner, ReadFile, no_file
-from fairway.ci.spec import Workflow
-from fairway.ci.states import FINISHED, JobRow
+from fairway.ci.states import FINISHED, JobRow, StepRow
 from fairway.kube.clock import Clock
 
 
 @dataclass
 class LocalRun:
-    """`prefix` goes before the ids of jobs where they name folders; `github` is the context where it is not the
-    workflow's own; `depth` counts the calls that led here."""
+    """`places` jobs run at a time. `on_change` gets the rows whenever something moves."""
 
-    workflow: Workflow
-    event: Event
-    runner: JobRunner
+    course: Course
     clock: Clock
-    facts: RunFacts
     rows: tuple[JobRow, ...]
-    inputs: Mapping[str, Value] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    labels: tuple[str, ...] = ()
     places: int = field(default_factory=lambda: max(os.cpu_count() or 1, 2))
     on_change: Callable[[tuple[JobRow, ...]], None] = lambda rows: None
     cancelled: bool = False
-    prefix: str = ""
-    github: Mapping[str, Value] | None = None
-    read_file: ReadFile = no_file
-    depth: int = 0
     _tasks: dict[asyncio.Task[JobResult], str] = field(default_factory=dict)
     _cancels: dict[str, asyncio.Event] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def contexts(self) -> dict[str, Value]:
-        return {
-            "github": dict(self.github or github_context(self.event, self.workflow, self.facts)),
-            "inputs": dict(self.inputs),
-            "vars": dict(self.variables),
-        }
 
     def cancel(self) -> None:
         self.cancelled = True
         self._wake.set()
 
     async def run(self) -> RunDecision:
-        """Until every job is finished; the last decision has the outcome. Cancelled, it takes its jobs with it."""
+        """Until every job is finished; the last decision has the outcome. Cancelled, it takes its jobs with it.
+
+        A job that waits for a person waits here forever: courses that run without one do not let their jobs wait.
+        """
         try:
             while True:
                 decision = self._look()
@@ -64,8 +43,10 @@ class LocalRun:
                     return decision
                 self._wake.clear()
                 waker = asyncio.ensure_future(self._wake.wait())
+                patience = None if decision.wake_at is None else \
+                    max((decision.wake_at - self.clock.now()).total_seconds(), 0.001)
                 try:
-                    await asyncio.wait({*self._tasks, waker}, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait({*self._tasks, waker}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     waker.cancel()
                 self._collect()
@@ -76,8 +57,8 @@ class LocalRun:
 
     def _look(self) -> RunDecision:
         alive = frozenset(self._tasks.values())
-        decision = decide(Seen(self.workflow, self.rows, self.contexts(), alive=alive, cancel=self.cancelled,
-                               free=self.places - len(alive), labels=self.labels), self.clock.now())
+        look = Look(self.rows, alive=alive, cancel=self.cancelled, free=self.places - len(alive))
+        decision = self.course.decide(look, self.clock.now())
         self.rows = decision.rows
         for leg in decision.cancel:
             self._cancels[leg].set()
@@ -87,13 +68,13 @@ class LocalRun:
         return decision
 
     def _start(self, row: JobRow) -> None:
-        job = self.workflow.jobs[row.job]
-        request = JobRequest(
-            facts=self.facts, row=replace(row, id=f"{self.prefix}{row.id}"), workflow=self.workflow, event=self.event,
-            secrets=self.secrets, read_file=self.read_file, depth=self.depth,
-            contexts={**self.contexts(), "needs": needs_context(self.workflow, job, self.rows)})
         cancel = self._cancels[row.id] = asyncio.Event()
-        task = asyncio.create_task(self.runner.run(request, lambda steps: None, cancel), name=f"job {row.id}")
+
+        def progress(steps: tuple[StepRow, ...]) -> None:
+            self.rows = tuple(replace(other, steps=steps) if other.id == row.id else other for other in self.rows)
+            self.on_change(self.rows)
+
+        task = asyncio.create_task(self.course.run(row, self.rows, progress, cancel), name=f"job {row.id}")
         self._tasks[task] = row.id
 
     def _collect(self) -> None:
@@ -101,4 +82,3 @@ class LocalRun:
             leg = self._tasks.pop(task)
             result = task.result()
             self.rows = tuple(concluded(row, result, self.clock.now()) if row.id == leg else row for row in self.rows)
-

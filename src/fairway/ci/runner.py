@@ -7,6 +7,7 @@ did: that is its result.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -14,25 +15,43 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from fairway.ci.actions import Host
+from fairway.ci.actions import NOTHING_OFFLINE, Host, Offline
+from fairway.ci.course import JobResult, Progress
 from fairway.ci.environment import SYSTEM_PATH, RunFacts, payload_of
 from fairway.ci.events import Event
-from fairway.ci.expressions import ExpressionError, Scope, Value, interpolate, to_json, to_number, to_text, truthy
+from fairway.ci.expressions import (
+    ExpressionError,
+    Scope,
+    Value,
+    interpolate,
+    interpolate_text,
+    to_json,
+    to_number,
+    to_text,
+    truthy,
+)
 from fairway.ci.folders import JobFolders, RunFolders
-from fairway.ci.job_run import DEFAULT_TIMEOUT_MINUTES, Annotation, JobRun, StepFailed
+from fairway.ci.job_run import DEFAULT_TIMEOUT_MINUTES, JobRun, StepFailed
 from fairway.ci.joblog import JobLog
 from fairway.ci.masking import MakeMasker, Masker
 from fairway.ci.process import TRACKING, kill_tracked
 from fairway.ci.repositories import NoRepositories, Repositories
-from fairway.ci.spec import Workflow
-from fairway.ci.states import JobRow, Phase, StepRow
+from fairway.ci.services import ServiceError, ServiceWish, running_services
+from fairway.ci.spec import Container, Workflow
+from fairway.ci.states import JobRow, Phase
 from fairway.ci.tools import secrets_in
 from fairway.ci.uses import Uses
 from fairway.kube.clock import Clock, WallClock
 
-Progress = Callable[[tuple[StepRow, ...]], None]
+LONGEST_MINUTES = 35 * 24 * 60.0
+"""GitHub's limit of a whole run, and well within what a timer takes."""
+
 ReadFile = Callable[[str], str | None]
 """A file of the commit under test by its path, or None."""
+
+
+OnFailure = Callable[[Path, Mapping[str, str], str], None]
+"""Folder, environment, and what failed."""
 
 
 def no_file(path: str) -> str | None:
@@ -54,16 +73,6 @@ class JobRequest:
     secrets: Mapping[str, str] = field(default_factory=dict)
     read_file: ReadFile = no_file
     depth: int = 0
-
-
-@dataclass(frozen=True)
-class JobResult:
-    phase: Phase
-    message: str = ""
-    outputs: Mapping[str, str] = field(default_factory=dict)
-    steps: tuple[StepRow, ...] = ()
-    images: tuple[Mapping[str, str], ...] = ()
-    annotations: tuple[Annotation, ...] = ()
 
 
 class JobRunner(Protocol):
@@ -93,16 +102,30 @@ class RunnerConfig:
     listen: Callable[[str, str], None] | None = None
     prepare: Callable[[Path], None] | None = None
     """Called with the empty work tree of each job: the working-tree runner fills it."""
+    offline: Offline = NOTHING_OFFLINE
+    on_failure: OnFailure | None = None
+    """Called in a thread where a script failed, before anything is cleaned up: a person may look around."""
+
+    def tracking(self, run: str, job: str) -> str:
+        """What every process of a job carries in its environment."""
+        return f"fairway:{self.root}:{run}:{job}"
+
+
+def stop_all(config: RunnerConfig, run: str, job: str, folders: JobFolders) -> None:
+    """The job is over: nothing of it runs on, and only its log stays unless the work trees are kept."""
+    kill_tracked(config.tracking(run, job))
+    if not config.keep_work:
+        folders.discard_work()
 
 
 class LocalRunner:
     def __init__(self, config: RunnerConfig, clock: Clock | None = None) -> None:
         self.config = config
         self._clock = clock or WallClock()
-        self._uses = Uses(Host(config.repositories, config.fairway))
+        self._uses = Uses(Host(config.repositories, config.fairway, config.offline))
 
     def clear(self, run: str, job: str) -> None:
-        kill_tracked(self._tracking(run, job))
+        kill_tracked(self.config.tracking(run, job))
 
     def discard(self, run: str) -> None:
         shutil.rmtree(RunFolders(self.config.root, run).path, ignore_errors=True)
@@ -123,14 +146,7 @@ class LocalRunner:
             with JobLog(folders.log, masker, self._clock.now, listen=heard) as log:
                 return await self._run(request, progress, cancel, folders, log, masker)
         finally:
-            if self.config.keep_work:
-                self.clear(request.facts.name, request.row.id)
-            else:
-                await asyncio.to_thread(self._clean, request, folders)
-
-    def _clean(self, request: JobRequest, folders: JobFolders) -> None:
-        self.clear(request.facts.name, request.row.id)
-        folders.discard_work()
+            await asyncio.to_thread(stop_all, self.config, request.facts.name, request.row.id, folders)
 
     async def _run(self, request: JobRequest, progress: Progress, cancel: asyncio.Event, folders: JobFolders,
                    log: JobLog, masker: Masker) -> JobResult:
@@ -148,29 +164,43 @@ class LocalRunner:
         run = JobRun(
             job=job, folders=folders, log=log, masker=masker, contexts=contexts, env=env,
             path=[*self.config.path_prepend, *SYSTEM_PATH.split(":")], process_env=self._process_env(request, folders),
-            now=self._clock.now, uses=self._uses, progress=progress, cancel=cancel, defaults=job.defaults.over(
-                request.workflow.defaults),
+            on_failure=self.config.on_failure, now=self._clock.now, uses=self._uses, progress=progress, cancel=cancel,
+            defaults=job.defaults.over(request.workflow.defaults),
         )
-        self._containers(run)
-        timer = asyncio.get_running_loop().call_later(minutes * 60, _out_of_time, run, minutes)
+        timer = asyncio.get_running_loop().call_later(min(minutes, LONGEST_MINUTES) * 60, _out_of_time, run, minutes)
         try:
-            await run.run()
+            async with contextlib.AsyncExitStack() as stack:
+                await self._services(stack, run, request)
+                await run.run()
             return self._result(run, timed_out=bool(run.stopped_because))
         finally:
             timer.cancel()
 
-    def _containers(self, run: JobRun) -> None:
-        """A job that asks for containers runs without them, and says so; services are refused."""
+    async def _services(self, stack: contextlib.AsyncExitStack, run: JobRun, request: JobRequest) -> None:
+        """Start what the job asks for beside it; a job that asks for a container itself runs without, and says so."""
         job = run.job
-        if job.container is not None:
-            run.log.line(f"##[warning]container {to_text(job.container.image)!r}: jobs run directly on this machine, not "
-                         "in a container")
-        wanted = {name: to_text(interpolate(service.image, run.scope_of_job())) for name, service in job.services.items()}
-        missing = {name: image for name, image in wanted.items() if image}
-        if missing:
-            listed = ", ".join(f"{name} ({image})" for name, image in missing.items())
-            run.refuse_to_start(f"service containers cannot be started here: {listed}; use an in-process substitute "
-                                "(SQLite, fakeredis) or start the server in a step")
+        by_name = job.container is not None and bool(to_text(job.container.image))
+        if by_name and job.container is not None:
+            run.log.line(f"##[warning]container {to_text(job.container.image)!r}: jobs run directly on this machine, not in a "
+                         "container")
+        try:
+            scope = run.scope_of_job()
+            if job.container is not None:
+                run.env |= {name: to_text(interpolate(value, scope)) for name, value in job.container.env.items()}
+            wishes = [wish for name, service in job.services.items() if (wish := _wish(name, service, scope)).image]
+            if not wishes:
+                return
+            run.log.line("##[group]Starting services")
+            started = await stack.enter_async_context(running_services(
+                wishes, run.folders.path / "services", run.log.line,
+                self.config.tracking(request.facts.name, request.row.id), by_name=by_name))
+            run.log.line("##[endgroup]")
+        except (ServiceError, ExpressionError, OSError) as error:
+            run.refuse_to_start(error.message if isinstance(error, ExpressionError) else str(error))
+            return
+        run.services = started
+        run.contexts["job"]["services"] = {
+            name: {"id": name, "network": "", "ports": dict(ports)} for name, ports in started.ports.items()}
 
     def _result(self, run: JobRun, *, timed_out: bool) -> JobResult:
         outputs: Mapping[str, str] = {}
@@ -255,9 +285,20 @@ class LocalRunner:
             "USER": "runner",
             "GITHUB_ACTIONS": "true",
             "AGENT_TOOLSDIRECTORY": str(folders.tools),
-            TRACKING: self._tracking(request.facts.name, request.row.id),
+            TRACKING: self.config.tracking(request.facts.name, request.row.id),
             **self.config.job_env,
         }
+
+
+def _wish(name: str, service: Container, scope: Scope) -> ServiceWish:
+    def text(value: Value) -> str:
+        return interpolate_text(value, scope)
+
+    return ServiceWish(
+        image=text(service.image), names=(name,), env={key: text(value) for key, value in service.env.items()},
+        ports=tuple(map(text, service.ports)), command=tuple(filter(None, [text(service.command)])),
+        entrypoint=tuple(filter(None, [text(service.entrypoint)])), options=text(service.options),
+        volumes=tuple(map(text, service.volumes)))
 
 
 def _out_of_time(run: JobRun, minutes: float) -> None:

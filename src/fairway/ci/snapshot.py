@@ -32,6 +32,10 @@ class Snapshot:
     before: str
     changed: frozenset[str]
     author: str
+    email: str = ""
+    message: str = ""
+    committed_at: str = ""
+    default_branch: str = "main"
 
     def read_file(self, path: str) -> str | None:
         """A file of the snapshot."""
@@ -58,11 +62,41 @@ def take_snapshot(source: Path, target: Path) -> Snapshot:
     _git(tree_of, "update-ref", f"refs/heads/{branch}", sha, env=env)
     _git(tree_of, "symbolic-ref", "HEAD", f"refs/heads/{branch}", env=env)
     parent = _git(tree_of, "rev-parse", "--quiet", "--verify", f"{sha}^", env=env, may_fail=True)
-    listing = ("diff", "--name-only", parent, sha) if parent else ("ls-tree", "-r", "--name-only", sha)
-    changed = frozenset(_git(tree_of, *listing, env=env).splitlines())
-    author = _git(tree_of, "log", "-1", "--format=%an", sha, env=env)
-    name = _repository_name(tree_of)
-    return Snapshot(target, name, branch, sha, parent, changed, author)
+    author, email, when, message = _git(tree_of, "log", "-1", "--format=%an%x00%ae%x00%cI%x00%B", sha, env=env).split("\0", 3)
+    if not same and before:  # the working tree's own commit is nobody's: the last one says who works here
+        author, email, _, message = _git(tree_of, "log", "-1", "--format=%an%x00%ae%x00%cI%x00%B", before,
+                                         env=env).split("\0", 3)
+    return Snapshot(target, _repository_name(tree_of), branch, sha, parent, changed_paths(target, parent, sha), author, email,
+                    message.strip(), when, _default_branch(tree_of, branch))
+
+
+def changed_paths(repository: Path, before: str, after: str, *, since_fork: bool = False) -> frozenset[str]:
+    """Paths that differ; without `before` all of them. `since_fork` compares with where the two histories parted."""
+    if not before:
+        listing: tuple[str, ...] = ("ls-tree", "-r", "-z", "--name-only", after)
+    else:
+        listing = ("diff", "-z", "--name-only", f"{before}...{after}" if since_fork else f"{before}..{after}")
+    return frozenset(_git(repository, *listing).split("\0")) - {""}
+
+
+def resolve(repository: Path, revision: str) -> str:
+    """The commit that a name means in this repository, or ""."""
+    return next((found for name in (revision, f"refs/heads/{revision}", f"refs/remotes/origin/{revision}")
+                 if (found := _git(repository, "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}", may_fail=True))), "")
+
+
+def _default_branch(folder: Path, branch: str) -> str:
+    """What origin/HEAD says, else main or master where one exists, else the branch that we are on."""
+    if not (folder / ".git").exists():
+        return branch
+    head = _git(folder, "symbolic-ref", "--short", "-q", "refs/remotes/origin/HEAD", may_fail=True)
+    if head:
+        return head.removeprefix("origin/")
+    for name in ("main", "master"):
+        for ref in (f"refs/remotes/origin/{name}", f"refs/heads/{name}"):
+            if _git(folder, "rev-parse", "--quiet", "--verify", ref, may_fail=True):
+                return name
+    return branch
 
 
 def _repository_name(folder: Path) -> str:

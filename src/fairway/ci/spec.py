@@ -64,8 +64,11 @@ class RunDefaults:
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
+    """`queue` is single (a newer run takes the place of one that waits) or max (all wait, first come first served)."""
+
     group: Value
     cancel_in_progress: Value = False
+    queue: str = "single"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ class Container:
     ports: tuple[Value, ...] = ()
     volumes: tuple[Value, ...] = ()
     options: Value = None
+    command: Value = None
+    entrypoint: Value = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from fairway.kube.objects import parse_time, rfc3339_micro
 
-Phase = Literal["Pending", "Running", "Succeeded", "Failed", "Cancelled", "Skipped"]
+Phase = Literal["Pending", "Waiting", "Running", "Succeeded", "Failed", "Cancelled", "Skipped"]
+"""`Waiting` is for a person (an approval, a manual job); everything that waits by itself is Pending."""
 FINISHED: frozenset[Phase] = frozenset({"Succeeded", "Failed", "Cancelled", "Skipped"})
+MOST_ANNOTATIONS = 50
+"""Of one job in the status, as GitHub shows them; the log has them all."""
 RESULTS: Mapping[Phase, str] = {
     "Succeeded": "success", "Failed": "failure", "Cancelled": "cancelled", "Skipped": "skipped",
 }
@@ -26,12 +29,25 @@ class StepRow:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What a step pointed at: `::error file=…::`, or a problem matcher."""
+
+    level: str
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    title: str = ""
+
+
 @dataclass(frozen=True)
 class JobRow:
     """One leg of a job (its only one without a matrix), or a job that is not expanded yet.
 
     `id` is unique in the run and names its folder; `job` is the key in the workflow. `allowed` says that its failure
-    does not count (continue-on-error).
+    does not count (continue-on-error, allow_failure). `not_before` is when a delayed leg may start; `failure` is the kind of
+    its failure.
     """
 
     id: str
@@ -51,6 +67,13 @@ class JobRow:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     message: str = ""
+    exit_code: int | None = None
+    failure: str = ""
+    not_before: datetime | None = None
+    environment: str = ""
+    url: str = ""
+    coverage: float | None = None
+    annotations: tuple[Annotation, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -96,6 +119,13 @@ def to_status(row: JobRow) -> dict[str, Any]:
         "outputs": dict(row.outputs) or None,
         "images": [dict(image) for image in row.images] or None,
         "message": row.message or None,
+        "exitCode": row.exit_code,
+        "failure": row.failure or None,
+        "notBefore": _time(row.not_before),
+        "environment": row.environment or None,
+        "url": row.url or None,
+        "coverage": row.coverage,
+        "annotations": [_annotation_status(note) for note in row.annotations[:MOST_ANNOTATIONS]] or None,
     }
     return {**entry, **{key: value for key, value in optional.items() if value is not None}}
 
@@ -120,7 +150,18 @@ def from_status(entry: Mapping[str, Any]) -> JobRow:
         started_at=_parsed(entry.get("startedAt")),
         finished_at=_parsed(entry.get("finishedAt")),
         message=entry.get("message", ""),
+        exit_code=entry.get("exitCode"),
+        failure=entry.get("failure", ""),
+        not_before=_parsed(entry.get("notBefore")),
+        environment=entry.get("environment", ""),
+        url=entry.get("url", ""),
+        coverage=entry.get("coverage"),
+        annotations=tuple(Annotation(**note) for note in entry.get("annotations") or ()),
     )
+
+
+def _annotation_status(note: Annotation) -> dict[str, Any]:
+    return {key: value for key, value in asdict(note).items() if value}
 
 
 def _step_status(step: StepRow) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fairway.ci.events import Event, why_not
-from fairway.ci.spec import Workflow
+from fairway.ci.events import Event
 from fairway.kube.decision import Reason
 from fairway.kube.objects import Obj, rfc3339, rfc3339_micro
 from fairway.kube.resources import PIPELINE_RUNS
@@ -23,6 +22,7 @@ NAMESPACE = "fairway"
 SHA_LABEL = "fairway.dev/sha"
 REPOSITORY_LABEL = "fairway.dev/repository"
 WORKFLOWS = ".github/workflows"
+GITLAB = ".gitlab-ci.yml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class Move:
 
 @dataclass(frozen=True)
 class Pushed:
-    """A move with what git says about its commit. `workflows` maps each file to its workflow, or None where it does not
-    parse: such a file gives a run that fails with the mistakes."""
+    """A move with what git says about its commit. `workflows` maps each file to why it does not run, or None where it does;
+    a file that does not parse gives a run that fails with the mistakes."""
 
     event: Event
-    workflows: Mapping[str, Workflow | None]
+    workflows: Mapping[str, Reason | None]
     committed_at: datetime
 
 
@@ -60,7 +60,7 @@ def refs_patch(handled: Mapping[str, str], refs: Mapping[str, str]) -> dict[str,
 
 def run_name(repository: str, workflow: str, sha: str, ref: str, default_branch: str) -> str:
     """`shop-app-ci-1a2b3c4`; other refs than the default branch add a hash of theirs, as a commit may be on several."""
-    stem = workflow.rpartition("/")[2].rsplit(".", 1)[0]
+    stem = workflow.rpartition("/")[2].rsplit(".", 1)[0].removeprefix(".")
     base = re.sub(r"[^a-z0-9]+", "-", f"{repository}-{stem}".lower()).strip("-")[:200].strip("-")
     own = "" if ref == f"refs/heads/{default_branch}" else f"-{hashlib.sha256(ref.encode()).hexdigest()[:6]}"
     return f"{base}-{sha[:7]}{own}"
@@ -70,8 +70,7 @@ def runs_for(pushed: Pushed, now: datetime) -> tuple[tuple[Obj, ...], tuple[Reas
     """The PipelineRuns that a push calls for, and why other workflows do not run."""
     runs: list[Obj] = []
     reasons: list[Reason] = []
-    for path, workflow in sorted(pushed.workflows.items()):
-        refused = why_not(workflow, pushed.event) if workflow is not None else None
+    for path, refused in sorted(pushed.workflows.items()):
         if refused is not None:
             reasons.append(refused)
             continue
@@ -116,3 +115,7 @@ def pipeline_run(event: Event, workflow: str) -> Obj:
 
 def is_workflow(name: str) -> bool:
     return name.endswith((".yml", ".yaml"))
+
+
+def is_gitlab(path: str) -> bool:
+    return path.endswith((GITLAB, ".gitlab-ci.yaml"))

@@ -198,10 +198,13 @@ class _Decoder:
         if isinstance(node, Scalar):
             return Concurrency(self.read.string(node, where))
         fields = self.read.mapping(node, ("group", "cancel-in-progress", "queue"), required=("group",))
-        return Concurrency(
-            self.read.string(fields.get("group"), where),
-            self.read.typed(fields.get("cancel-in-progress"), where, bool) or False,
-        )
+        queue = self.read.text(fields.get("queue")) or "single"
+        cancels = self.read.typed(fields.get("cancel-in-progress"), where, bool) or False
+        if queue not in ("single", "max"):
+            self.read.refuse(fields["queue"], f"Unexpected value '{queue}'")
+        elif queue == "max" and cancels is True:
+            self.read.refuse(node, "'queue: max' and 'cancel-in-progress: true' exclude each other")
+        return Concurrency(self.read.string(fields.get("group"), where), cancels, queue)
 
     # --- jobs -----------------------------------------------------------------------------------------------------
 
@@ -334,4 +337,6 @@ class _Decoder:
             ports=tuple(ports) if isinstance(ports, list) else (),
             volumes=tuple(volumes) if isinstance(volumes, list) else (),
             options=self.read.string(fields.get("options"), contexts.JOB),
+            command=self.read.string(fields.get("command"), contexts.JOB),
+            entrypoint=self.read.string(fields.get("entrypoint"), contexts.JOB),
         )

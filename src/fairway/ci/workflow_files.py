@@ -1,4 +1,4 @@
-"""The workflow files of a working tree."""
+"""The workflow files of a working tree, of both dialects."""
 
 from __future__ import annotations
 
@@ -6,28 +6,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairway.ci.spec import Workflow, WorkflowError
-from fairway.ci.trigger import WORKFLOWS, is_workflow
+from fairway.ci.trigger import GITLAB, WORKFLOWS, is_gitlab, is_workflow
 from fairway.ci.workflow import decode_workflow
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowFile:
-    """`workflow` is None where the file does not parse; `error` then says why."""
+    """`workflow` is None where the file does not parse (`error` then says why), and for GitLab's configuration, which is
+    read for each event."""
 
     path: str
     workflow: Workflow | None
     error: str = ""
+    is_gitlab: bool = False
 
 
-def read_workflows(root: Path) -> list[WorkflowFile]:
-    """All workflows below `root`, by name."""
+def read_workflows(root: Path, gitlab: str = GITLAB) -> list[WorkflowFile]:
+    """All workflows below `root`, by name; GitLab's file last."""
     folder = root / WORKFLOWS
     names = sorted(entry.name for entry in folder.iterdir() if is_workflow(entry.name)) if folder.is_dir() else []
-    return [read_workflow(root, f"{WORKFLOWS}/{name}") for name in names]
+    found = [read_workflow(root, f"{WORKFLOWS}/{name}") for name in names]
+    return [*found, WorkflowFile(gitlab, None, is_gitlab=True)] if (root / gitlab).is_file() else found
 
 
 def read_workflow(root: Path, path: str) -> WorkflowFile:
     """One file, by its path below `root`."""
+    if is_gitlab(path):
+        return WorkflowFile(path, None, is_gitlab=True)
     try:
         return WorkflowFile(path, decode_workflow((root / path).read_text(errors="replace"), path))
     except WorkflowError as error:

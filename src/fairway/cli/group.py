@@ -16,8 +16,9 @@ from fairway.state import StateDir
 COMMANDS: dict[str, tuple[str, str]] = {
     # name: (module with a click command called `command`, help in one line)
     "app": ("fairway.cli.app", "Applications: list, get, diff, sync, history, rollback, wait."),
+    "approve": ("fairway.cli.approve", "Let a job of a pipeline run that waits for a person go on."),
     "build": ("fairway.cli.build", "Render Kustomize or plain manifests to YAML."),
-    "ci": ("fairway.cli.ci", "Run workflows here, from the working tree: run, list, graph."),
+    "ci": ("fairway.cli.ci", "Run workflows here, from the working tree: run, list, explain, graph."),
     "demo": ("fairway.cli.demo", "Three commits of an example service to production."),
     "doctor": ("fairway.cli.doctor", "What this machine can give a platform, and what could be better."),
     "dora": ("fairway.cli.dora", "Deployment frequency, lead time, failure rate, time to restore."),
@@ -27,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kubeconfig": ("fairway.cli.kubeconfig", "Where the kubeconfig of the platform is."),
     "logs": ("fairway.cli.logs", "Logs of a pod, or of a pipeline run."),
     "query": ("fairway.cli.query", "Ask the metrics a PromQL question."),
+    "reject": ("fairway.cli.reject", "End a job of a pipeline run that waits for approval."),
     "rehearse": ("fairway.cli.rehearse", "A rollout in virtual time, with what goes wrong, before anyone meets it."),
     "releases": ("fairway.cli.releases", "What was deployed, when, from which commit, and how it ended."),
     "repo": ("fairway.cli.repo", "Git repositories of the platform: create, list."),

@@ -206,6 +206,7 @@ EXPERIMENTS = _row("argoproj.io", "v1alpha1", "Experiment", "experiments", "exp"
 SERVICE_MONITORS = _row("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors", "smon")
 REPOSITORIES = _row("fairway.dev", "v1alpha1", "Repository", "repositories", "repo", subs="status")
 PIPELINE_RUNS = _row("fairway.dev", "v1alpha1", "PipelineRun", "pipelineruns", "plr", subs="status")
+ENVIRONMENTS = _row("fairway.dev", "v1alpha1", "Environment", "environments")
 RELEASES = _row("fairway.dev", "v1alpha1", "Release", "releases", "rel", subs="status")
 ROLLBACK_POLICIES = _row("fairway.dev", "v1alpha1", "RollbackPolicy", "rollbackpolicies", "rbp", subs="status")
 CANARIES = _row("flagger.app", "v1beta1", "Canary", "canaries", "cd", subs="status")
@@ -225,4 +226,5 @@ CUSTOM: tuple[Resource, ...] = (
     SERVICE_MONITORS, REPOSITORIES, PIPELINE_RUNS, RELEASES, ROLLBACK_POLICIES, CANARIES, METRIC_TEMPLATES, ALERT_PROVIDERS,
     VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES, SCALED_OBJECTS,
     EXPERIMENTS, ISTIO_GATEWAYS, GATEWAYS, GATEWAY_CLASSES,
+    ENVIRONMENTS,
 )  # fmt: skip

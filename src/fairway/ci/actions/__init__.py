@@ -2,7 +2,7 @@
 
 from fairway.ci.actions.artifacts import DOWNLOAD, UPLOAD
 from fairway.ci.actions.build_push import BUILD_PUSH
-from fairway.ci.actions.builtin import BuiltIn, Host, Use
+from fairway.ci.actions.builtin import NOTHING_OFFLINE, BuiltIn, Host, Offline, Use
 from fairway.ci.actions.cache import CACHE, CACHE_RESTORE, CACHE_SAVE
 from fairway.ci.actions.checkout import CHECKOUT
 from fairway.ci.actions.docker import GITHUB_SCRIPT, LOGIN, SETUP_BUILDX, SETUP_QEMU
@@ -18,4 +18,4 @@ BUILT_IN: dict[str, BuiltIn] = {
     )
 }
 
-__all__ = ["BUILT_IN", "BuiltIn", "Host", "Use"]
+__all__ = ["BUILT_IN", "NOTHING_OFFLINE", "BuiltIn", "Host", "Offline", "Use"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairway.ci.expressions import Value, to_text
@@ -17,12 +17,30 @@ ActionFailed = StepFailed
 """The step that uses the action fails; the message names what was wrong and the mend."""
 
 
+@dataclass(frozen=True)
+class Offline:
+    """What is done about actions that are not built in, and about built-in ones that have nothing to do here.
+
+    `stubs` do nothing and have these outputs; `folders` hold actions by name; `fetch` allows git to get the others.
+    `strict`: a built-in that cannot do its work here fails, instead of saying so and going on.
+    """
+
+    stubs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    strict: bool = False
+    fetch: bool = False
+
+
+NOTHING_OFFLINE = Offline()
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """What the machine offers to actions. `fairway` is the command that builds images."""
 
     repositories: Repositories
     fairway: tuple[str, ...] = ("fairway",)
+    offline: Offline = NOTHING_OFFLINE
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,5 @@
+"""`fairway approve`."""
+
+from fairway.cli.answer import approve as command
+
+__all__ = ["command"]

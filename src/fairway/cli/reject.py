@@ -1,0 +1,5 @@
+"""`fairway reject`."""
+
+from fairway.cli.answer import reject as command
+
+__all__ = ["command"]
