@@ -32,6 +32,7 @@ from fairway.traffic.port import DataPlane, TrafficError
 
 NAMESPACE = "fairway"
 REPOSITORY_LABEL = "fairway.dev/repository"
+ENVIRONMENT_LABEL = "fairway.dev/environment"
 
 
 class NodeImages:
@@ -111,11 +112,10 @@ def arms_of(text: str, namespace: str, slower_than: timedelta | None) -> dict[st
 class KnownRepositories:
     """Embedded repositories by name or by any URL that means them, and any other URL by the network."""
 
-    def __init__(self, informers: Informers, repositories: Repositories, *, web_url: str, token: str, cache: Path) -> None:
+    def __init__(self, informers: Informers, repositories: Repositories, *, web_url: str, cache: Path) -> None:
         self._objects = informers.of(REPOSITORIES)
         self._repositories = repositories
         self._git_url = f"{web_url}/git/"
-        self._token = token
         self._cache = cache
         self._remotes: dict[str, RemoteRepository] = {}
         self._charts: dict[tuple[str, str, bool], ChartRepository] = {}
@@ -136,7 +136,13 @@ class KnownRepositories:
         name = self.name_of(name_or_url)
         if name is None or not self._exists(name):
             return None
-        return Access(f"{self._git_url}{name}.git", self._repositories.path(name), self._token)
+        return Access(f"{self._git_url}{name}.git", self._repositories.path(name), name=name, writers=self._writers(name))
+
+    def _writers(self, name: str) -> tuple[str, ...] | None:
+        """`spec.writers`: whose jobs may push to it; all, where it says nothing."""
+        found = next((spec_of(obj).get("writers") for obj in self._objects.list(NAMESPACE) if spec_of(obj).get("name") == name),
+                     None)
+        return tuple(map(str, found)) if found is not None else None
 
     def of(self, name_or_url: str) -> GitPort:
         """For controllers. Raises `GitError`."""
@@ -182,8 +188,14 @@ class RepositorySettings:
         self._config_maps = informers.of(CONFIG_MAPS)
 
     def secrets(self, repository: str) -> Mapping[str, str]:
+        return self.environment_secrets(repository, "")
+
+    def environment_secrets(self, repository: str, environment: str) -> Mapping[str, str]:
+        """Those of Secrets that are labelled with the environment too: jobs see them once they may deploy there."""
         found: dict[str, str] = {}
         for obj in self._labelled(self._secrets.list(NAMESPACE), repository):
+            if labels_of(obj).get(ENVIRONMENT_LABEL, "").casefold() != environment.casefold():
+                continue
             for name, value in (obj.get("data") or {}).items():
                 found[name] = base64.b64decode(value).decode(errors="replace")
         return found

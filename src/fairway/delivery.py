@@ -21,6 +21,7 @@ from fairway.ci import logs as ci_logs
 from fairway.ci.controller import PipelineController, TriggerController
 from fairway.ci.materials import PipelineSettings
 from fairway.ci.runner import LocalRunner, RunnerConfig
+from fairway.ci.tokens import JobTokens
 from fairway.ci.tools import link_tools
 from fairway.connections import (
     NAMESPACE,
@@ -90,7 +91,8 @@ class Delivery:
         self.store = Store()
         self.scraper = Scraper(informers, clock, self.store, data_plane, snapshot=state.metrics / "samples.npz")
         self.git = Repositories(state.git, on_change=self._repository_changed)
-        self.known = KnownRepositories(informers, self.git, web_url=web_url, token=token, cache=state.root / "cache" / "git")
+        self.known = KnownRepositories(informers, self.git, web_url=web_url, cache=state.root / "cache" / "git")
+        self.job_tokens = JobTokens()
         self._gitops: ApplicationController | None = None
         self._sets: ApplicationSetController | None = None
         self._pipelines: PipelineController | None = None
@@ -154,15 +156,17 @@ class Delivery:
             path_prepend=(str(link_tools(state.ci / "bin")),),
             fairway=(str(beside),) if beside.is_file() else (sys.executable, "-m", "fairway"),
             maskers=Masker,
+            tokens=self.job_tokens,
         ))  # fmt: skip
-        self._pipelines = PipelineController(self.informers, self.known.of, runner,
-                                             PipelineSettings(secrets=given.secrets, variables=given.variables))
+        self._pipelines = PipelineController(self.informers, self.known.of, runner, PipelineSettings(
+            secrets=given.secrets, variables=given.variables, environment_secrets=given.environment_secrets))
         self._pipelines.look_again = self.add(self._pipelines).look_again
 
     def routes(self) -> Iterable[web.RouteDef]:
         """What the web port serves."""
         yield from serving.routes(LocalRegistry(self._state.registry), token=self._token)
-        yield from http_backend.routes(self.git, token=self._token, on_push=self._repository_changed)
+        yield from http_backend.routes(self.git, token=self._token, on_push=self._repository_changed,
+                                       allows=self.job_tokens.allows)
         yield from metrics_api.routes(self.store, self._clock, self.scraper)
         yield from ci_logs.routes(self._state.ci)
         if self._gitops is not None:

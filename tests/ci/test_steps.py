@@ -220,3 +220,29 @@ def test_what_cannot_run_is_refused_with_the_mend(tmp_path: Path) -> None:
     assert "no runner with the label 'windows-latest'" in ran.decision.message
     ran = run(tmp_path, job("      - run: 'true'\n", more="    services: {db: {image: example.com/mainframe}}\n"))
     assert "service example.com/mainframe: only PostgreSQL and Redis run here without containers" in ran.decision.message
+
+
+def test_steps_beside_each_other(tmp_path: Path) -> None:
+    ran = run(tmp_path, job("""
+      - {id: one, background: true, run: 'mkfifo f; echo "o=1" >> "$GITHUB_OUTPUT"; echo "E=one" >> "$GITHUB_ENV"; cat f'}
+      - run: 'until test -e f; do :; done; echo "between [${{ steps.one.outputs.o }}][$E]"; echo went > f'
+      - wait: one
+      - run: 'echo "after [${{ steps.one.outputs.o }}][$E]"'
+      - {id: server, background: true, run: 'exec sleep 1000'}
+      - parallel:
+          - {id: l, run: 'mkfifo g; cat g'}
+          - {id: r, run: 'until test -e g; do :; done; echo met > g'}
+      - cancel: server
+      - run: 'echo "${{ steps.server.outcome }} ${{ steps.r.conclusion }}"'
+"""))
+    assert ran.decision.phase == "Succeeded", ran.lines
+    for line in ("between [][]", "[one] went", "after [1][one]", "[l] met", "cancelled success"):
+        assert line in ran.lines, ran.lines
+
+
+def test_a_background_step_that_fails_fails_the_job_where_somebody_waits_for_it(tmp_path: Path) -> None:
+    ran = run(tmp_path, job("      - {id: bad, background: true, run: exit 3}\n      - run: echo still here\n"
+                            "      - wait-all:\n      - run: echo never\n"))
+    assert ran.decision.phase == "Failed"
+    assert "still here" in ran.lines
+    assert "never" not in ran.lines

@@ -33,6 +33,9 @@ class ActionFile:
     pre_if: str = "always()"
     post: str = ""
     post_if: str = "always()"
+    image: str = ""
+    entrypoint: str = ""
+    args: tuple[Value, ...] = ()
 
 
 def decode_action(text: str, path: str) -> ActionFile:
@@ -60,12 +63,19 @@ def decode_action(text: str, path: str) -> ActionFile:
         pre_if=read.condition(runs.get("pre-if"), contexts.ACTION_IF) or "always()",
         post=read.text(runs.get("post")),
         post_if=read.condition(runs.get("post-if"), contexts.ACTION_IF) or "always()",
+        image=read.text(runs.get("image")),
+        entrypoint=read.text(runs.get("entrypoint")),
+        args=_args(read.value(runs.get("args"), contexts.ACTION)),
     )
     if using == "composite":
         _check_shells(read, runs.get("steps"), action.steps)
     if read.mistakes:
         raise WorkflowError(path, tuple(read.mistakes))
     return action
+
+
+def _args(value: Value) -> tuple[Value, ...]:
+    return tuple(value) if isinstance(value, list) else ()
 
 
 def _input(read: Reader, node: Node) -> ActionInput:

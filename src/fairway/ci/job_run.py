@@ -7,13 +7,16 @@ outcome is what happened, the conclusion what counts after continue-on-error.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
+from fairway.ci.background import Background, Performed
 from fairway.ci.commands import BLOCKED_ENV, Command, CommandError, Listener, parse_pairs, parse_paths
 from fairway.ci.contexts import STATUS_FUNCTIONS
 from fairway.ci.environment import github_variables, runner_variables
@@ -51,6 +54,17 @@ Post = tuple[str, str, Callable[[], Awaitable[None]]]
 """What is called at the job's end: title, `if`, work."""
 
 
+class UsesPort(Protocol):
+    """Who carries out a step with `uses`."""
+
+    async def prepare(self, run: JobRun, frame: Frame, step: Step, scope: Scope) -> None:
+        """What such a step does before the job's first step."""
+        ...
+
+    async def __call__(self, run: JobRun, frame: Frame, step: Step, env: Mapping[str, str], outcome: StepOutcome,
+                       scope: Scope) -> None: ...
+
+
 class StepFailed(Exception):
     """The step ends as failed, with this message in the log."""
 
@@ -72,7 +86,7 @@ class JobRun:
     path: list[str]
     process_env: Mapping[str, str]
     now: Callable[[], datetime]
-    uses: Callable[[JobRun, Frame, Step, Mapping[str, str], StepOutcome, Scope], Awaitable[None]]
+    uses: UsesPort
     progress: Callable[[tuple[StepRow, ...]], None]
     cancel: asyncio.Event
     defaults: RunDefaults
@@ -81,15 +95,18 @@ class JobRun:
     message: str = ""
     rows: list[StepRow] = field(default_factory=list)
     posts: list[Post] = field(default_factory=list)
+    states: dict[str, dict[str, str]] = field(default_factory=dict)
     images: list[dict[str, str]] = field(default_factory=list)
     annotations: list[Annotation] = field(default_factory=list)
     files: itertools.count[int] = field(default_factory=itertools.count)
     services: Started | None = None
     on_failure: Callable[[Path, Mapping[str, str], str], None] | None = None
     frame: Frame = field(init=False)
+    background: Background = field(init=False)
 
     def __post_init__(self) -> None:
         self.frame = Frame(defaults=self.defaults)
+        self.background = Background(self.cancel, self.log)
 
     # --- what expressions see -------------------------------------------------------------------------------------
 
@@ -135,10 +152,24 @@ class JobRun:
     async def run(self) -> None:
         """All steps and posts. The result is in `status`, `message`, `rows`."""
         if self.status == "success":
+            await self._prepare()
             for step in self.job.steps:
                 await self.run_step(self.frame, step)
+            for done in await self.background.ended(None):
+                self.conclude(self.frame, done)
         for title, condition, work in reversed(self.posts):
             await self._post(self.frame, title, condition, work)
+
+    async def _prepare(self) -> None:
+        """`pre` of all actions, in order; an action that cannot be had fails its own step, not the job's start."""
+        for step in self.job.steps:
+            if step.uses:
+                with contextlib.suppress(StepFailed, ExpressionError):
+                    await self.uses.prepare(self, self.frame, step, self.scope(self.frame, self.base_env(self.frame), step))
+
+    @property
+    def server_url(self) -> str:
+        return to_text(self.contexts["github"].get("server_url")) or "https://github.com"
 
     def scope_of_job(self) -> Scope:
         """What the job's own keys may use, before its steps."""
@@ -150,22 +181,59 @@ class JobRun:
         self.status, self.message = "failure", message
 
     async def run_step(self, frame: Frame, step: Step) -> None:
+        if step.kind != "work":
+            await self._control(frame, step)
+        elif step.background:
+            self.background.begin(step.id, lambda: self.perform(frame, step))
+        else:
+            self.conclude(frame, await self.perform(frame, step))
+
+    async def perform(self, frame: Frame, step: Step) -> Performed:
+        """The step itself; what follows from it for the job is for `conclude`."""
         if self.cancel.is_set() and self.status != "cancelled":
             self.status = "cancelled"
         started = self.now()
         outcome = StepOutcome()
         row = self._row(frame, StepRow(step_title(step), "Running", started))
         result, conclusion = await self._guarded(frame, step, outcome, row)
-        frame.steps[step.id] = {"outputs": dict(outcome.outputs), "outcome": result, "conclusion": conclusion}
         if row is not None:
             finished = None if result == "skipped" else self.now()
             self._update(row, replace(self.rows[row], phase=_PHASES[result], finished_at=finished,
                                       started_at=None if result == "skipped" else started, message=outcome.failed))
-        if conclusion in ("failure", "cancelled"):
-            frame.status = conclusion
+        return Performed(step, outcome, result, conclusion, row)
+
+    def conclude(self, frame: Frame, done: Performed) -> None:
+        """The step's outputs and its result count from here on."""
+        for change in done.changes:
+            change()
+        frame.steps[done.step.id] = {"outputs": dict(done.outcome.outputs), "outcome": done.result,
+                                     "conclusion": done.conclusion}
+        if done.conclusion in ("failure", "cancelled"):
+            frame.status = done.conclusion
             if frame.is_job and self.status == "success":
-                self.status = conclusion
-                self.message = self.message or f"step {self.rows[row].name!r}: {outcome.failed}" if row is not None else ""
+                self.status = done.conclusion
+                self.message = self.message or f"step {self.rows[done.row].name!r}: {done.outcome.failed}" \
+                    if done.row is not None else ""
+
+    async def _control(self, frame: Frame, step: Step) -> None:
+        """A step that waits for background steps, stops one, or runs a group of them."""
+        if self.status != "success" and step.kind != "wait-all":
+            return
+        row = self._row(frame, StepRow(step_title(step), "Running", self.now()))
+        for inner in step.parallel:
+            await self.run_step(frame, inner)
+        if step.kind == "cancel":
+            await self.background.stop(step.targets[0])
+        names = None if step.kind == "wait-all" else tuple(inner.id for inner in step.parallel) or step.targets
+        failed = False
+        for done in await self.background.ended(names):
+            if step.kind == "cancel" and done.result == "cancelled":
+                done = replace(done, conclusion="skipped")
+            failed |= done.conclusion == "failure"
+            allowed = is_true(interpolate(step.continue_on_error, self.scope(frame, self.base_env(frame))))
+            self.conclude(frame, replace(done, conclusion="success") if allowed and done.conclusion == "failure" else done)
+        if row is not None:
+            self._update(row, replace(self.rows[row], phase="Failed" if failed else "Succeeded", finished_at=self.now()))
 
     async def _guarded(self, frame: Frame, step: Step, outcome: StepOutcome,
                        row: int | None) -> tuple[Result, Result]:
@@ -190,7 +258,8 @@ class JobRun:
         except StepCancelled as error:
             self.log.line(f"##[error]{error}")
             outcome.failed = str(error)
-            self.status = "cancelled"
+            if self.cancel.is_set():
+                self.status = "cancelled"
             return "cancelled", "cancelled"
         if not outcome.failed:
             return "success", "success"
@@ -347,7 +416,7 @@ class JobRun:
         if self.services is not None:
             variables = {name: self.services.rewritten(value) for name, value in variables.items()}
             argv = self.services.wrapped(argv)
-        cancel = None if self.status == "cancelled" else self.cancel
+        cancel = None if self.status == "cancelled" else self.background.stopper() or self.cancel
         try:
             finished = await run_process(argv, cwd=cwd, env=variables, timeout_s=timeout_s, cancel=cancel,
                                          on_line=lambda line: self._heard(line, listener, outcome))
@@ -390,9 +459,12 @@ class JobRun:
         if name.upper().startswith(("GITHUB_", "RUNNER_")):
             self.log.line(f"##[warning]{name} is set by the runner and cannot be changed by a step")
             return
-        self.env[name] = value
+        self.background.now_or_later(lambda: self.env.update({name: value}))
 
     def add_path(self, entry: str) -> None:
+        self.background.now_or_later(lambda: self._put_first(entry))
+
+    def _put_first(self, entry: str) -> None:
         if entry in self.path:
             self.path.remove(entry)
         self.path.insert(0, entry)

@@ -6,6 +6,7 @@ Readers may follow the file while it grows; it ends with the line that `END` sta
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,9 @@ MAX_BYTES = 16 * 1024 * 1024
 END = "##[end]"
 
 Listener = Callable[[str], None]
+
+SPEAKER: ContextVar[str] = ContextVar("speaker", default="")
+"""Who speaks where several do at once: a background step. It stands before each of its lines."""
 
 
 class JobLog:
@@ -40,7 +44,8 @@ class JobLog:
     def line(self, text: str) -> None:
         if self._left <= 0:
             return
-        masked = self._masker.mask(text)
+        speaker = SPEAKER.get()
+        masked = self._masker.mask(f"[{speaker}] {text}" if speaker and not text.startswith("##[") else text)
         if self._listen is not None:
             self._listen(masked)
         data = f"{rfc3339_micro(self._now())} {masked}\n".encode(errors="replace")

@@ -11,12 +11,15 @@ from typing import Protocol
 class Access:
     """`path` is a local repository to fetch from (fast); `url` is what `origin` becomes, where a push goes to.
 
-    `token` authenticates against `url` as the password of the user `x-access-token`; "" where none is needed.
+    `token` authenticates against `url` as the password of the user `x-access-token`; "" where none is needed, or where each
+    job gets its own. `name` is the repository's; `writers` are repositories whose jobs may push to it (None: all).
     """
 
     url: str
     path: Path | None = None
     token: str = ""
+    name: str = ""
+    writers: tuple[str, ...] | None = None
 
 
 class Repositories(Protocol):

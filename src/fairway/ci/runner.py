@@ -37,8 +37,9 @@ from fairway.ci.masking import MakeMasker, Masker
 from fairway.ci.process import TRACKING, kill_tracked
 from fairway.ci.repositories import NoRepositories, Repositories
 from fairway.ci.services import ServiceError, ServiceWish, running_services
-from fairway.ci.spec import Container, Workflow
+from fairway.ci.spec import Container, Job, Workflow
 from fairway.ci.states import JobRow, Phase
+from fairway.ci.tokens import JobTokens, contents_level
 from fairway.ci.tools import secrets_in
 from fairway.ci.uses import Uses
 from fairway.kube.clock import Clock, WallClock
@@ -102,6 +103,7 @@ class RunnerConfig:
     listen: Callable[[str, str], None] | None = None
     prepare: Callable[[Path], None] | None = None
     """Called with the empty work tree of each job: the working-tree runner fills it."""
+    tokens: JobTokens | None = None
     offline: Offline = NOTHING_OFFLINE
     on_failure: OnFailure | None = None
     """Called in a thread where a script failed, before anything is cleaned up: a person may look around."""
@@ -114,6 +116,8 @@ class RunnerConfig:
 def stop_all(config: RunnerConfig, run: str, job: str, folders: JobFolders) -> None:
     """The job is over: nothing of it runs on, and only its log stays unless the work trees are kept."""
     kill_tracked(config.tracking(run, job))
+    if config.tokens is not None:
+        config.tokens.revoke(config.tracking(run, job))
     if not config.keep_work:
         folders.discard_work()
 
@@ -122,7 +126,7 @@ class LocalRunner:
     def __init__(self, config: RunnerConfig, clock: Clock | None = None) -> None:
         self.config = config
         self._clock = clock or WallClock()
-        self._uses = Uses(Host(config.repositories, config.fairway, config.offline))
+        self._uses = Uses(Host(config.repositories, config.fairway, config.offline, config.tokens, config.root))
 
     def clear(self, run: str, job: str) -> None:
         kill_tracked(self.config.tracking(run, job))
@@ -138,20 +142,21 @@ class LocalRunner:
         await asyncio.to_thread(folders.make)
         if self.config.prepare is not None:
             await asyncio.to_thread(self.config.prepare, folders.work)
-        secret = [*request.secrets.values(), self._token_of(request), *secrets_in(self.config.job_env)]
+        token = self._token_of(request)
+        secret = [*request.secrets.values(), token, *secrets_in(self.config.job_env)]
         masker = self.config.maskers(filter(None, secret))
         listen = self.config.listen
         heard = None if listen is None else lambda line: listen(request.row.id, line)
         try:
             with JobLog(folders.log, masker, self._clock.now, listen=heard) as log:
-                return await self._run(request, progress, cancel, folders, log, masker)
+                return await self._run(request, progress, cancel, folders, log, masker, token)
         finally:
             await asyncio.to_thread(stop_all, self.config, request.facts.name, request.row.id, folders)
 
     async def _run(self, request: JobRequest, progress: Progress, cancel: asyncio.Event, folders: JobFolders,
-                   log: JobLog, masker: Masker) -> JobResult:
+                   log: JobLog, masker: Masker, token: str) -> JobResult:
         job = request.workflow.jobs[request.row.job]
-        contexts = self._contexts(request, folders)
+        contexts = self._contexts(request, folders, token)
         log.line(f"Job {request.row.name} of {request.workflow.title} for {request.event.repository}@"
                  f"{request.event.sha[:7]} ({request.event.name})")
         try:
@@ -187,7 +192,7 @@ class LocalRunner:
             scope = run.scope_of_job()
             if job.container is not None:
                 run.env |= {name: to_text(interpolate(value, scope)) for name, value in job.container.env.items()}
-            wishes = [wish for name, service in job.services.items() if (wish := _wish(name, service, scope)).image]
+            wishes = [wish for name, service in _services_of(job, scope).items() if (wish := _wish(name, service, scope)).image]
             if not wishes:
                 return
             run.log.line("##[group]Starting services")
@@ -221,10 +226,10 @@ class LocalRunner:
 
     # --- what the job sees ----------------------------------------------------------------------------------------
 
-    def _contexts(self, request: JobRequest, folders: JobFolders) -> dict[str, Value]:
+    def _contexts(self, request: JobRequest, folders: JobFolders, own: str) -> dict[str, Value]:
         event_path = folders.temp / "event.json"
         event_path.write_text(to_json(payload_of(request.event)))
-        token = request.secrets.get("GITHUB_TOKEN", "") or self._token_of(request)
+        token = request.secrets.get("GITHUB_TOKEN", "") or own
         row, job = request.row, request.workflow.jobs[request.row.job]
         github = {
             **request.contexts["github"],
@@ -263,9 +268,13 @@ class LocalRunner:
         }
 
     def _token_of(self, request: JobRequest) -> str:
-        """What opens the run's own repository."""
+        """What opens the run's own repository, as far as `permissions` says; nothing else."""
         access = self.config.repositories.resolve(request.event.repository)
-        return access.token if access is not None else ""
+        if access is None or self.config.tokens is None:
+            return access.token if access is not None else ""
+        level = contents_level(request.workflow, request.workflow.jobs[request.row.job])
+        owner = self.config.tracking(request.facts.name, request.row.id)
+        return self.config.tokens.issue(owner, access.name or request.event.repository, level) if level is not None else ""
 
     def _env(self, request: JobRequest, contexts: Mapping[str, Value]) -> dict[str, str]:
         """Workflow env, then job env; neither sees its own level."""
@@ -288,6 +297,21 @@ class LocalRunner:
             TRACKING: self.config.tracking(request.facts.name, request.row.id),
             **self.config.job_env,
         }
+
+
+def _services_of(job: Job, scope: Scope) -> Mapping[str, Container]:
+    """As written, or as an expression makes them."""
+    if job.services_expression is None:
+        return job.services
+    found = interpolate(job.services_expression, scope)
+    if not isinstance(found, dict):
+        raise ServiceError("services must be a mapping")
+    known = ("image", "options", "command", "entrypoint")
+    return {
+        str(name): Container(image=entry) if not isinstance(entry, dict) else Container(
+            env=entry.get("env") or {}, ports=tuple(entry.get("ports") or ()), volumes=tuple(entry.get("volumes") or ()),
+            **{key: entry.get(key) for key in known})
+        for name, entry in found.items()}
 
 
 def _wish(name: str, service: Container, scope: Scope) -> ServiceWish:

@@ -50,6 +50,7 @@ class Trigger:
     inputs: tuple[Input, ...] = ()
     outputs: Mapping[str, Value] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    required_secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,15 @@ class Container:
     entrypoint: Value = None
 
 
+StepKind = Literal["work", "wait", "wait-all", "cancel", "parallel"]
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Exactly one of `run` and `uses` is given. `id` is generated (`__run`, `__owner_repo`) where none is written."""
+    """A step that works has exactly one of `run` and `uses`. `id` is generated (`__run`, `__owner_repo`) where none is written.
+
+    `targets` are ids: what a `wait` waits for, what a `cancel` stops. `parallel` holds the steps of a group.
+    """
 
     id: str
     line: int
@@ -107,6 +114,10 @@ class Step:
     working_directory: Value = None
     continue_on_error: Value = False
     timeout_minutes: Value = None
+    kind: StepKind = "work"
+    background: bool = False
+    targets: tuple[str, ...] = ()
+    parallel: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +139,15 @@ class Job:
     concurrency: Concurrency | None = None
     environment: Value = None
     services: Mapping[str, Container] = field(default_factory=dict)
+    services_expression: Value = None
+    """`services: ${{ … }}`: a mapping that is made when the job starts."""
     container: Container | None = None
     steps: tuple[Step, ...] = ()
     uses: str = ""
     inputs: Mapping[str, Value] = field(default_factory=dict)
     secrets: Value = None
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Line and column of what a call gives: `uses`, `with.NAME`, `secrets.NAME`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,11 @@ _CALL_JOB = ("name", "needs", "if", "uses", "with", "secrets", "strategy", "perm
 _INPUT_TYPES: tuple[InputType, ...] = ("string", "boolean", "number", "choice", "environment")
 
 
-def decode_workflow(text: str, path: str, *, max_characters: int = MAX_CHARACTERS) -> Workflow:
-    """The workflow of this text. Raises `WorkflowError` with every mistake that was found."""
+def decode_workflow(text: str, path: str, *, max_characters: int = MAX_CHARACTERS, tolerant: bool = False) -> Workflow:
+    """The workflow of this text. Raises `WorkflowError` with every mistake that was found.
+
+    `tolerant` takes what can be run although GitHub would not: inputs of a called workflow without a type are texts.
+    """
     if len(text) > max_characters:
         raise WorkflowError(path, (Mistake(f"The maximum file size of {max_characters} characters has been exceeded"),))
     try:
@@ -49,16 +52,17 @@ def decode_workflow(text: str, path: str, *, max_characters: int = MAX_CHARACTER
         where = (root.line, root.column) if root is not None else (0, 0)
         raise WorkflowError(path, (Mistake("A workflow is a mapping with the keys 'on' and 'jobs'", *where),))
     reader = Reader()
-    workflow = _Decoder(reader, path).workflow(root)
+    workflow = _Decoder(reader, path, tolerant).workflow(root)
     if reader.mistakes:
         raise WorkflowError(path, tuple(sorted(reader.mistakes, key=lambda m: (m.line, m.column))))
     return workflow
 
 
 class _Decoder:
-    def __init__(self, reader: Reader, path: str) -> None:
+    def __init__(self, reader: Reader, path: str, tolerant: bool) -> None:
         self.read = reader
         self.path = path
+        self.tolerant = tolerant
 
     def workflow(self, root: Map) -> Workflow:
         top = self.read.mapping(root, _TOP, required=("on", "jobs"))
@@ -140,12 +144,13 @@ class _Decoder:
         for key, value in self.read.entries(fields.get("outputs")):
             row = self.read.mapping(value, ("description", "value"), required=("value",))
             outputs[key.text] = self.read.scalar(row.get("value"), contexts.CALL_OUTPUTS)
-        secrets = []
+        secrets, required = [], []
         for key, value in self.read.entries(fields.get("secrets")):
-            if not is_null(value):
-                self.read.mapping(value, ("description", "required"))
+            row = {} if is_null(value) else self.read.mapping(value, ("description", "required"))
             secrets.append(key.text)
-        return Trigger(event, inputs=inputs, outputs=outputs, secrets=tuple(secrets))
+            if self.read.flag(row.get("required")):
+                required.append(key.text)
+        return Trigger(event, inputs=inputs, outputs=outputs, secrets=tuple(secrets), required_secrets=tuple(required))
 
     def input(self, key: Scalar, node: Node, event: str) -> Input:
         allowed = ("description", "type", "required", "default",
@@ -155,7 +160,7 @@ class _Decoder:
         known = next((name for name in _INPUT_TYPES if name == kind), None)
         if known is None:
             self.read.refuse(row["type"], f"Unexpected value '{kind}'")
-        elif event == "workflow_call" and not is_null(node) and "type" not in row:
+        elif event == "workflow_call" and not is_null(node) and "type" not in row and not self.tolerant:
             self.read.refuse(node, "Required property is missing: type")
         return Input(
             name=key.text,
@@ -247,14 +252,24 @@ class _Decoder:
             permissions=self.permissions(fields.get("permissions")),
             concurrency=self.concurrency(fields.get("concurrency"), contexts.JOB),
             environment=self.environment(fields.get("environment")),
-            services={name.text: self.container(value, required=())
-                      for name, value in self.read.entries(fields.get("services"))},
+            services=self.services(fields.get("services")),
+            services_expression=self.expression(fields.get("services"), contexts.JOB),
             container=self.container(fields["container"]) if "container" in fields else None,
-            steps=decode_steps(self.read, fields.get("steps"), contexts.STEP, contexts.STEP_IF),
+            steps=decode_steps(self.read, fields.get("steps"), contexts.STEP, contexts.STEP_IF, parallel=True),
             uses=self.read.filled(fields.get("uses")),
             inputs=self.read.plain_map(fields.get("with"), contexts.JOB),
             secrets=self.call_secrets(fields.get("secrets")),
+            places=_places(fields),
         )
+
+    def expression(self, node: Node | None, where: contexts.Availability) -> Value:
+        """A whole value that is one expression, or None."""
+        return self.read.string(node, where) if isinstance(node, Scalar) and "${{" in node.text else None
+
+    def services(self, node: Node | None) -> dict[str, Container]:
+        if isinstance(node, Scalar) and "${{" in node.text:
+            return {}
+        return {name.text: self.container(value, required=()) for name, value in self.read.entries(node)}
 
     def call_secrets(self, node: Node | None) -> Value:
         if isinstance(node, Scalar) and node.text != "inherit":
@@ -326,7 +341,7 @@ class _Decoder:
             self.read.refuse(image, "Unexpected value ''")
         fields = self.read.mapping(node, ("image", "env", "ports", "volumes", "options", "credentials", "command",
                                           "entrypoint"), required=required)
-        if "credentials" in fields:
+        if "credentials" in fields and self.expression(fields["credentials"], contexts.CREDENTIALS) is None:
             for name, value in self.read.mapping(fields["credentials"], ("username", "password")).items():
                 del name
                 self.read.string(value, contexts.CREDENTIALS)
@@ -340,3 +355,13 @@ class _Decoder:
             command=self.read.string(fields.get("command"), contexts.JOB),
             entrypoint=self.read.string(fields.get("entrypoint"), contexts.JOB),
         )
+
+
+def _places(fields: dict[str, Node]) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {
+        key: (fields[key].line, fields[key].column) for key in ("uses", "with", "secrets") if key in fields}
+    for key in ("with", "secrets"):
+        node = fields.get(key)
+        if isinstance(node, Map):
+            found |= {f"{key}.{name.text}": (value.line, value.column) for name, value in node.pairs}
+    return found

@@ -34,6 +34,6 @@ def read_workflow(root: Path, path: str) -> WorkflowFile:
     if is_gitlab(path):
         return WorkflowFile(path, None, is_gitlab=True)
     try:
-        return WorkflowFile(path, decode_workflow((root / path).read_text(errors="replace"), path))
+        return WorkflowFile(path, decode_workflow((root / path).read_text(errors="replace"), path, tolerant=True))
     except WorkflowError as error:
         return WorkflowFile(path, None, str(error))

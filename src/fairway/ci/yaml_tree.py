@@ -76,10 +76,22 @@ class _Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoa
     yaml_implicit_resolvers: dict[str, list[object]] = {}  # noqa: RUF012 (PyYAML's own attribute)
 
 
+class _AgainLoader(yaml.SafeLoader):
+    """The slow reader, for files that use the name of an anchor again, which libyaml does not take."""
+
+    yaml_implicit_resolvers: dict[str, list[object]] = {}  # noqa: RUF012
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if not isinstance(event, yaml.AliasEvent):
+            self.anchors.pop(getattr(event, "anchor", None), None)
+        return super().compose_node(parent, index)
+
+
 def parse_yaml(text: str) -> Node | None:
     """The one document of the text, or None where it is empty. Raises `YamlError`."""
     try:
-        root = yaml.compose(text, Loader=_Loader)
+        root = _composed(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = error.problem or error.context or "not valid YAML"
@@ -89,6 +101,15 @@ def parse_yaml(text: str) -> Node | None:
     except RecursionError:
         raise YamlError(f"nested deeper than {MAX_DEPTH} levels") from None
     return None if root is None else _Builder().build(root, 1)
+
+
+def _composed(text: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        if "second occurrence" not in f"{error.problem} {error.context}":
+            raise
+    return yaml.compose(text, Loader=_AgainLoader)
 
 
 class _Builder:

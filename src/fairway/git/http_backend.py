@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from aiohttp import hdrs, web
 
@@ -47,23 +48,41 @@ class _Ask:
         return _Ask(name.removesuffix(".git"), service, advertise) if service in _SERVICES else None
 
 
-def routes(repositories: Repositories, *, token: str, on_push: Callable[[str], None]) -> list[web.RouteDef]:
-    """Routes below `/git/`. Any user name with `token` as password may read and push; `on_push(name)` after a push."""
-    backend = _Backend(repositories, token, on_push)
+class Allows(Protocol):
+    """Whether a password other than the platform's own opens a repository."""
+
+    def __call__(self, token: str, repository: str, *, write: bool) -> bool: ...
+
+
+def nobody(token: str, repository: str, *, write: bool) -> bool:
+    return False
+
+
+def routes(repositories: Repositories, *, token: str, on_push: Callable[[str], None],
+           allows: Allows = nobody) -> list[web.RouteDef]:
+    """Routes below `/git/`. Any user name with `token` as password may read and push, and whoever `allows` says;
+    `on_push(name)` after a push."""
+    backend = _Backend(repositories, token, on_push, allows)
     return [web.get("/git/{path:.+}", backend.answer), web.post("/git/{path:.+}", backend.answer)]
 
 
 class _Backend:
-    def __init__(self, repositories: Repositories, token: str, on_push: Callable[[str], None]) -> None:
+    def __init__(self, repositories: Repositories, token: str, on_push: Callable[[str], None], allows: Allows) -> None:
         self._repositories = repositories
+        self._allows = allows
         self._token = token
         self._on_push = on_push
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+<<<<<<< HEAD
         if not carries(request.headers.get(hdrs.AUTHORIZATION, ""), self._token):
+=======
+        given, ask = request.headers.get(hdrs.AUTHORIZATION, ""), _Ask.of(request)
+        if not _allowed(given, self._token) and not (ask is not None and self._allows(
+                _password(given), ask.name, write=ask.service == "git-receive-pack")):
+>>>>>>> de8829b (Steps beside each other, calls checked before they run, tokens of jobs that open only what permissions says)
             return web.Response(status=401, text="the password is Fairway's token\n",
                                 headers={hdrs.WWW_AUTHENTICATE: 'Basic realm="Fairway", charset="UTF-8"'})
-        ask = _Ask.of(request)
         if ask is None:
             return web.Response(status=403, text="only git's smart protocol is spoken here\n")
         try:
@@ -145,6 +164,24 @@ class _Backend:
         return env
 
 
+<<<<<<< HEAD
+=======
+def _allowed(header: str, token: str) -> bool:
+    return bool(token) and hmac.compare_digest(_password(header).encode(), token.encode())
+
+
+def _password(header: str) -> str:
+    """What the client gave, by Bearer or as the password of any user; "" where nothing can be read."""
+    scheme, _, rest = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    if scheme.lower() == "basic":
+        with contextlib.suppress(binascii.Error, UnicodeDecodeError):
+            return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[2]
+    return ""
+
+
+>>>>>>> de8829b (Steps beside each other, calls checked before they run, tokens of jobs that open only what permissions says)
 async def _feed(request: web.Request, process: asyncio.subprocess.Process) -> None:
     """The request's body to the process. A process that ends early has said why on its output."""
     assert process.stdin is not None

@@ -9,9 +9,10 @@ from pathlib import Path
 from fairway.ci.expressions import Value, to_text
 from fairway.ci.frame import Frame, StepOutcome
 from fairway.ci.job_run import JobRun, StepCancelled, StepFailed
-from fairway.ci.process import run_process
-from fairway.ci.repositories import Repositories
+from fairway.ci.process import TRACKING, run_process
+from fairway.ci.repositories import Access, Repositories
 from fairway.ci.spec import Step
+from fairway.ci.tokens import JobTokens
 
 ActionFailed = StepFailed
 """The step that uses the action fails; the message names what was wrong and the mend."""
@@ -41,6 +42,9 @@ class Host:
     repositories: Repositories
     fairway: tuple[str, ...] = ("fairway",)
     offline: Offline = NOTHING_OFFLINE
+    tokens: JobTokens | None = None
+    root: Path | None = None
+    """The CI folder of the platform: where fetched actions are kept."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,18 @@ class Use:
         if not found.is_relative_to(self.workspace.resolve()):
             raise ActionFailed(f"path {path!r} leads out of the work tree")
         return found
+
+    def token_for(self, access: Access, *, write: bool) -> str:
+        """What opens a repository for this job: its own token for its own, one of its own for each other."""
+        own = self.context("repository")
+        name = access.name or own
+        if self.host.tokens is None or access.path is None:
+            return access.token
+        if name == own:
+            return self.context("token")
+        if write and access.writers is not None and own not in access.writers:
+            raise ActionFailed(f"jobs of {own} may not push to {name}: add {own} to spec.writers of its Repository")
+        return self.host.tokens.issue(self.run.process_env[TRACKING], name, "write" if write else "read")
 
     # --- what it says ---------------------------------------------------------------------------------------------
 
@@ -161,8 +177,10 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
-    """An action that Fairway has itself. `inputs` gives the default of each input that it knows."""
+    """An action that Fairway has itself. `inputs` gives the default of each input that it knows; `takes_more`: others are
+    handed on without a warning."""
 
     name: str
     inputs: Mapping[str, str]
     run: Callable[[Use], Awaitable[None]]
+    takes_more: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from fairway.ci.actions.builtin import ActionFailed, BuiltIn, Use
@@ -20,6 +21,7 @@ async def checkout(use: Use) -> None:
     if access is None:
         raise ActionFailed(f"repository {repository!r} is not on this platform; push it here first, or name it in "
                            "spec.urls of a Repository")
+    access = replace(access, token=use.token_for(access, write="token" in use.step.inputs or "ssh-key" in use.step.inputs))
     target = use.inside(use.text("path") or ".")
     depth = use.text("fetch-depth") or "1"
     if not depth.isdigit():
