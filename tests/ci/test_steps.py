@@ -205,8 +205,8 @@ def test_composite_actions(tmp_path: Path) -> None:
 
 def test_what_cannot_run_is_refused_with_the_mend(tmp_path: Path) -> None:
     for step, message in {
-        "{uses: someone/thing@v1}": "action 'someone/thing@v1' is not built in",
-        "{uses: 'docker://alpine'}": "container actions need a container engine",
+        "{uses: someone/thing@v1}": "action 'someone/thing@v1': it is not built in",
+        "{uses: 'docker://alpine'}": "container actions need docker or podman",
         "{uses: ./nothing}": "under './nothing'; did you forget to run actions/checkout",
         "{uses: actions/github-script@v7, with: {script: a}}": "do the same in a run step",
         "{run: x, shell: fish}": "shell 'fish' is not known",

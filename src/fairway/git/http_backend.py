@@ -17,7 +17,7 @@ from typing import Protocol
 from aiohttp import hdrs, web
 
 from fairway.git.repositories import BadName, Repositories
-from fairway.kube.http.passwords import carries
+from fairway.kube.http.passwords import carries, password_in
 
 log = logging.getLogger("fairway.git.http")
 
@@ -74,13 +74,9 @@ class _Backend:
         self._on_push = on_push
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-<<<<<<< HEAD
-        if not carries(request.headers.get(hdrs.AUTHORIZATION, ""), self._token):
-=======
         given, ask = request.headers.get(hdrs.AUTHORIZATION, ""), _Ask.of(request)
-        if not _allowed(given, self._token) and not (ask is not None and self._allows(
-                _password(given), ask.name, write=ask.service == "git-receive-pack")):
->>>>>>> de8829b (Steps beside each other, calls checked before they run, tokens of jobs that open only what permissions says)
+        if not carries(given, self._token) and not (ask is not None and self._allows(
+                password_in(given), ask.name, write=ask.service == "git-receive-pack")):
             return web.Response(status=401, text="the password is Fairway's token\n",
                                 headers={hdrs.WWW_AUTHENTICATE: 'Basic realm="Fairway", charset="UTF-8"'})
         if ask is None:
@@ -164,24 +160,6 @@ class _Backend:
         return env
 
 
-<<<<<<< HEAD
-=======
-def _allowed(header: str, token: str) -> bool:
-    return bool(token) and hmac.compare_digest(_password(header).encode(), token.encode())
-
-
-def _password(header: str) -> str:
-    """What the client gave, by Bearer or as the password of any user; "" where nothing can be read."""
-    scheme, _, rest = header.partition(" ")
-    if scheme.lower() == "bearer":
-        return rest.strip()
-    if scheme.lower() == "basic":
-        with contextlib.suppress(binascii.Error, UnicodeDecodeError):
-            return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[2]
-    return ""
-
-
->>>>>>> de8829b (Steps beside each other, calls checked before they run, tokens of jobs that open only what permissions says)
 async def _feed(request: web.Request, process: asyncio.subprocess.Process) -> None:
     """The request's body to the process. A process that ends early has said why on its output."""
     assert process.stdin is not None
