@@ -79,17 +79,17 @@ def measure() -> dict[str, Any]:
             "server_side_applies": lambda n: _apply(client, n),
         }
         for name, work in works.items():
-            before = _cpu_s(pid)
+            before = cpu_s(pid)
             figures[f"{name}_per_s"] = _rate(WRITES, work)
-            figures[f"{name}_server_cpu_ms"] = round((_cpu_s(pid) - before) / WRITES * 1000, 2)
+            figures[f"{name}_server_cpu_ms"] = round((cpu_s(pid) - before) / WRITES * 1000, 2)
         figures |= _watches(connect)
         for n in range(2 * WRITES, LISTED + WRITES):
             client.ask("POST", _MAPS, config_map(n))
         figures["list_10000_s"] = round(min(_seconds(lambda: client.ask("GET", _MAPS)) for _ in range(3)), 3)
         figures["list_10000_mb"] = round(len(client.ask("GET", _MAPS)) / 2**20, 1)
-        before = _cpu_s(pid)
+        before = cpu_s(pid)
         figures["deployment_of_1000_to_ready_s"] = round(_deployment(client), 2)
-        figures["deployment_of_1000_server_cpu_s"] = round(_cpu_s(pid) - before, 2)
+        figures["deployment_of_1000_server_cpu_s"] = round(cpu_s(pid) - before, 2)
         figures["deployment_of_1000_gone_s"] = round(_gone(client), 2)
     return figures
 
@@ -114,7 +114,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """What a process has used so far: a figure that a busy machine does not change much."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -16,18 +16,28 @@ _FILE, _FOLDER = pygit2.enums.FileMode.BLOB, pygit2.enums.FileMode.TREE
 _Nested = dict[str, Any]  # a name to bytes (write), None (delete) or another _Nested
 
 
+_BIG = 64  # entries of a folder that is kept once it was read: reading one of a thousand takes most of a millisecond
+
+
 class GitTree(Mapping[str, bytes]):
     """The files of a commit below a folder. Only what is asked for is read."""
 
     def __init__(self, repo: pygit2.Repository, tree: pygit2.Tree | None) -> None:
         self._repo = repo
         self._tree = tree
+        self._big: dict[str, pygit2.Tree] = {}
 
     def _entry(self, path: str) -> pygit2.Object | None:
-        if path in ("", "."):
+        if path in ("", ".") or self._tree is None:
             return self._tree
+        folder, _, name = path.rpartition("/")
+        below = self._big.get(folder) or (self._entry(folder) if folder else self._tree)
+        if not isinstance(below, pygit2.Tree):
+            return None
+        if folder not in self._big and len(below) > _BIG:
+            self._big[folder] = below
         try:
-            return self._tree[path] if self._tree is not None else None
+            return below[name]
         except KeyError:
             return None
 
@@ -81,6 +91,7 @@ class LocalRepository:
         self.url = url or path.as_uri()
         self._repo = pygit2.Repository(str(path))
         self._on_change = on_change
+        self._last_tree: tuple[str, GitTree] = ("", GitTree(self._repo, None))
 
     def refs(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -117,9 +128,11 @@ class LocalRepository:
         return commit.peel(pygit2.Tree)
 
     def read_tree(self, sha: str, path: str = "") -> GitTree:
+        if path.strip("/") in ("", "."):
+            if sha != self._last_tree[0]:
+                self._last_tree = (sha, GitTree(self._repo, self._root(sha)))
+            return self._last_tree[1]
         root = self._root(sha)
-        if root is None or path.strip("/") in ("", "."):
-            return GitTree(self._repo, root)
         below = GitTree(self._repo, root)._entry(path.strip("/"))
         return GitTree(self._repo, below if isinstance(below, pygit2.Tree) else None)
 

@@ -47,6 +47,7 @@ class Repositories:
     def __init__(self, root: Path, *, on_change: Callable[[str], None] | None = None) -> None:
         self.root = root
         self.on_change: Callable[[str], None] = on_change or (lambda name: None)
+        self._open: dict[str, tuple[int, LocalRepository]] = {}
 
     def path(self, name: str) -> Path:
         return self.root / f"{checked_name(name)}.git"
@@ -76,9 +77,17 @@ class Repositories:
         return self.open(name)
 
     def open(self, name: str) -> LocalRepository:
-        if not self.exists(name):
+        path = self.path(name)
+        try:
+            folder = path.stat().st_ino
+        except OSError:
+            folder = 0
+        if not folder or not self.exists(name):
             raise UnknownRepository(f"no repository {name!r}; push to it once and it is made")
-        return LocalRepository(self.path(name), on_change=lambda: self.on_change(name))
+        known = self._open.get(name)
+        if known is None or known[0] != folder:  # made anew under the same name
+            known = self._open[name] = (folder, LocalRepository(path, on_change=lambda: self.on_change(name)))
+        return known[1]
 
     def settle_head(self, name: str) -> None:
         """Where HEAD names a branch that was never pushed and there is exactly one branch, HEAD names that one."""

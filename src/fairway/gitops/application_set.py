@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from fairway.gitops import go_template
 from fairway.gitops.generators import Engine, Generated
 from fairway.gitops.ignoring import IgnoreRule, with_live_ignored
+from fairway.gitops.rolling_sync import Rolling, RollingStep, decode_steps, without_automation
 from fairway.gitops.spec import InvalidSpec
 from fairway.gitops.status import replacing
 from fairway.kube.decision import Reason, differs
-from fairway.kube.objects import Obj, annotations_of, meta_of, owner_reference, spec_of
+from fairway.kube.objects import Obj, annotations_of, dig, meta_of, owner_reference, rfc3339, spec_of
 from fairway.kube.patches import merge_patch
 from fairway.manifests import yaml
 
@@ -39,6 +41,10 @@ class ApplicationSet:
     ignore: tuple[IgnoreRule, ...]
     allow_empty: bool
     requeue_seconds: int
+    steps: tuple[RollingStep, ...] = ()
+    delete_in_reverse: bool = False
+    preserved_labels: tuple[str, ...] = ()
+    preserved_annotations: tuple[str, ...] = ()
 
 
 def decode_set(obj: Obj) -> ApplicationSet:
@@ -49,9 +55,6 @@ def decode_set(obj: Obj) -> ApplicationSet:
         raise InvalidSpec("spec.generators: at least one generator is needed")
     if not isinstance(spec.get("template"), dict):
         raise InvalidSpec("spec.template: is missing; it is the Application to be made from each set of parameters")
-    if (spec.get("strategy") or {}).get("type") == "RollingSync":
-        raise InvalidSpec("spec.strategy: RollingSync is not supported; order Applications by the annotation "
-                          "fairway.dev/depends-on in the template")
     wanted = str(policy.get("applicationsSync") or "sync")
     if wanted not in _POLICIES:
         raise InvalidSpec(f"spec.syncPolicy.applicationsSync: {wanted!r} is none of {', '.join(_POLICIES)}")
@@ -66,7 +69,10 @@ def decode_set(obj: Obj) -> ApplicationSet:
         str(meta_of(obj)["name"]), str(meta_of(obj).get("namespace") or ""), tuple(generators), spec["template"],
         str(spec.get("templatePatch") or ""), Engine(go, "missingkey=error" in (spec.get("goTemplateOptions") or ())),
         wanted, bool(policy.get("preserveResourcesOnDeletion")), rules,  # type: ignore[arg-type]
-        annotations_of(obj).get(ALLOW_EMPTY) == "true", min(waits, default=180))
+        annotations_of(obj).get(ALLOW_EMPTY) == "true", min(waits, default=180), decode_steps(spec.get("strategy")),
+        dig(spec, "strategy", "deletionOrder") == "Reverse",
+        tuple(dig(spec, "preservedFields", "labels", default=())),
+        tuple(dig(spec, "preservedFields", "annotations", default=())))
 
 
 # --- from parameters to Applications ------------------------------------------------------------------------------------------
@@ -86,7 +92,7 @@ def applications(found: ApplicationSet, owner: Obj, generated: Iterable[Generate
             raise InvalidSpec("spec.template.metadata.name: is missing")
         if name in made:
             raise InvalidSpec(f"ApplicationSet {found.name} contains applications with duplicate name: {name}")
-        made[name] = app
+        made[name] = without_automation(app) if found.steps else app
     return list(made.values())
 
 
@@ -157,16 +163,58 @@ def _is_owned(app: Obj, owner: Obj) -> bool:
     return any(ref.get("uid") == meta_of(owner).get("uid") for ref in meta_of(app).get("ownerReferences") or ())
 
 
+_OURS = ("argocd.argoproj.io/refresh", "argocd.argoproj.io/hydrate", "argocd.argoproj.io/deletion-approved",
+         "notified.notifications.argoproj.io", "kubectl.kubernetes.io/last-applied-configuration", "fairway.dev/rollback-to")
+"""Annotations that users and controllers put on an Application to ask for something, or to remember it."""
+
+
 def _patch(found: ApplicationSet, live: Obj, wanted: Obj) -> Obj | None:
-    """The merge patch that makes `live` as wanted: the spec exactly so, labels and annotations at least so."""
-    wanted = with_live_ignored(wanted, live, found.ignore)
-    meta = meta_of(wanted)
-    patch: Obj = {"spec": replacing(live.get("spec"), wanted.get("spec"))}
-    changed: Obj = {key: dict(meta[key]) for key in ("labels", "annotations") if meta.get(key)}
+    """The merge patch that makes `live` as wanted: spec, labels and annotations exactly so, but for what is preserved."""
+    if found.ignore:
+        wanted = with_live_ignored(wanted, live, found.ignore)
+    meta, patch = meta_of(wanted), dict[str, Any]()
+    if live.get("spec") != wanted.get("spec") and differs(live, spec := {"spec": replacing(live.get("spec"), wanted["spec"])}):
+        patch |= spec
+    changed: Obj = {}
+    for key, kept in (("labels", found.preserved_labels), ("annotations", (*found.preserved_annotations, *_OURS))):
+        now, then = meta_of(live).get(key) or {}, meta.get(key) or {}
+        entries = {name: None for name in now if name not in then and name not in kept}
+        entries |= {name: value for name, value in then.items() if now.get(name) != value}
+        if entries:
+            changed[key] = entries
     own = [f for f in meta_of(live).get("finalizers") or () if not f.startswith(RESOURCES_FINALIZER)]
     finalizers = [*(meta.get("finalizers") or ()), *(f for f in own if f not in (meta.get("finalizers") or ()))]
     if finalizers != list(meta_of(live).get("finalizers") or ()):
         changed["finalizers"] = finalizers or None
     if changed:
         patch["metadata"] = changed
-    return patch if differs(live, patch) else None
+    return patch or None
+
+
+# --- the status ---------------------------------------------------------------------------------------------------------------
+
+
+def set_conditions(present: Sequence[Obj], failed: Sequence[Reason], rolling: Rolling | None, now: datetime) -> list[Obj]:
+    """The three conditions of every set, and how far a rolling sync is; those that do not change keep their time."""
+    text = "; ".join(reason.message for reason in failed)
+    generated = not failed or failed[0].code != "ApplicationGenerationError"
+    good = not failed
+    rows = [("ErrorOccurred", not good, failed[0].code if failed else "ApplicationSetUpToDate",
+             text or "Successfully generated parameters for all Applications"),
+            ("ParametersGenerated", generated, "ParametersGenerated" if generated else "ErrorOccurred",
+             "Successfully generated parameters for all Applications" if generated else text),
+            ("ResourcesUpToDate", good, "ApplicationSetUpToDate" if good else failed[0].code,
+             "All applications have been generated successfully" if good else text)]
+    if rolling is not None:
+        at = rolling.underway
+        done = ("RolloutProgressing", False, "ApplicationSetRolloutComplete", "ApplicationSet Rollout has completed")
+        rows.append(done if at is None else ("RolloutProgressing", True, "ApplicationSetModified",
+                                             f"ApplicationSet is performing rollout of step {at + 1}"))
+    old = {c.get("type"): c for c in present}
+    found = []
+    for kind, holds, reason, message in rows:
+        entry = {"type": kind, "status": "True" if holds else "False", "reason": reason, "message": message}
+        before = old.get(kind) or {}
+        same = before.get("status") == entry["status"]
+        found.append({**entry, "lastTransitionTime": before["lastTransitionTime"] if same else rfc3339(now)})
+    return found

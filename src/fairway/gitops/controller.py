@@ -71,12 +71,21 @@ class _Pass:
         return Key(self.app.namespace, self.app.name)
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The targets of one rendering, as long as neither it nor the Application nor the project changes."""
+
+    spec: Obj
+    rendered: list[Obj]
+    targets: Targets
+
+
 class ApplicationController:
     """Make one inside the running loop, give it to a `ControllerLoop`, and `attach` that loop's `look_again`."""
 
     name = "gitops"
     resource = APPLICATIONS
-    workers = 4
+    workers = 32  # a pass waits for the disk far longer than it computes; waiting passes share a trip to it
 
     def __init__(self, informers: Informers, clock: Clock, repositories: RepositoryPort,
                  settings: Settings | None = None, renderer: Renderer = render_source) -> None:
@@ -92,11 +101,16 @@ class ApplicationController:
         self._events = EventRecorder(informers.api, clock, MANAGER)
         self._around = Surroundings(informers)
         self._last_settings: Customizations = NONE
-        self._prepared: dict[tuple[Key, str], tuple[Obj, list[Obj], Targets]] = {}
+        self._prepared: dict[Key, list[_Prepared]] = {}
         self._look_again: Callable[[Key], None] = lambda key: None
 
     def attach(self, look_again: Callable[[Key], None]) -> None:
         self._look_again = look_again
+
+    @property
+    def renders(self) -> int:
+        """How often something was rendered, for the benchmarks."""
+        return self._sources.renders
 
     def refresh(self, repository: str = "") -> None:
         """Look at the Applications now: `repository` (a name or URL, "" for any) has changed."""
@@ -138,6 +152,7 @@ class ApplicationController:
         if obj is None:
             self._sources.forget(key)
             self._comparison.forget(key)
+            self._prepared.pop(key, None)
             return Outcome()
         if is_deleting(obj):
             return await self._delete(obj, now)
@@ -219,15 +234,15 @@ class ApplicationController:
         """The prepared objects of a commit: the same ones as long as neither commit nor Application changes."""
         rendered = await self._sources.objects(this.app, revision)
         spec = {"spec": this.obj.get("spec"), "project": this.project}
-        same = [a for a, known in self._prepared.items() if a[0] == this.key and known[1] is rendered and known[0] == spec]
-        if same:
-            return self._prepared[same[0]][2]
-        for old in [a for a in self._prepared if a[0] == this.key][:-1]:
-            del self._prepared[old]
-        targets = prepare(this.app, rendered, self._informers.api.resources, excluded=this.settings.excluded,
-                          refuse=lambda obj: self._around.refuse(this.project, obj))
-        self._prepared[this.key, revision] = (spec, rendered, targets)
-        return targets
+        known = self._prepared.setdefault(this.key, [])
+        same = next((one for one in known if one.rendered is rendered and one.spec == spec), None)
+        if same is None:
+            targets = prepare(this.app, rendered, self._informers.api.resources, excluded=this.settings.excluded,
+                              refuse=lambda obj: self._around.refuse(this.project, obj))
+            same = _Prepared(spec, rendered, targets)
+            del known[:-1]  # the live revision's and a running operation's
+            known.append(same)
+        return same.targets
 
     async def _compare(self, this: _Pass, targets: Targets) -> list[Compared]:
         assert self._live is not None

@@ -18,13 +18,13 @@ from fairway.gitops import go_template
 from fairway.gitops.globs import matches
 from fairway.gitops.sources import resolve_revision
 from fairway.gitops.spec import HERE, InvalidSpec
-from fairway.kube.objects import Obj
+from fairway.kube.objects import Obj, dig
 from fairway.kube.selectors import from_label_selector
 from fairway.manifests import yaml
 
 Params = dict[str, Any]
-KINDS = ("list", "git", "clusters", "matrix", "merge", "pullRequest")
-_OTHERS = ("scmProvider", "clusterDecisionResource", "plugin")
+KINDS = ("list", "git", "clusters", "matrix", "merge", "pullRequest", "scmProvider", "plugin")
+_OTHERS = ("clusterDecisionResource",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +38,46 @@ class PullRequest:
     author: str = ""
 
 
-class PullRequests(Protocol):
-    """Declared here, filled by the platform: who knows a forge's open pull requests."""
+@dataclass(frozen=True, slots=True)
+class FoundRepository:
+    """A repository of an organisation, at one of its branches."""
 
-    async def open(self, generator: Mapping[str, Any]) -> Sequence[PullRequest]:
-        """Those that the generator's `github`, `gitlab`, `gitea`… section means. Raises OSError where it cannot be known."""
+    organization: str
+    repository: str
+    url: str
+    branch: str
+    sha: str
+    labels: tuple[str, ...] = ()
+    has: frozenset[str] = frozenset()
+    """The paths of the generator's filters that exist in it."""
+
+
+class Forge(Protocol):
+    """Declared here, filled by the platform: GitHub, GitLab, Gitea, Bitbucket. All raise OSError where it cannot be known."""
+
+    async def pull_requests(self, generator: Mapping[str, Any], namespace: str) -> Sequence[PullRequest]:
+        """The open ones that the generator's `github`, `gitlab`, `gitea`, `bitbucket…` section means."""
+        ...
+
+    async def repositories(self, generator: Mapping[str, Any], namespace: str) -> Sequence[FoundRepository]:
+        """Those of the organisation that an `scmProvider` generator means, not filtered yet."""
+        ...
+
+    async def plugin(self, generator: Mapping[str, Any], namespace: str, set_name: str) -> Sequence[Mapping[str, Any]]:
+        """What a plugin answers: one mapping for each set of parameters."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What generators may ask: git repositories by URL, the clusters that are known, open pull requests."""
+    """What generators may ask: git repositories by URL, the clusters that are known, forges."""
 
     repository: Callable[[str], GitPort]
     clusters: Sequence[Obj]
-    pull_requests: PullRequests | None
+    forge: Forge | None
     call: Callable[[GitPort, Callable[[], Any]], Awaitable[Any]]
+    namespace: str = "argocd"
+    set_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,10 +286,8 @@ def _key(params: Params, keys: Sequence[str]) -> tuple[str, ...]:
 
 
 async def _pull_request(body: Mapping[str, Any], engine: Engine, world: World, path: str, given: Params | None) -> list[Params]:
-    if world.pull_requests is None:
-        raise InvalidSpec(f"{path}: no forge is connected, so open pull requests are not known")
     found = []
-    for request in await world.pull_requests.open(body):
+    for request in await _forge(world, path).pull_requests(body, world.namespace):
         filters = body.get("filters") or [{}]
         if not any(_wanted(request, one) for one in filters):
             continue
@@ -286,7 +308,45 @@ def _wanted(request: PullRequest, one: Mapping[str, Any]) -> bool:
         if one.get(key))
 
 
+def _forge(world: World, path: str) -> Forge:
+    if world.forge is None:
+        raise InvalidSpec(f"{path}: no forge is connected here, so it cannot be asked")
+    return world.forge
+
+
+async def _scm_provider(body: Mapping[str, Any], engine: Engine, world: World, path: str, given: Params | None) -> list[Params]:
+    filters = body.get("filters") or [{}]
+    found = []
+    for one in await _forge(world, path).repositories(body, world.namespace):
+        if not any(_wanted_repository(one, rule) for rule in filters):
+            continue
+        params: Params = {
+            "organization": one.organization, "repository": one.repository, "repository_id": one.repository, "url": one.url,
+            "branch": one.branch, "branchNormalized": go_template.normalised(one.branch), "sha": one.sha,
+            "short_sha": one.sha[:8], "short_sha_7": one.sha[:7], "labels": ",".join(one.labels),
+        }
+        found.append(_with_values(params, body, engine))
+    return found
+
+
+def _wanted_repository(one: FoundRepository, rule: Mapping[str, Any]) -> bool:
+    """All that a filter names has to hold; patterns are searched for, not matched whole."""
+    patterns = all(re.search(str(rule[key]), text) is not None for key, text in (
+        ("repositoryMatch", one.repository), ("branchMatch", one.branch)) if rule.get(key))
+    labels = not rule.get("labelMatch") or any(re.search(str(rule["labelMatch"]), label) for label in one.labels)
+    return patterns and labels and all(path in one.has for path in rule.get("pathsExist") or ()) and not any(
+        path in one.has for path in rule.get("pathsDoNotExist") or ())
+
+
+async def _plugin(body: Mapping[str, Any], engine: Engine, world: World, path: str, given: Params | None) -> list[Params]:
+    """The plugin's own parameters, and what it was asked beside them."""
+    asked = dig(body, "input", "parameters", default={})
+    return [_with_values({**answer, "generator": {"input": {"parameters": asked}}}, body, engine)
+            for answer in await _forge(world, path).plugin(body, world.namespace, world.set_name)]
+
+
 _Maker = Callable[[Mapping[str, Any], Engine, World, str, Params | None], Awaitable[list[Params]]]
 _MAKERS: dict[str, _Maker] = {
     "list": _list, "clusters": _clusters, "git": _git, "matrix": _matrix, "merge": _merge, "pullRequest": _pull_request,
+    "scmProvider": _scm_provider, "plugin": _plugin,
 }

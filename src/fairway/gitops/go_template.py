@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from fairway.manifests import yaml
@@ -36,10 +37,16 @@ class _Node:
 
 def render(text: str, params: Mapping[str, Any], *, strict: bool = False) -> str:
     """`text` with the parameters filled in. `strict` (missingkey=error): an absent field is an error."""
+    return _Run(params, strict).all(_parsed(text), params, {"$": params})
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> tuple[_Node, ...]:
+    """Read once, filled in for each of a thousand Applications."""
     nodes, rest, _ = _parse(_pieces(text), 0)
     if rest is not None:
         raise TemplateError(f"{{{{ {rest} }}}} has no beginning")
-    return _Run(params, strict).all(nodes, params, {"$": params})
+    return nodes
 
 
 def _pieces(text: str) -> list[tuple[str, str]]:
@@ -147,15 +154,7 @@ class _Run:
     # --- expressions --------------------------------------------------------------------------------------------------------
 
     def _value(self, text: str, dot: Any, names: Mapping[str, Any]) -> Any:
-        tokens: list[str] = []
-        at = 0
-        while at < len(text.rstrip()):
-            match = _TOKEN.match(text, at)
-            if match is None:
-                raise TemplateError(f"{{{{ {text} }}}}: cannot be read from {text[at:].strip()[:20]!r} on")
-            tokens.append(next(group for group in match.groups() if group is not None))
-            at = match.end()
-        value, rest = self._pipeline(tokens, dot, names, text)
+        value, rest = self._pipeline(list(_tokens(text)), dot, names, text)
         if rest:
             raise TemplateError(f"{{{{ {text} }}}}: unexpected {rest[0]!r}")
         return value
@@ -223,6 +222,19 @@ class _Run:
 
 
 _ASSIGNED = object()
+
+
+@lru_cache(maxsize=4096)
+def _tokens(text: str) -> tuple[str, ...]:
+    tokens: list[str] = []
+    at = 0
+    while at < len(text.rstrip()):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise TemplateError(f"{{{{ {text} }}}}: cannot be read from {text[at:].strip()[:20]!r} on")
+        tokens.append(next(group for group in match.groups() if group is not None))
+        at = match.end()
+    return tuple(tokens)
 
 
 def truth(value: Any) -> bool:

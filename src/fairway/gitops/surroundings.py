@@ -22,6 +22,7 @@ class Surroundings:
         self._informers = informers
         self._read: tuple[Obj, Customizations] | None = None
         self._projects: dict[Key, tuple[Obj, Project | Reason]] = {}
+        self._waiting: dict[tuple[str, str], set[Key]] | None = None
 
     # --- settings -----------------------------------------------------------------------------------------------------
 
@@ -70,8 +71,17 @@ class Surroundings:
 
     def dependents(self, key: Key) -> list[Key]:
         """The Applications that wait for this one."""
-        return [key_of(obj) for obj in self._informers.of(APPLICATIONS).list()
-                if (key.namespace, key.name) in depends_on(obj)]
+        if self._waiting is None:
+            self._waiting = {}
+            self._informers.of(APPLICATIONS).on_change(self._note_dependencies)
+        return sorted(self._waiting.get((key.namespace, key.name), ()))
+
+    def _note_dependencies(self, old: Obj | None, new: Obj | None) -> None:
+        assert self._waiting is not None
+        for other in depends_on(old) if old is not None else ():
+            self._waiting.get(other, set()).discard(key_of(old or {}))
+        for other in depends_on(new) if new is not None else ():
+            self._waiting.setdefault(other, set()).add(key_of(new or {}))
 
     def all_applications(self) -> list[Key]:
         return [key_of(obj) for obj in self._informers.of(APPLICATIONS).list()]
