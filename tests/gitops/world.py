@@ -15,7 +15,7 @@ from typing import Any
 
 from fairway.git import Change, GitPort, LocalRepository, Person, Repositories, UnknownRepository
 from fairway.gitops import ApplicationController, ApplicationSetController, Settings
-from fairway.kube.api import MergePatch, WriteOptions
+from fairway.kube.api import Api, MergePatch, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.embedded import EmbeddedApi
@@ -64,8 +64,9 @@ class World:
     def chart(self, repo_url: str, chart: str, *, pass_credentials: bool = False) -> GitPort:
         raise UnknownRepository(f"no repository {repo_url!r}; correct spec.source.repoURL")
 
-    def start(self, settings: Settings | None = None) -> None:
-        self.informers = Informers(self.api)
+    def start(self, settings: Settings | None = None, *, api: Api | None = None) -> None:
+        """`api`: what the controllers see in place of the true one."""
+        self.informers = Informers(api or self.api)
         self.controller = ApplicationController(self.informers, self.clock, self, settings)
         self.loop = ControllerLoop(self.controller, self.informers, self.clock)
         self.controller.attach(self.loop.look_again)

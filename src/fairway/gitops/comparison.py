@@ -22,7 +22,8 @@ from fairway.kube.resources import CRDS, NAMESPACES
 
 MANAGER = "argocd-controller"
 _WATCHED = frozenset(WATCHED)
-_TRANSIENT = (Conflict, Timeout, TooManyRequests, Unavailable)
+TRANSIENT = (Conflict, Timeout, TooManyRequests, Unavailable)
+"""Answers that say nothing about the object: the pass is made again, later each time."""
 _SKIP_MISSING = "SkipDryRunOnMissingResource=true"
 
 
@@ -90,7 +91,7 @@ class Comparison:
         key = object_key(target)
         try:
             predicted = await self.dry_run(app, target, live)
-        except _TRANSIENT:
+        except TRANSIENT:
             raise
         except ApiError as error:
             if live is None and self._comes_with(app, target, targets):

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from fairway.gitops import hooks
 from fairway.gitops.compare import Compared
-from fairway.gitops.comparison import MANAGER, Comparison, validation
+from fairway.gitops.comparison import MANAGER, TRANSIENT, Comparison, validation
 from fairway.gitops.delegated import with_delegated
 from fairway.gitops.health import Check, health
 from fairway.gitops.ignoring import with_live_ignored
@@ -147,6 +147,8 @@ class Operator:
                 return Result("Pruned", "pruned", "Running", version=version)
             message = await self._apply(app, task)
             return Result("Synced", message, "Running", task.hook_type, version)
+        except TRANSIENT:
+            raise  # the pass is made again; what it has done so far is found as it is
         except ApiError as error:
             return Result("SyncFailed", error.message, "Failed", task.hook_type, version)
 

@@ -19,6 +19,8 @@ from fairway.kube.objects import Key, Obj
 
 HISTORY = 10_000
 """Changes kept for watches that come back: at 100 writes a second, more than a minute and a half."""
+HISTORY_BYTES = 32 << 20
+"""And no more than this of their JSON: a thousand Applications that move at once would fill 100 MB with it."""
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder().decode
@@ -101,6 +103,7 @@ class Store:
         self._heads: dict[tuple[Table, Key], Change] = {}
         self._failed: ApiError | None = None
         self._last = 0
+        self._history_bytes = 0
         self.revision = 0
         self.oldest = 0
 
@@ -211,15 +214,21 @@ class Store:
         else:
             rows[change.key] = change.new
         self.revision = change.revision
-        if len(self._history) == self._history.maxlen:
-            self.oldest = self._history[0].revision
-        self._history.append(change)
+        self._remember(change)
         for listener in list(self._listeners.get(change.table, {}).values()):
             listener(change)
         if change.old is not None:
             change.old.supersede()
         if change.deleted:
             change.new.supersede()
+
+    def _remember(self, change: Change) -> None:
+        self._history_bytes += len(change.new.raw)
+        while self._history and (len(self._history) == self._history.maxlen or self._history_bytes > HISTORY_BYTES):
+            forgotten = self._history.popleft()
+            self._history_bytes -= len(forgotten.new.raw)
+            self.oldest = forgotten.revision
+        self._history.append(change)
 
     # --- following --------------------------------------------------------------------------------------------------
 
