@@ -293,7 +293,9 @@ async def _synced(informers: Informers, sha: str) -> None:
         return (dig(app, "status", "sync", "revision") == sha and dig(app, "status", "sync", "status") == "Synced"
                 and "operation" not in app)
 
-    while sum(map(there, informers.of(APPLICATIONS).list())) <= APPS:
+    while True:
+        if sum(map(there, informers.of(APPLICATIONS).list())) > APPS:
+            return
         await asyncio.sleep(0.05)
 
 

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 from fairway.ci.repositories import Access
 from fairway.ci.tools import package_access
 from fairway.git.port import GitPort, UnknownRepository
-from fairway.git.remote import RemoteRepository
+from fairway.git.remote import Login, RemoteRepository
 from fairway.git.repositories import BadName, Repositories
+from fairway.gitops.repository_secrets import login_for
+from fairway.gitops.tracking import HOME
 from fairway.images.layout import BadBlob
 from fairway.images.reference import BadReference
 from fairway.images.registry import UnknownImage
@@ -109,6 +111,9 @@ def arms_of(text: str, namespace: str, slower_than: timedelta | None) -> dict[st
     return found
 
 
+_SCP = re.compile(r"^[^/@\s]+@[^/:\s]+:")  # git@host:path
+
+
 class KnownRepositories:
     """Embedded repositories by name or by any URL that means them, and any other URL by the network."""
 
@@ -117,7 +122,8 @@ class KnownRepositories:
         self._repositories = repositories
         self._git_url = f"{web_url}/git/"
         self._cache = cache
-        self._remotes: dict[str, RemoteRepository] = {}
+        self._secrets = informers.of(SECRETS)
+        self._remotes: dict[tuple[str, Login | None], RemoteRepository] = {}
         self._charts: dict[tuple[str, str, bool], ChartRepository] = {}
 
     def name_of(self, name_or_url: str) -> str | None:
@@ -149,11 +155,12 @@ class KnownRepositories:
         name = self.name_of(name_or_url)
         if name is not None:
             return self._repositories.open(name)
-        if "://" not in name_or_url:
+        if "://" not in name_or_url and not _SCP.match(name_or_url):
             raise UnknownRepository(f"no repository {name_or_url!r}; push to it once and it is made")
-        if name_or_url not in self._remotes:
-            self._remotes[name_or_url] = RemoteRepository(name_or_url, self._cache)
-        return self._remotes[name_or_url]
+        address = (name_or_url, login_for(name_or_url, self._secrets.list(HOME)))
+        if address not in self._remotes:
+            self._remotes[address] = RemoteRepository(name_or_url, self._cache, address[1])
+        return self._remotes[address]
 
     def chart(self, repo_url: str, chart: str, *, pass_credentials: bool = False) -> GitPort:
         """A chart in a Helm repository or registry, for controllers."""

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from fairway.git import (
     Change,
+    Login,
     LostRace,
     Person,
     RemoteRepository,
@@ -146,7 +147,7 @@ def test_the_port_over_http_polls_reads_commits_and_loses_races(tmp_path: Path) 
         local = repositories.create("shop/deploy")
         first = local.commit("main", _change("1"), expected_head="")
         bare = url.replace(f"ann:{TOKEN}@", "")
-        remote = RemoteRepository(f"{bare}/shop/deploy.git", tmp_path / "cache", password=TOKEN)
+        remote = RemoteRepository(f"{bare}/shop/deploy.git", tmp_path / "cache", Login(password=TOKEN))
         assert await asyncio.to_thread(remote.resolve, "main") == first
         assert (await asyncio.to_thread(remote.read_tree, first))["n"] == b"1"
         second = await asyncio.to_thread(lambda: remote.commit("main", _change("2"), expected_head=first))
@@ -158,7 +159,7 @@ def test_the_port_over_http_polls_reads_commits_and_loses_races(tmp_path: Path) 
         third = await asyncio.to_thread(
             lambda: commit_with_retry(remote, "main", lambda tree, head: _change(tree["n"].decode() + "!")))
         assert third is not None and local.read_tree(third)["n"] == b"2!"
-        wrong = RemoteRepository(f"{bare}/shop/deploy.git", tmp_path / "cache2", password="wrong")
+        wrong = RemoteRepository(f"{bare}/shop/deploy.git", tmp_path / "cache2", Login(password="wrong"))
         with pytest.raises(Unreachable, match="credentials"):
             await asyncio.to_thread(wrong.resolve, "main")
 

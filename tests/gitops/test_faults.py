@@ -21,7 +21,7 @@ from tests.gitops.world import World, config_map, hook
 
 
 class Faulty:
-    """The API; `before` is told the number of each write of the controllers, and may answer with something to wait for, or raise."""
+    """The API; `before` is told the number of each write of the controllers: it may raise, or answer with what to wait for."""
 
     def __init__(self, api: EmbeddedApi) -> None:
         self._api = api
@@ -175,12 +175,14 @@ def test_two_that_fight_over_a_field_do_not_keep_each_other_busy(perform: Play) 
         await world.create_app()
         await world.settled(sha)
         heals = 0
+        fighting: list[asyncio.Task[None]] = []
 
         def fight(old: Obj | None, new: Obj | None) -> None:
             nonlocal heals
             if new is not None and meta_of(new)["name"] == "a" and dig(new, "data", "value") == "1":
                 heals += 1
-                asyncio.get_running_loop().create_task(world.edit(CONFIG_MAPS, "a", {"data": {"value": "mine"}}, manager="other"))
+                theirs = world.edit(CONFIG_MAPS, "a", {"data": {"value": "mine"}}, manager="other")
+                fighting.append(asyncio.get_running_loop().create_task(theirs))
 
         world.informers.of(CONFIG_MAPS).on_change(fight)
         await asyncio.sleep(600)

@@ -166,6 +166,14 @@ class World:
                 raise AssertionError(f"not so after {within} s: {obj.get('status')} {self.loop.reasons}")
             await asyncio.sleep(0.05)
 
+    async def until_app_phase(self, name: str, phase: str) -> Obj:
+        """The application once it is there and its operation is in this phase."""
+        for _ in range(12_000):
+            if await self.get(APPLICATIONS, name, "argocd") is not None:
+                break
+            await asyncio.sleep(0.05)
+        return await self.until(lambda o: dig(o, "status", "operationState", "phase") == phase, name=name)
+
     async def settled(self, revision: str, *, phase: str = "Succeeded", within: float = 600) -> Obj:
         """The application once the operation on this revision has ended so."""
         return await self.until(

@@ -254,7 +254,9 @@ def _unified(title: str, before: Obj | None, after: Obj | None) -> Iterator[tupl
 def _port(client: Client, state: StateDir, url: str) -> GitPort:
     """The repository as the platform sees it: from its folder on this machine, or by its URL."""
     from fairway.git import RemoteRepository, Repositories
-    from fairway.kube.resources import REPOSITORIES
+    from fairway.gitops.repository_secrets import login_for
+    from fairway.gitops.tracking import HOME
+    from fairway.kube.resources import REPOSITORIES, SECRETS
 
     for repository in client.list(REPOSITORIES, "fairway"):
         spec = spec_of(repository)
@@ -263,7 +265,7 @@ def _port(client: Client, state: StateDir, url: str) -> GitPort:
     prefix = f"{client.addresses.web_url}/git/"
     if url.startswith(prefix):
         return Repositories(state.git).open(url.removeprefix(prefix).removesuffix(".git"))
-    return RemoteRepository(url, state.root / "cache" / "git")
+    return RemoteRepository(url, state.root / "cache" / "git", login_for(url, client.list(SECRETS, HOME)))
 
 
 # --- doing ------------------------------------------------------------------------------------------------------------

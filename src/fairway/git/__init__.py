@@ -19,10 +19,10 @@ from fairway.git.port import (
     Unreachable,
     commit_with_retry,
 )
-from fairway.git.remote import RemoteRepository
+from fairway.git.remote import Login, RemoteRepository
 from fairway.git.repositories import Repositories
 
 __all__ = [
-    "Change", "Commit", "GitError", "GitPort", "LocalRepository", "LostRace", "Person", "ReadOnly", "RemoteRepository",
+    "Change", "Commit", "GitError", "GitPort", "LocalRepository", "Login", "LostRace", "Person", "ReadOnly", "RemoteRepository",
     "Repositories", "Tree", "UnknownRepository", "UnknownRevision", "Unreachable", "commit_with_retry",
 ]

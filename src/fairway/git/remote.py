@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,23 +16,48 @@ from fairway.git.port import Change, Commit, GitError, LostRace, ReadOnly, Unkno
 
 T = TypeVar("T")
 _SHA = re.compile(r"^[0-9a-f]{40}$")
+_USERNAME, _SSH_KEY = pygit2.enums.CredentialType.USERNAME, pygit2.enums.CredentialType.SSH_KEY
 _MIRROR = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How we show who we are. `insecure`: whoever answers is believed to be the server."""
+
+    user: str = "git"
+    password: str = field(default="", repr=False)
+    ssh_key: str = field(default="", repr=False)
+    insecure: bool = False
+
+    @property
+    def proves_something(self) -> bool:
+        return bool(self.password or self.ssh_key)
 
 
 class _Callbacks(pygit2.RemoteCallbacks):
     """Answers for credentials once, and remembers what the other side said about each pushed ref."""
 
-    def __init__(self, user: str, password: str) -> None:
+    def __init__(self, login: Login) -> None:
         super().__init__()
-        self._user, self._password = user, password
+        self._login = login
         self._asked = False
         self.rejected: list[str] = []
 
-    def credentials(self, url: str, username_from_url: str | None, allowed_types: int) -> pygit2.UserPass:
-        if self._asked or not self._password:
+    def credentials(self, url: str, username_from_url: str | None,
+                    allowed_types: int) -> pygit2.UserPass | pygit2.Username | pygit2.KeypairFromMemory:
+        user = username_from_url or self._login.user
+        if allowed_types & _USERNAME:  # ssh asks for it by itself first
+            return pygit2.Username(user)
+        if allowed_types & _SSH_KEY and self._login.ssh_key and not self._asked:
+            self._asked = True
+            return pygit2.KeypairFromMemory(user, "", self._login.ssh_key, "")
+        if self._asked or not self._login.password:
             raise pygit2.GitError("the remote asks for a user and password, and those given are missing or refused")
         self._asked = True
-        return pygit2.UserPass(username_from_url or self._user, self._password)
+        return pygit2.UserPass(user, self._login.password)
+
+    def certificate_check(self, certificate: None, valid: bool, host: bytes) -> bool:
+        return self._login.insecure or valid
 
     def push_update_reference(self, refname: str, message: str | None) -> None:
         if message:
@@ -39,14 +65,14 @@ class _Callbacks(pygit2.RemoteCallbacks):
 
 
 class RemoteRepository:
-    """The git port over a URL (https, http, file). Reads are served from the cache as soon as it holds the commit."""
+    """The git port over a URL (https, http, ssh, file). Reads are served from the cache as soon as it holds the commit."""
 
     remote = True
 
-    def __init__(self, url: str, cache: Path, *, user: str = "git", password: str = "") -> None:
+    def __init__(self, url: str, cache: Path, login: Login | None = None) -> None:
         self.url = without_credentials(url)
         self._address = url
-        self._user, self._password = user, password
+        self._login = login or Login()
         path = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:24]}.git"
         if not path.exists():
             pygit2.init_repository(str(path), bare=True)
@@ -57,7 +83,7 @@ class RemoteRepository:
         return self._repo.remotes.create_anonymous(self._address)
 
     def _callbacks(self) -> _Callbacks:
-        return _Callbacks(self._user, self._password)
+        return _Callbacks(self._login)
 
     def refs(self) -> dict[str, str]:
         """Asks the remote; costs one round trip and fetches nothing."""

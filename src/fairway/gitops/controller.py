@@ -22,6 +22,7 @@ from fairway.gitops.operation_state import OperationState, decode_state, revisio
 from fairway.gitops.operator import Circumstances, Operator
 from fairway.gitops.project import EVERYTHING, Project
 from fairway.gitops.rendering import Renderer, render_source
+from fairway.gitops.repository_secrets import is_repository_secret
 from fairway.gitops.reverting import NotWritable, Reverting
 from fairway.gitops.settings import Settings
 from fairway.gitops.sources import RepositoryPort, Sources, split
@@ -38,7 +39,7 @@ from fairway.kube.errors import NotFound
 from fairway.kube.events import EventRecorder
 from fairway.kube.objects import Key, Obj, annotations_of, dig, is_deleting, key_of, meta_of, parse_time, rfc3339, status_of
 from fairway.kube.reconcile import Watch
-from fairway.kube.resources import ANALYSIS_RUNS, APP_PROJECTS, APPLICATIONS, CONFIG_MAPS, REPLICA_SETS, REPOSITORIES
+from fairway.kube.resources import ANALYSIS_RUNS, APP_PROJECTS, APPLICATIONS, CONFIG_MAPS, REPLICA_SETS, REPOSITORIES, SECRETS
 from fairway.manifests import ManifestError
 
 REFRESH = "argocd.argoproj.io/refresh"
@@ -131,17 +132,24 @@ class ApplicationController:
                 self._look_again(key_of(obj))
 
     def watches(self) -> Sequence[Watch]:
-        special = (APPLICATIONS, REPOSITORIES, APP_PROJECTS, CONFIG_MAPS)
+        special = (APPLICATIONS, REPOSITORIES, APP_PROJECTS, CONFIG_MAPS, SECRETS)
         tracked = [Watch(row, _owners_key) for row in WATCHED if row not in special]
         return [*tracked, Watch(REPLICA_SETS, lambda obj: ()), Watch(ANALYSIS_RUNS, lambda obj: ()),
                 Watch(REPOSITORIES, lambda obj: self._around.all_applications()),
                 Watch(APP_PROJECTS, lambda obj: [*_owners_key(obj), *self._around.of_project(obj)]),
-                Watch(CONFIG_MAPS, self._config_map_changed)]
+                Watch(CONFIG_MAPS, self._config_map_changed), Watch(SECRETS, self._secret_changed)]
 
     def _config_map_changed(self, obj: Obj) -> Iterable[Key]:
         if key_of(obj) == Key(HOME, CONFIG_MAP):
             return self._around.all_applications()
         return _owners_key(obj)
+
+    def _secret_changed(self, obj: Obj) -> Iterable[Key]:
+        if not is_repository_secret(obj):
+            return _owners_key(obj)
+        for key in (found := self._around.all_applications()):  # what could not be read may be read now
+            self._sources.forget(key)
+        return found
 
     # --- a pass -------------------------------------------------------------------------------------------------------
 
