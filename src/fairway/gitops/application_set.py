@@ -25,6 +25,7 @@ from fairway.manifests import yaml
 ALLOW_EMPTY = "fairway.dev/allow-empty"
 RESOURCES_FINALIZER = "resources-finalizer.argocd.argoproj.io"
 Policy = Literal["create-only", "create-update", "create-delete", "sync"]
+_GIT_AGAIN_S, _FORGE_AGAIN_S = 180, 1800  # where `requeueAfterSeconds` says nothing; Argo CD's own
 _POLICIES = ("create-only", "create-update", "create-delete", "sync")
 
 
@@ -69,7 +70,8 @@ def decode_set(obj: Obj) -> ApplicationSet:
         str(meta_of(obj)["name"]), str(meta_of(obj).get("namespace") or ""), tuple(generators), spec["template"],
         str(spec.get("templatePatch") or ""), Engine(go, "missingkey=error" in (spec.get("goTemplateOptions") or ())),
         wanted, bool(policy.get("preserveResourcesOnDeletion")), rules,  # type: ignore[arg-type]
-        annotations_of(obj).get(ALLOW_EMPTY) == "true", min(waits, default=180), decode_steps(spec.get("strategy")),
+        annotations_of(obj).get(ALLOW_EMPTY) == "true",
+        min(waits, default=_GIT_AGAIN_S if "git" in str(generators) else _FORGE_AGAIN_S), decode_steps(spec.get("strategy")),
         dig(spec, "strategy", "deletionOrder") == "Reverse",
         tuple(dig(spec, "preservedFields", "labels", default=())),
         tuple(dig(spec, "preservedFields", "annotations", default=())))

@@ -19,7 +19,7 @@ from fairway.gitops.application_set import (
     plan,
     set_conditions,
 )
-from fairway.gitops.generators import Forge, Generated, World, generate
+from fairway.gitops.generators import ASKING, Forge, Generated, World, generate
 from fairway.gitops.go_template import TemplateError
 from fairway.gitops.rolling_sync import Rolling
 from fairway.gitops.settings import Settings
@@ -111,7 +111,7 @@ class ApplicationSetController:
         if rolling is not None:
             await self._start(found, rolling, {str(meta_of(app)["name"]): app for app in made.wanted})
         await self._write(obj, (*decided.failed, *refused), made.wanted, rolling, now)
-        waits = self._forge is not None or any(self._repositories.of(url).remote for url in _urls(found.generators))
+        waits = _asks_others(found.generators) or any(self._repositories.of(url).remote for url in _urls(found.generators))
         return Outcome(made.until if waits else None, (*decided.held, *decided.failed, *refused),
                        rest_after(len(made.wanted)))
 
@@ -233,6 +233,15 @@ def _urls(generators: Iterable[object]) -> Iterable[str]:
                 yield str(git["repoURL"])
             for inner in ("matrix", "merge"):
                 yield from _urls(dig(generator, inner, "generators", default=[]))
+
+
+def _asks_others(generators: Iterable[object]) -> bool:
+    """Whether one of them is answered by somebody who does not tell us of changes."""
+    for one in (generator for generator in generators if isinstance(generator, dict)):
+        deeper = (_asks_others(dig(one, inner, "generators", default=[])) for inner in ("matrix", "merge"))
+        if any(kind in one for kind in ASKING) or any(deeper):
+            return True
+    return False
 
 
 def _plain(secret: Obj) -> Obj:

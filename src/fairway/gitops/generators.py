@@ -24,6 +24,7 @@ from fairway.manifests import yaml
 
 Params = dict[str, Any]
 KINDS = ("list", "git", "clusters", "matrix", "merge", "pullRequest", "scmProvider", "plugin")
+ASKING = ("pullRequest", "scmProvider", "plugin")
 _OTHERS = ("clusterDecisionResource",)
 
 
