@@ -16,7 +16,7 @@ from fairway.ci.tools import package_access
 from fairway.git.port import GitPort, UnknownRepository
 from fairway.git.remote import Login, RemoteRepository
 from fairway.git.repositories import BadName, Repositories
-from fairway.gitops.repository_secrets import login_for
+from fairway.gitops.repository_secrets import chart_login_for, login_for
 from fairway.gitops.tracking import HOME
 from fairway.images.layout import BadBlob
 from fairway.images.reference import BadReference
@@ -25,6 +25,7 @@ from fairway.images.unpack import EmbeddedImages, Unpackable
 from fairway.kube.cache import Informers
 from fairway.kube.objects import Obj, labels_of, spec_of
 from fairway.kube.resources import CONFIG_MAPS, REPOSITORIES, SECRETS
+from fairway.manifests.helm.download import Login as ChartLogin
 from fairway.manifests.helm.repository import ChartRepository, chart_repository
 from fairway.metrics.querier import EmbeddedQuerier
 from fairway.node.images import HostImage, ImageUnavailable, UnpackedImage, is_host
@@ -124,7 +125,7 @@ class KnownRepositories:
         self._cache = cache
         self._secrets = informers.of(SECRETS)
         self._remotes: dict[tuple[str, Login | None], RemoteRepository] = {}
-        self._charts: dict[tuple[str, str, bool], ChartRepository] = {}
+        self._charts: dict[tuple[str, str, ChartLogin | None, bool], ChartRepository] = {}
 
     def name_of(self, name_or_url: str) -> str | None:
         """The embedded repository that is meant, or None."""
@@ -164,9 +165,11 @@ class KnownRepositories:
 
     def chart(self, repo_url: str, chart: str, *, pass_credentials: bool = False) -> GitPort:
         """A chart in a Helm repository or registry, for controllers."""
-        address = (repo_url, chart, pass_credentials)
+        login = chart_login_for(repo_url, self._secrets.list(HOME))
+        address = (repo_url, chart, login, pass_credentials)
         if address not in self._charts:
-            self._charts[address] = chart_repository(repo_url, chart, self._cache / "charts", pass_credentials=pass_credentials)
+            self._charts[address] = chart_repository(repo_url, chart, self._cache / "charts", login,
+                                                     pass_credentials=pass_credentials)
         return self._charts[address]
 
     def _exists(self, name: str) -> bool:

@@ -454,7 +454,8 @@ class ApplicationController:
             "health": status.with_health(old.get("health") or {}, status.app_health(this.compared, check), this.now),
             "resources": status.resource_objects(this.compared, check), "summary": status.summary(this.compared),
             "conditions": status.conditions(old.get("conditions") or (), this.conditions, this.now) or None,
-            "sourceType": "Kustomize", "controllerNamespace": HOME,
+            "reasons": status.reasons(this.reasons), "sourceType": self._sources.kind_of(this.app),
+            "controllerNamespace": HOME,
         }
         body: Obj = {"status": found}
         if this.state is not None:
@@ -498,7 +499,7 @@ class ApplicationController:
         old, reason = status_of(obj), reasons[0]
         found: Obj = {
             "sync": {**(old.get("sync") or {}), "status": "Unknown"},
-            "conditions": status.conditions(old.get("conditions") or (), reasons, now),
+            "conditions": status.conditions(old.get("conditions") or (), reasons, now), "reasons": None,
         }
         body: Obj = {"status": found}
         if REFRESH in annotations_of(obj):

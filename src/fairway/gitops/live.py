@@ -39,8 +39,14 @@ class LiveObjects:
             app, key = app_of(new), object_key(new)
             if app is not None:
                 self._by_app.setdefault(app, {})[key] = new
-            elif key.namespace and not meta_of(new).get("ownerReferences") and not _comes_by_itself(key):
+            elif belongs_to_nobody(new):
                 self._nobodys.setdefault(key.namespace, {})[key] = new
+
+
+def belongs_to_nobody(obj: Obj) -> bool:
+    """An object of a namespace that is no Application's, no other object's, and not there by itself."""
+    key = object_key(obj)
+    return bool(key.namespace) and app_of(obj) is None and not meta_of(obj).get("ownerReferences") and not _comes_by_itself(key)
 
 
 def _comes_by_itself(key: ObjectKey) -> bool:

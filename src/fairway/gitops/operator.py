@@ -23,7 +23,7 @@ from fairway.gitops.tasks import Task, TaskKey
 from fairway.kube.api import ApplyPatch, DeleteOptions, Propagation, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.decision import Reason
-from fairway.kube.errors import ApiError, NotFound
+from fairway.kube.errors import ApiError, Invalid, NotFound
 from fairway.kube.objects import Obj, meta_of, uid_of
 from fairway.kube.resources import ROLLOUTS
 
@@ -49,6 +49,7 @@ class Operator:
                       compared: Sequence[Compared], now: datetime,
                       around: Circumstances) -> tuple[OperationState, datetime | None]:
         """The operation one step further, and when to look again."""
+        app = replace(app, sync_options=operation.sync_options)
         if not state.results and (denied := {_key(entry): _denied(entry) for entry in compared if entry.denied}):
             text = "one or more synchronization tasks are not valid: " + "; ".join(r.message for r in denied.values())
             return replace(state.ended("Failed", text, now), results=denied), None
@@ -59,7 +60,8 @@ class Operator:
             refused = {_key(entry): _refused(entry) for entry in compared if entry.error}
             ended = state.ended("Failed" if refused else "Succeeded", _dry_run_message(compared), now)
             return replace(ended, results=refused), None
-        if not state.results and (refused := {_key(entry): _refused(entry) for entry in compared if entry.error}):
+        if not state.results and not operation.force and (
+                refused := {_key(entry): _refused(entry) for entry in compared if entry.error}):
             message = "one or more objects failed to apply (dry run), nothing was changed: " + "; ".join(
                 f"{key}: {result.message}" for key, result in list(refused.items())[:3])
             return self._failed(replace(state, results=refused), operation, message, now)
@@ -145,14 +147,14 @@ class Operator:
                 assert task.live is not None
                 await self._delete(task.live, propagation_of(operation))
                 return Result("Pruned", "pruned", "Running", version=version)
-            message = await self._apply(app, task)
+            message = await self._apply(app, task, force=operation.force)
             return Result("Synced", message, "Running", task.hook_type, version)
         except TRANSIENT:
             raise  # the pass is made again; what it has done so far is found as it is
         except ApiError as error:
             return Result("SyncFailed", error.message, "Failed", task.hook_type, version)
 
-    async def _apply(self, app: Application, task: Task) -> str:
+    async def _apply(self, app: Application, task: Task, *, force: bool) -> str:
         assert task.target is not None
         api, target, live = self._informers.api, task.target, task.live
         resource = api.resources.of(target)
@@ -171,7 +173,14 @@ class Operator:
         if replacing and resource.kind not in ("Namespace", "CustomResourceDefinition"):
             await (api.replace(target, options) if live is not None else api.create(target, options))
             return f"{resource.qualified}/{name} replaced"
-        applied = await api.patch(resource, name, namespace, ApplyPatch(target, force=True), options)
+        try:
+            applied = await api.patch(resource, name, namespace, ApplyPatch(target, force=True), options)
+        except Invalid:
+            if not force or live is None:
+                raise
+            await self._delete(live, "Background")
+            await api.create(target, options)
+            return f"{resource.qualified}/{name} deleted and created again"
         if live is None:
             return f"{resource.qualified}/{name} created"
         same = meta_of(applied).get("resourceVersion") == meta_of(live).get("resourceVersion")

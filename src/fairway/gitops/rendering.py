@@ -60,6 +60,15 @@ def takes_time(ask: Ask) -> bool:
                 or ask.tree.is_file(_in(path, "Chart.yaml")) or any(n.endswith(".jsonnet") for n in ask.tree.names(path)))
 
 
+def source_type(ask: Ask) -> str:
+    """Helm, Kustomize or Directory, as `status.sourceType` says it."""
+    said, path = ask.source.said, ask.source.path
+    if ask.source.chart or _given(said.get("helm")) or ask.tree.is_file(_in(path, "Chart.yaml")):
+        return "Helm"
+    names = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+    return "Kustomize" if any(ask.tree.is_file(_in(path, name)) for name in names) else "Directory"
+
+
 def _in(path: str, name: str) -> str:
     return f"{path}/{name}" if path else name
 

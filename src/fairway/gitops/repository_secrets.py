@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from fairway.git import Login
 from fairway.gitops.tracking import HOME
 from fairway.kube.objects import Obj, labels_of, meta_of
+from fairway.manifests.helm.download import Login as ChartLogin
 
 SECRET_TYPE = "argocd.argoproj.io/secret-type"
 _TOKEN_USER = "x-token-auth"
@@ -46,6 +47,12 @@ def login_for(url: str, secrets: Iterable[Obj]) -> Login | None:
     fitting = [one for one in said if one.is_prefix and one.url and url.lower().startswith(one.url.lower())]
     best = max(fitting, key=lambda one: len(one.url), default=None)
     return best.login if best is not None else own.login if own is not None else None
+
+
+def chart_login_for(url: str, secrets: Iterable[Obj]) -> ChartLogin | None:
+    """The same for a Helm repository or registry."""
+    found = login_for(url, secrets)
+    return ChartLogin(found.user, found.password) if found is not None and found.password else None
 
 
 def _decoded(obj: Obj) -> _Said:

@@ -14,13 +14,13 @@ import json
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from fairway.git import GitPort, Tree, UnknownRevision
 from fairway.gitops import semver
-from fairway.gitops.rendering import Ask, Renderer, render_source, takes_time
+from fairway.gitops.rendering import Ask, Renderer, render_source, source_type, takes_time
 from fairway.gitops.settings import Settings
 from fairway.gitops.spec import Application, Source
 from fairway.kube.objects import Key, Obj
@@ -56,6 +56,7 @@ class _Rendered:
     commits: tuple[str, ...]
     objects: list[Obj]
     trees: tuple[RecordingTree, ...]
+    kind: str = "Directory"
 
 
 def split(revision: str) -> list[str]:
@@ -130,18 +131,16 @@ class Sources:
         return known[1]
 
     async def _one(self, app: Application, n: int, commits: Sequence[str]) -> list[Obj]:
-        source = app.sources[n]
-        lent = [m for m, other in enumerate(app.sources) if other.ref and m != n and f"${other.ref}/" in str(source.said)]
+        lent = _lent(app, n)
         needed = tuple(commits[m] for m in (n, *lent))
-        address = json.dumps([source.as_object(), [app.sources[m].as_object() for m in lent], app.name,
-                              app.destination_namespace], sort_keys=True)
+        address = _address(app, n)
         kept = self._rendered.setdefault(address, OrderedDict())
         self._rendered.move_to_end(address)
         if needed in kept:
             return kept[needed].objects
         for old in reversed(kept.values()):
             if await self._unchanged(app, (n, *lent), old, needed):
-                kept[needed] = _Rendered(needed, old.objects, old.trees)
+                kept[needed] = replace(old, commits=needed)
                 break
         else:
             kept[needed] = await self._render(app, (n, *lent), needed)
@@ -150,6 +149,11 @@ class Sources:
         while len(self._rendered) > _RENDERS:
             self._rendered.popitem(last=False)
         return kept[needed].objects
+
+    def kind_of(self, app: Application) -> str:
+        """Helm, Kustomize or Directory: how the main source was rendered last."""
+        kept = self._rendered.get(_address(app, app.sources.index(app.source)))
+        return next(reversed(kept.values())).kind if kept else "Directory"
 
     async def _render(self, app: Application, places: Sequence[int], commits: tuple[str, ...]) -> _Rendered:
         source = app.sources[places[0]]
@@ -160,7 +164,7 @@ class Sources:
         self.renders += 1
         elsewhere = port.remote or takes_time(ask)
         found = await asyncio.to_thread(self._renderer, ask) if elsewhere else self._renderer(ask)
-        return _Rendered(commits, found, trees)
+        return _Rendered(commits, found, trees, source_type(ask))
 
     async def _tree(self, source: Source, sha: str) -> Tree:
         port = self.port(source)
@@ -180,6 +184,18 @@ class Sources:
             while len(self._changes) > _CHANGES:
                 self._changes.popitem(last=False)
         return self._changes[address]
+
+
+def _lent(app: Application, n: int) -> list[int]:
+    """The sources whose files this one uses, as `$ref/…`."""
+    said = str(app.sources[n].said)
+    return [m for m, other in enumerate(app.sources) if other.ref and m != n and f"${other.ref}/" in said]
+
+
+def _address(app: Application, n: int) -> str:
+    """What a rendering depends on, besides commits."""
+    return json.dumps([app.sources[n].as_object(), [app.sources[m].as_object() for m in _lent(app, n)], app.name,
+                       app.destination_namespace], sort_keys=True)
 
 
 def resolve_revision(port: GitPort, text: str) -> str:

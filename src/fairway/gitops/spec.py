@@ -222,6 +222,10 @@ class Operation:
     heal_attempts: int
     rollback_to: int | None
     revisions: tuple[str, ...] = ()
+    skip_hooks: bool = False
+    """`syncStrategy: {apply: {}}`."""
+    force: bool = False
+    """`syncStrategy: {hook: {force: true}}`: what the API does not let change is made anew."""
 
     @property
     def partial(self) -> bool:
@@ -237,11 +241,13 @@ def decode_operation(value: Mapping[str, Any], app: Application) -> Operation:
     resources = tuple((str(r.get("group") or ""), str(r.get("kind")), str(r.get("namespace") or ""), str(r.get("name")))
                       for r in sync.get("resources") or ())
     rollback = dig(value, "rollback", "id")
+    strategy = sync.get("syncStrategy") or {}
     return Operation(
         revision=str(sync.get("revision") or ""), prune=bool(sync.get("prune")), dry_run=bool(sync.get("dryRun")),
         automated=automated, username=str(by.get("username") or ""), resources=resources,
         sync_options=tuple(sync.get("syncOptions") or app.sync_options),
         retry=retry or RetryPolicy(limit=0), heal_attempts=int(sync.get("autoHealAttemptsCount") or 0),
         rollback_to=int(rollback) if rollback is not None else None,
-        revisions=tuple(str(text) for text in sync.get("revisions") or ()),
+        revisions=tuple(str(text) for text in sync.get("revisions") or ()), skip_hooks="apply" in strategy,
+        force=any(bool((way or {}).get("force")) for way in strategy.values()),
     )

@@ -90,6 +90,14 @@ def conditions(present: Iterable[Obj], found: Iterable[Reason], now: datetime) -
             for reason in found]
 
 
+_SAID_ELSEWHERE = frozenset(("InSync", "OperationRunning", "SyncStarted", "AutoSyncOff"))
+
+
+def reasons(found: Iterable[Reason]) -> list[Obj] | None:
+    """Fairway's own: why nothing is synced now although something differs, or what is waited for."""
+    return [{"type": r.code, "message": r.message} for r in found if r.code not in _SAID_ELSEWHERE] or None
+
+
 def with_health(old: Obj, state: Health, now: datetime) -> Obj:
     """The health entry; its time changes only when the status does."""
     same = old.get("status") == state.status and "lastTransitionTime" in old

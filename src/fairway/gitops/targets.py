@@ -86,7 +86,7 @@ def make_tasks(app: Application, state: OperationState, operation: Operation, co
                hook_tasks: Sequence[Task], *, namespace_missing: bool) -> list[Task]:
     """Everything that this operation is to do, in order."""
     tasks = [task for entry in compared if (task := _task(entry, operation, state)) is not None]
-    if not operation.partial:
+    if not operation.partial and not operation.skip_hooks:
         tasks += hook_tasks
     if "CreateNamespace=true" in operation.sync_options and app.destination_namespace and namespace_missing and not any(
             task.kind == "Namespace" and task.key.name == app.destination_namespace for task in tasks):
