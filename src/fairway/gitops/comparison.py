@@ -12,7 +12,7 @@ from fairway.gitops.ignoring import with_live_ignored
 from fairway.gitops.live import WATCHED
 from fairway.gitops.spec import Application
 from fairway.gitops.targets import Targets
-from fairway.gitops.tracking import app_of, tracked_app
+from fairway.gitops.tracking import tracked_app
 from fairway.kube.api import ApplyPatch, Validation, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.decision import Reason
@@ -130,7 +130,8 @@ class Comparison:
     def shared(self, app: Application, found: Sequence[Compared]) -> list[Reason]:
         """Objects of ours that say they are another application's."""
         own = tracked_app(app.namespace, app.name)
-        others = [(entry, app_of(entry.live)) for entry in found if entry.live is not None and entry.target is not None]
+        others = [(entry, app.tracking.app_of(entry.live)) for entry in found
+                  if entry.live is not None and entry.target is not None]
         return [Reason("SharedResourceWarning", f"{entry.key} is part of applications {own} and {other}")
                 for entry, other in others if other is not None and other != own]
 

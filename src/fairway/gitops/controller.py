@@ -29,7 +29,7 @@ from fairway.gitops.sources import RepositoryPort, Sources, split
 from fairway.gitops.spec import Application, InvalidSpec, Operation, decode, decode_operation
 from fairway.gitops.surroundings import Surroundings, with_settings
 from fairway.gitops.targets import Targets, prepare
-from fairway.gitops.tracking import HOME, app_of, tracked_app
+from fairway.gitops.tracking import HOME, tracked_app
 from fairway.gitops.webhooks import Push, plain_url
 from fairway.kube.api import MergePatch, WriteOptions
 from fairway.kube.cache import Informers
@@ -133,20 +133,26 @@ class ApplicationController:
 
     def watches(self) -> Sequence[Watch]:
         special = (APPLICATIONS, REPOSITORIES, APP_PROJECTS, CONFIG_MAPS, SECRETS)
-        tracked = [Watch(row, _owners_key) for row in WATCHED if row not in special]
+        tracked = [Watch(row, self._owners_key) for row in WATCHED if row not in special]
         return [*tracked, Watch(REPLICA_SETS, lambda obj: ()), Watch(ANALYSIS_RUNS, lambda obj: ()),
                 Watch(REPOSITORIES, lambda obj: self._around.all_applications()),
-                Watch(APP_PROJECTS, lambda obj: [*_owners_key(obj), *self._around.of_project(obj)]),
+                Watch(APP_PROJECTS, lambda obj: [*self._owners_key(obj), *self._around.of_project(obj)]),
                 Watch(CONFIG_MAPS, self._config_map_changed), Watch(SECRETS, self._secret_changed)]
+
+    def _owners_key(self, obj: Obj) -> Iterable[Key]:
+        app = self._last_settings.tracking.app_of(obj)
+        if app is not None:
+            namespace, underscore, name = app.partition("_")
+            yield Key(namespace, name) if underscore else Key(HOME, app)
 
     def _config_map_changed(self, obj: Obj) -> Iterable[Key]:
         if key_of(obj) == Key(HOME, CONFIG_MAP):
             return self._around.all_applications()
-        return _owners_key(obj)
+        return self._owners_key(obj)
 
     def _secret_changed(self, obj: Obj) -> Iterable[Key]:
         if not is_repository_secret(obj):
-            return _owners_key(obj)
+            return self._owners_key(obj)
         for key in (found := self._around.all_applications()):  # what could not be read may be read now
             self._sources.forget(key)
         return found
@@ -156,7 +162,7 @@ class ApplicationController:
     async def reconcile(self, key: Key, now: datetime) -> Outcome:
         obj = self._informers.of(APPLICATIONS).get(key)
         if self._live is None:
-            self._live = LiveObjects(self._informers)
+            self._live = LiveObjects(self._informers, self._settings_now().tracking)
         if obj is None:
             self._sources.forget(key)
             self._comparison.forget(key)
@@ -195,6 +201,8 @@ class ApplicationController:
         found = self._around.customizations()
         if found is not self._last_settings:
             self._last_settings = found
+            if self._live is not None:
+                self._live.track_by(found.tracking)
             self._comparison.forget_all()
             self._prepared.clear()
         return found
@@ -202,8 +210,9 @@ class ApplicationController:
     async def _delete(self, obj: Obj, now: datetime) -> Outcome:
         assert self._live is not None
         key = key_of(obj)
-        return await self._deletion.step(obj, self._live.of(tracked_app(key.namespace, key.name)), now,
-                                         self._settings_now().health)
+        settings = self._settings_now()
+        owned = self._live.of(tracked_app(key.namespace, key.name))
+        return await self._deletion.step(obj, owned, now, settings)
 
     async def _hooks_for_deletion(self, obj: Obj) -> Sequence[Obj]:
         """The hooks of the revision that was compared last; git's present one where none was."""
@@ -388,8 +397,8 @@ class ApplicationController:
         for entry in rollouts:
             assert entry.live is not None
             found = revert.find_revert(
-                tracked_app(*this.key), entry.live, synced.get(entry.key), self._stable(entry.live), state.revision,
-                self._informers.of(ANALYSIS_RUNS).list(entry.key.namespace))
+                this.app.tracking.app_of(entry.live), tracked_app(*this.key), entry.live, synced.get(entry.key),
+                self._stable(entry.live), state.revision, self._informers.of(ANALYSIS_RUNS).list(entry.key.namespace))
             if isinstance(found, Reason):
                 this.reasons.append(found)
                 continue
@@ -518,10 +527,3 @@ class ApplicationController:
         with suppress(NotFound):
             await self._informers.api.patch(APPLICATIONS, key.name, key.namespace, MergePatch(body),
                                             WriteOptions(manager=MANAGER))
-
-
-def _owners_key(obj: Obj) -> Iterable[Key]:
-    app = app_of(obj)
-    if app is not None:
-        namespace, underscore, name = app.partition("_")
-        yield Key(namespace, name) if underscore else Key(HOME, app)

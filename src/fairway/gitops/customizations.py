@@ -8,6 +8,8 @@ The keys are Argo CD's own, so that the ConfigMap moves here unchanged:
     resource.customizations.useOpenLibs.<group>_<kind>           "true"
     resource.customizations                                      the older form: one map by "<group>/<kind>"
     resource.exclusions, resource.inclusions                     lists of {apiGroups, kinds, clusters}
+    application.resourceTrackingMethod                           annotation, label or annotation+label
+    application.instanceLabelKey, installationID                 which label; which installation
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 from fairway.gitops.health import Health, health, own_health
 from fairway.gitops.ignoring import BadExpression, IgnoreRule, check_expression
 from fairway.gitops.lua_health import LuaHealth
+from fairway.gitops.tracking import BY_ANNOTATION, Tracking, decode_tracking
 from fairway.kube.decision import Reason
 from fairway.kube.objects import Obj, group_of
 from fairway.manifests import ManifestError, yaml
@@ -50,6 +53,7 @@ class Customizations:
     exclusions: tuple[KindPattern, ...] = ()
     inclusions: tuple[KindPattern, ...] = ()
     mistakes: tuple[Reason, ...] = ()
+    tracking: Tracking = BY_ANNOTATION
 
     def health(self, obj: Obj) -> Health | None:
         """The user's check of the kind, then of a pattern that fits it, then the built-in one."""
@@ -93,8 +97,13 @@ def decode_customizations(data: Mapping[str, str]) -> Customizations:
                     _older_form(name, one, checks, ignore, key)
         except (ManifestError, BadExpression, ValueError) as error:
             mistakes.append(Reason("InvalidSpecError", f"ConfigMap {CONFIG_MAP}, {key}: {error}"))
+    try:
+        tracking = decode_tracking(data)
+    except ValueError as error:
+        tracking = BY_ANNOTATION
+        mistakes.append(Reason("InvalidSpecError", f"ConfigMap {CONFIG_MAP}, application.resourceTrackingMethod: {error}"))
     return Customizations(checks, tuple(ignore), _kinds(data, "resource.exclusions", mistakes),
-                          _kinds(data, "resource.inclusions", mistakes), tuple(mistakes))
+                          _kinds(data, "resource.inclusions", mistakes), tuple(mistakes), tracking)
 
 
 def _group_kind(name: str) -> tuple[str, str]:

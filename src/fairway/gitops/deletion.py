@@ -19,10 +19,10 @@ from fairway.git import GitError
 from fairway.gitops import hooks, status
 from fairway.gitops.compare import ObjectKey
 from fairway.gitops.comparison import MANAGER, Comparison
+from fairway.gitops.customizations import NONE, Customizations
 from fairway.gitops.gates import approved
-from fairway.gitops.health import Check, health
 from fairway.gitops.tasks import delete_batch
-from fairway.gitops.tracking import tracked_app, with_tracking
+from fairway.gitops.tracking import tracked_app
 from fairway.kube.api import DeleteOptions, MergePatch, Propagation, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.decision import Outcome, Reason, differs
@@ -65,14 +65,15 @@ class Deletion:
         self._comparison = comparison
         self._hooks_of = hooks_of
 
-    async def step(self, obj: Obj, owned: Mapping[ObjectKey, Obj], now: datetime, check: Check = health) -> Outcome:
+    async def step(self, obj: Obj, owned: Mapping[ObjectKey, Obj], now: datetime,
+                   settings: Customizations = NONE) -> Outcome:
         """One step of the deletion; when nothing is left, let the Application go."""
         finalizers = [str(f) for f in meta_of(obj).get("finalizers") or ()]
         if not any(f.startswith(_ALL) for f in finalizers):
             return Outcome()
-        waiting = await self._run_hooks(obj, "PreDelete", PRE_DELETE, finalizers, check)
+        waiting = await self._run_hooks(obj, "PreDelete", PRE_DELETE, finalizers, settings)
         waiting = waiting or await self._delete_objects(obj, owned, finalizers)
-        waiting = waiting or await self._run_hooks(obj, "PostDelete", POST_DELETE, finalizers, check)
+        waiting = waiting or await self._run_hooks(obj, "PostDelete", POST_DELETE, finalizers, settings)
         if waiting is None:
             await self._set_finalizers(obj, [f for f in finalizers if not f.startswith(_ALL)])
             return Outcome()
@@ -108,7 +109,8 @@ class Deletion:
 
     # --- hooks --------------------------------------------------------------------------------------------------------------
 
-    async def _run_hooks(self, obj: Obj, kind: str, finalizer: str, finalizers: Sequence[str], check: Check) -> Reason | None:
+    async def _run_hooks(self, obj: Obj, kind: str, finalizer: str, finalizers: Sequence[str],
+                         settings: Customizations) -> Reason | None:
         """Create what is missing, wait for what runs; None when all have succeeded."""
         if not any(f.startswith(finalizer) for f in finalizers):
             return None
@@ -125,12 +127,12 @@ class Deletion:
             live = await self._comparison.live(hook)
             if live is None or (not is_deleting(live) and meta_of(live).get("creationTimestamp", "") < meta_of(obj)[
                     "deletionTimestamp"] and "BeforeHookCreation" in hooks.delete_policies(hook)):
-                failed = await self._make(with_tracking(app, hook), live)
+                failed = await self._make(settings.tracking.mark(app, hook), live)
                 if failed:
                     return Reason("DeletionError", f"{kind} hook {key_of(hook)}: {failed}")
                 running.append(str(key_of(hook)))
                 continue
-            found = check(live)
+            found = settings.health(live)
             if found is not None and found.status in ("Degraded", "Unknown"):
                 await self._delete(live, "Background")
                 return Reason("DeletionError", f"{kind} hook {key_of(hook)} failed and is run again: {found.message}")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from fairway.gitops.crd_health_argo import rollout_observed
 from fairway.gitops.operation_state import short
-from fairway.gitops.tracking import app_of
 from fairway.kube.decision import Reason
 from fairway.kube.objects import Obj, dig, key_of, meta_of, owner_reference, parse_time, spec_of, status_of
 
@@ -64,14 +63,15 @@ def is_aborted(rollout: Obj) -> bool:
     return bool(status_of(rollout).get("abort")) and rollout_observed(rollout)
 
 
-def find_revert(app: str, rollout: Obj, synced: Obj | None, stable: Obj | None, revision: str,
+def find_revert(owner: str | None, app: str, rollout: Obj, synced: Obj | None, stable: Obj | None, revision: str,
                 runs: Iterable[Obj]) -> Revert | Reason:
     """The revert that an aborted Rollout calls for, before git is asked.
 
-    `synced` is the Rollout as `revision` describes it, `stable` the ReplicaSet that serves now.
+    `owner` is the Application that the Rollout says it belongs to, `app` ours; `synced` is the Rollout as `revision` describes
+    it, `stable` the ReplicaSet that serves now.
     """
     name = str(key_of(rollout))
-    if app_of(rollout) != app:
+    if owner != app:
         return Reason("NotOwned", f"Rollout {name} does not belong to this application")
     if not is_aborted(rollout):
         return Reason("NotAborted", f"Rollout {name} is not aborted")

@@ -9,6 +9,7 @@ from typing import Any
 
 from fairway.gitops.ignoring import BadExpression, IgnoreRule, check_expression
 from fairway.gitops.retry import RetryPolicy
+from fairway.gitops.tracking import BY_ANNOTATION, Tracking
 from fairway.kube.durations import parse_duration
 from fairway.kube.objects import Obj, annotations_of, dig, meta_of, spec_of
 
@@ -68,6 +69,7 @@ class Application:
     depends_on: tuple[tuple[str, str], ...] = ()
     """(namespace, name) of the Applications that have to be synced and healthy first."""
     operation_limit: timedelta | None = None
+    tracking: Tracking = BY_ANNOTATION
 
     @property
     def source(self) -> Source:

@@ -12,7 +12,7 @@ from fairway.gitops.operation_state import OperationState
 from fairway.gitops.spec import Application, Operation
 from fairway.gitops.sync_plan import OPERATION
 from fairway.gitops.tasks import Task, order, prune_waves, pull_forward
-from fairway.gitops.tracking import tracked_app, with_tracking
+from fairway.gitops.tracking import tracked_app
 from fairway.kube.decision import Reason
 from fairway.kube.errors import NotFound
 from fairway.kube.objects import Obj, meta_of
@@ -53,7 +53,7 @@ def prepare(app: Application, rendered: Iterable[Obj], resources: ResourceMap, *
         elif hooks.is_hook(obj):
             hook_objects.append(obj)
         else:
-            objects.append(with_tracking(tracked_app(app.namespace, app.name), obj))
+            objects.append(app.tracking.mark(tracked_app(app.namespace, app.name), obj))
     warnings = tuple(Reason("RepeatedResourceWarning", f"{key} appears several times; the last one counts")
                      for key in repeated)
     return Targets(tuple(objects), tuple(hook_objects), (*warnings, *left_out), tuple(denied))
@@ -129,4 +129,4 @@ def hook_object(obj: Obj, phase: Phase, app: Application, state: OperationState)
         meta["name"] = f"{meta.pop('generateName', 'hook-')}{state.revision[:7]}-{phase.lower()}-{started}"
     annotations = {**(meta.get("annotations") or {}), OPERATION: f"{state.id}-{phase}"}
     marked = {**obj, "metadata": {**meta, "annotations": annotations}}
-    return with_tracking(tracked_app(app.namespace, app.name), marked)
+    return app.tracking.mark(tracked_app(app.namespace, app.name), marked)
