@@ -123,7 +123,7 @@ class Delivery:
     def _compose_gitops(self) -> None:
         self._gitops = ApplicationController(self.informers, self._clock, self.known)
         self._gitops.attach(self.add(self._gitops).look_again)
-        self._sets = ApplicationSetController(self.informers, self.known)
+        self._sets = ApplicationSetController(self.informers, self.known, forge=Forges(self.informers))
         self.add(self._sets)
 
     def _compose_rollouts(self, data_plane: DataPlane | None) -> None:
