@@ -36,6 +36,7 @@ from fairway.git.repositories import Repositories
 from fairway.gitops import webhooks
 from fairway.gitops.application_set_controller import ApplicationSetController
 from fairway.gitops.controller import ApplicationController
+from fairway.gitops.forges import Forges
 from fairway.images import serving
 from fairway.images.registry import LocalRegistry
 from fairway.kube.cache import Informers
