@@ -15,6 +15,7 @@ from typing import Any, Literal
 from aiohttp import web
 
 from fairway.connections import NodeImages
+from fairway.container_series import ContainerSeries
 from fairway.delivery import Delivery
 from fairway.images.registry import LocalRegistry
 from fairway.images.unpack import EmbeddedImages
@@ -85,7 +86,7 @@ class Platform:
         )  # fmt: skip
         logs = ShimLogs(self.informers, clock, node.pods)
         self.server = KubeServer(api, clock, logs=logs, tls=server_context(pki), token=pki.token,
-                                 exec=NodeExec(self.node.pod), accounts=accounts)
+                                 exec=NodeExec(self.node.pod), accounts=accounts, measurements=self.node.usage)
         self.data_plane = _data_plane(settings.data_plane, state.envoy)
         self.traffic = TrafficController(self.informers, clock, self.data_plane, ingress_address=LOOPBACK,
                                          ingress_port=ports.ingress)
@@ -121,6 +122,7 @@ class Platform:
         add = self.delivery.add
         add(NamespaceAccounts(self.informers, pki.ca))
         add(QuotaStatus(self.informers))
+        self.node.usage.on_look(ContainerSeries(self.delivery.store, self.node.usage).record)
         if self._has("workloads"):
             metrics = PodMetrics(EmbeddedQuerier(self.delivery.store), clock)
             for controller in workload_controllers(self.informers, clock, metrics):

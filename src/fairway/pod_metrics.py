@@ -1,7 +1,7 @@
 """What autoscalers ask, answered by the embedded metrics: fills the port `MetricSource` of workloads.
 
-Cpu and memory come from the containers' own series where something measures them, else from what a process says of itself
-(`process_cpu_seconds_total`, `process_resident_memory_bytes`), which every Prometheus client library exports.
+Cpu and memory come from the containers' own series, which the node measures (`container_series`), else from what a process says
+of itself (`process_cpu_seconds_total`, `process_resident_memory_bytes`), which every Prometheus client library exports.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from fairway.kube.selectors import parse_labels
 from fairway.metrics.querier import Querier, QueryFailed, Sample
 from fairway.workloads.metric_source import MetricName, MetricUnavailable, PodMetric
 
-_WINDOW_S = 60
+_WINDOW_S = 30
 _RESOURCES = {
-    "cpu": ("rate(container_cpu_usage_seconds_total{%s}[1m])", "rate(process_cpu_seconds_total{%s}[1m])"),
+    "cpu": ("rate(container_cpu_usage_seconds_total{%s}[30s])", "rate(process_cpu_seconds_total{%s}[1m])"),
     "memory": ("container_memory_working_set_bytes{%s}", "process_resident_memory_bytes{%s}"),
 }
 

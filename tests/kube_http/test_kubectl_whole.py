@@ -141,7 +141,6 @@ def test_questions_about_the_api(kubectl: Kubectl) -> None:
     kubectl.says("yes", "auth", "can-i", "create", "pods")
     kubectl.says("*.*", "auth", "can-i", "--list")
     assert "admin" in kubectl.run("auth", "whoami")
-    assert "Metrics API not available" in kubectl.run("top", "pods", fails=True)
     kubectl.says("Kubernetes control plane", "cluster-info")
     kubectl.says("Server Version", "version")
     kubectl.says("ok", "get", "--raw", "/readyz")
@@ -352,6 +351,19 @@ def test_describe(kubectl: Kubectl) -> None:
     kubectl.says("Endpoints", "describe", "service", "web")
     kubectl.says("kubernetes.io/service-name=web", "describe", "endpointslices", "-l", "kubernetes.io/service-name=web")
     kubectl.says("rollouts.argoproj.io", "describe", "crd", "rollouts.argoproj.io")
+
+
+def test_top(kubectl: Kubectl) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while kubectl.code("top", "pods", "-l", "app=web") and time.monotonic() < deadline:
+        time.sleep(0.3)  # a rate needs two looks at the processes
+    pods = [line.split() for line in kubectl.output("top", "pods", "-l", "app=web").splitlines()]
+    assert pods[0] == ["NAME", "CPU(cores)", "MEMORY(bytes)"]
+    assert [(pod[0][:4], pod[2][-2:]) for pod in pods[1:]] == [("web-", "Mi")] * 2
+    assert "main" in kubectl.output("top", "pods", "-l", "app=web", "--containers", "--sum")
+    node = kubectl.output("top", "nodes").splitlines()[1].split()
+    assert (node[0], node[2][-1], node[4][-1]) == ("fairway", "%", "%")
+    kubectl.says("MethodNotAllowed", "delete", "pods.metrics.k8s.io", "--all", fails=True)
 
 
 def test_events(kubectl: Kubectl) -> None:

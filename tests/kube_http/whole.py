@@ -7,17 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fairway.container_series import ContainerSeries
 from fairway.kube.cache import Informers
 from fairway.kube.clock import WallClock
 from fairway.kube.embedded import EmbeddedApi
+from fairway.kube.housekeeping import NamespaceAccounts, QuotaStatus
 from fairway.kube.http.pki import server_context
 from fairway.kube.http.server import KubeServer
 from fairway.kube.reconcile import ControllerLoop
+from fairway.metrics.querier import EmbeddedQuerier
+from fairway.metrics.store import Store
 from fairway.node.controller import NodeController
 from fairway.node.exec import NodeExec
 from fairway.node.images import NoImages
 from fairway.node.logs import ShimLogs
 from fairway.node.settings import NodeSettings
+from fairway.pod_metrics import PodMetrics
 from fairway.workloads.controllers import workload_controllers
 from tests.kube_http.serving import Served
 
@@ -29,10 +34,15 @@ class Whole(Served):
         self.informers = Informers(self.api)
         settings = NodeSettings(self.folder / "node")
         self.node = NodeController(self.informers, clock, settings, NoImages())
+        store = Store()
+        self.node.usage.on_look(ContainerSeries(store, self.node.usage).record)
         self.server = KubeServer(self.api, clock, logs=ShimLogs(self.informers, clock, settings.pods),
-                                 tls=server_context(self.pki), token=self.pki.token, exec=NodeExec(self.node.pod))
+                                 tls=server_context(self.pki), token=self.pki.token, exec=NodeExec(self.node.pod),
+                                 measurements=self.node.usage)
         await self.server.start("127.0.0.1", 0)
-        loops = [ControllerLoop(one, self.informers, clock) for one in workload_controllers(self.informers, clock)]
+        controllers = [NamespaceAccounts(self.informers, self.pki.ca), QuotaStatus(self.informers),
+                       *workload_controllers(self.informers, clock, PodMetrics(EmbeddedQuerier(store), clock))]
+        loops = [ControllerLoop(one, self.informers, clock) for one in controllers]
         self._tasks = [asyncio.create_task(loop.run()) for loop in loops]
         self._tasks.append(asyncio.create_task(self.node.run()))
 

@@ -171,7 +171,8 @@ def test_metrics_that_are_away_move_nothing_and_it_is_said() -> None:
         found = await world.get(HORIZONTAL_POD_AUTOSCALERS, "web")
         assert said(found, "ScalingActive") == ("False", "FailedGetResourceMetric")
         words = (condition(found, "ScalingActive") or {})["message"]
-        assert words.startswith("the HPA was unable to compute the replica count: failed to get cpu resource")
+        assert words == ("the HPA was unable to compute the replica count: failed to get cpu utilization: "
+                         "unable to get metrics for resource cpu: the metrics are away")
         assert {"FailedGetResourceMetric", "FailedComputeMetricsReplicas"} <= set(await _events(world))
         assert await _replicas(world) == 1
 

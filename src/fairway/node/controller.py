@@ -37,6 +37,7 @@ from fairway.node.settings import NodeSettings
 from fairway.node.shims import ShimError
 from fairway.node.status import pod_status
 from fairway.node.tokens import AccountTokens, PodTokens
+from fairway.node.usage import LOOK_EVERY_S, UsageMeter
 
 log = logging.getLogger("fairway.node")
 
@@ -67,6 +68,7 @@ class NodeController:
         self._events = EventRecorder(informers.api, clock, MANAGER)
         self._program = Path()
         self._isolation, self._tokens = Isolation(), tokens
+        self.usage = UsageMeter(settings.node_name)
         self._halting = False
 
     @property
@@ -104,6 +106,7 @@ class NodeController:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._loop.run())
                 tasks.create_task(self._watch_memory())
+                tasks.create_task(self._watch_usage())
         finally:
             pods, self._pods = self._pods, {}
             await asyncio.gather(*(one.close() for one in pods.values()), return_exceptions=True)
@@ -117,6 +120,11 @@ class NodeController:
                 if one.tokens.is_due(now):
                     one.stale = True
                     self._loop.look_again(one.key)
+
+    async def _watch_usage(self) -> None:
+        while True:
+            self.usage.look(self._pods.values(), self._clock.now())
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _register(self) -> None:
         """The Node object, Ready."""

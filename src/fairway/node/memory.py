@@ -7,25 +7,11 @@ caught late. It is reported as the kernel's own killer would be: OOMKilled, exit
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from fairway.node.processes import held
 
 LOOK_S = 2.0
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_TREE_LIMIT = 4096
 
 
 def held_bytes(pid: int) -> int:
     """Memory of a process and its descendants that they share with no file; 0 where there is no /proc."""
-    total, waiting, seen = 0, [pid], 0
-    while waiting and seen < _TREE_LIMIT:
-        one = waiting.pop()
-        seen += 1
-        try:
-            fields = Path(f"/proc/{one}/statm").read_text().split()
-            total += (int(fields[1]) - int(fields[2])) * _PAGE
-            for task in Path(f"/proc/{one}/task").iterdir():
-                waiting += [int(child) for child in (task / "children").read_text().split()]
-        except (OSError, ValueError, IndexError):
-            continue
-    return total
+    return held(pid).own

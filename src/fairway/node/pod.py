@@ -119,6 +119,11 @@ class NodePod:
             why_stopped=state.stopped[1] if state.stopped[0] == newest >= 0 else "",
         )
 
+    def running(self) -> list[tuple[Container, Attempt]]:
+        """The containers that run, each with its run."""
+        newest = ((one, self._attempts.get(one.name)) for one in self.spec.all)
+        return [(one, attempts[0]) for one, attempts in newest if attempts and attempts[0].running]
+
     def _last_words(self, name: str, attempt: Attempt) -> str:
         key = (name, attempt.number)
         if key not in self._said:
@@ -318,12 +323,11 @@ class NodePod:
 
     def end_oversized(self) -> None:
         """Kill containers that hold more memory than their limit."""
-        for one in self.spec.all:
-            attempts = self._attempts.get(one.name, [])
-            if one.memory_limit and attempts and attempts[0].running and held_bytes(attempts[0].pid) > one.memory_limit:
+        for one, attempt in self.running():
+            if one.memory_limit and held_bytes(attempt.pid) > one.memory_limit:
                 log.warning("%s: %s holds more than its %d bytes of memory", self.key, one.name, one.memory_limit)
-                self._state(one.name).stopped = (attempts[0].number, "OOMKilled")
-                kill_group(attempts[0].pid, attempts[0].start)
+                self._state(one.name).stopped = (attempt.number, "OOMKilled")
+                kill_group(attempt.pid, attempt.start)
 
     def _hook(self, one: Container, limit_s: float) -> None:
         self._state(one.name).pre_stop = "running"

@@ -89,13 +89,14 @@ def decide(seen: Seen, now: datetime) -> Result:
         found = _result(seen, status, conditions, [_entry(now, "AbleToScale", True, *able)], now, Reason("OutOfRange", why))
         return replace(found, scale_to=desired, why=why)
     behavior = behavior_of(spec)
-    said = _conclude(spec, Target(current, seen.pods, now, behavior.tolerances), seen.readings)
+    said = _conclude(seen.autoscaler, Target(current, seen.pods, now, behavior.tolerances), seen.readings)
     status["currentMetrics"] = list(said.current) or None
     entries = [_entry(now, "AbleToScale", True, *able), _entry(now, "ScalingActive", *said.active)]
     if said.failed:
         found = _result(seen, status, conditions, entries, now, Reason(said.active[1], said.active[2]))
         return replace(found, remarks=said.remarks)
-    memory = seen.memory.recommended(now, said.replicas)
+    memory = seen.memory if seen.memory.recommendations else seen.memory.recommended(now, current)
+    memory = memory.recommended(now, said.replicas)
     limit = limited(behavior, memory, now, current, said.replicas, least, most)
     entries += [_entry(now, "AbleToScale", True, *limit.able), _entry(now, "ScalingLimited", *limit.limit)]
     status["desiredReplicas"] = limit.replicas
@@ -152,29 +153,58 @@ def metric_name(metric: Obj) -> MetricName:
     return MetricName(said.get("name", ""), selector)
 
 
-def _conclude(spec: Obj, target: Target, readings: Sequence[Reading]) -> _Conclusion:
+def _conclude(autoscaler: Obj, target: Target, readings: Sequence[Reading]) -> _Conclusion:
+    spec, namespace = spec_of(autoscaler), str(meta_of(autoscaler).get("namespace", ""))
     best: tuple[int, str] | None = None
     current: list[Obj] = []
-    failures: list[tuple[str, str]] = []
+    failures: list[tuple[str, str, str]] = []
     for metric, reading in zip(spec.get("metrics") or (), readings, strict=True):
         try:
             proposal = _proposal(metric, target, reading)
         except MetricUnavailable as error:
-            reason = f"FailedGet{metric['type']}Metric"
-            failures.append((reason, f"failed to get {_called(metric)}: {error}"))
+            why = _unread(metric, namespace, error) if error is reading else str(error)
+            failures.append((f"FailedGet{metric['type']}Metric", *_failed(metric, why)))
             continue
         current.append(_shown(metric, proposal.current))
         if best is None or proposal.replicas > best[0]:
             best = proposal.replicas, _called(metric)
-    remarks = tuple(Remark("Warning", reason, words) for reason, words in failures)
+    remarks = tuple(Remark("Warning", reason, words) for reason, words, _ in failures)
     if best is None or (failures and best[0] < target.replicas):
-        reason, words = failures[0] if failures else ("InvalidMetricSourceType", "no metric is given")
+        reason, words, whole = failures[0] if failures else ("InvalidMetricSourceType", *["no metric is given"] * 2)
         active = (False, reason, f"the HPA was unable to compute the replica count: {words}")
-        invalid = f"invalid metrics ({len(failures)} invalid out of {len(readings)}), first error is: {words}"
+        invalid = f"invalid metrics ({len(failures)} invalid out of {len(readings)}), first error is: {whole}"
         remarks = (*remarks, Remark("Warning", "FailedComputeMetricsReplicas", invalid))
         return _Conclusion(target.replicas, "", active, tuple(current), remarks, failed=True)
     active = (True, "ValidMetricFound", f"the HPA was able to successfully calculate a replica count from {best[1]}")
     return _Conclusion(best[0], best[1], active, tuple(current), remarks)
+
+
+def _unread(metric: Obj, namespace: str, error: MetricUnavailable) -> str:
+    """Upstream's words for a metric that the metrics API did not answer with."""
+    said = metric[_FIELDS[metric["type"]]]
+    match metric["type"]:
+        case "Resource" | "ContainerResource":
+            return f"unable to get metrics for resource {said['name']}: {error}"
+        case "Pods":
+            return f"unable to get metric {said['metric']['name']}: {error}"
+        case "Object":
+            about = said["describedObject"]
+            return f"unable to get metric {said['metric']['name']}: {about['kind']} on {namespace} {about['name']}/{error}"
+        case _:
+            name = metric_name(metric)
+            return f"unable to get external metric {namespace}/{name.name}/{name.selector or '<none>'}: {error}"
+
+
+def _failed(metric: Obj, why: str) -> tuple[str, str]:
+    """What the condition says of a metric that failed, and what the event about all metrics does."""
+    kind, said = metric["type"], metric[_FIELDS[metric["type"]]]
+    if kind in ("Resource", "ContainerResource"):
+        share = dig(said, "target", "averageUtilization") is not None
+        why = f"failed to get {said['name']} {'utilization' if share else 'usage'}: {why}"
+        named = f"{said['name']} resource" if kind == "Resource" else f"{said['container']} container"
+        return why, f"failed to get {named} metric value: {why}"
+    named = f"{metric_name(metric).name} external" if kind == "External" else kind.lower()
+    return why, f"failed to get {named} metric value: {why}"
 
 
 def _proposal(metric: Obj, target: Target, reading: Reading) -> Proposal:

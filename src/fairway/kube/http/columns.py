@@ -13,6 +13,7 @@ from typing import Any
 from fairway.kube.http.ages import age, human
 from fairway.kube.http.pod_state import pod_state
 from fairway.kube.objects import Obj, annotations_of, condition, dig, labels_of, meta_of, parse_time, spec_of, status_of
+from fairway.kube.quantity import canonical, parse_quantity
 from fairway.kube.selectors import from_label_selector, to_text
 
 NONE, UNSET, UNKNOWN = "<none>", "<unset>", "<unknown>"
@@ -448,3 +449,17 @@ def _priority_class(obj: Obj, now: datetime) -> list[Any]:
 def _storage_class(obj: Obj, now: datetime) -> list[Any]:
     return [obj.get("provisioner", ""), obj.get("reclaimPolicy", "Delete"), obj.get("volumeBindingMode") or "Immediate",
             bool(obj.get("allowVolumeExpansion")), age_of(obj, now)]
+
+
+# --- metrics.k8s.io ---------------------------------------------------------------------------------------------------
+
+
+@layout("metrics.k8s.io", "PodMetrics", "Cpu,Memory,Window")
+def _pod_metrics(obj: Obj, now: datetime) -> list[Any]:
+    used = [one["usage"] for one in obj.get("containers") or ()]
+    return [*(canonical(str(sum(parse_quantity(one[name]) for one in used))) for name in ("cpu", "memory")), obj["window"]]
+
+
+@layout("metrics.k8s.io", "NodeMetrics", "Cpu,Memory,Window")
+def _node_metrics(obj: Obj, now: datetime) -> list[Any]:
+    return [obj["usage"]["cpu"], obj["usage"]["memory"], obj["window"]]

@@ -7,11 +7,12 @@ from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
+from fairway.kube.http import resource_metrics
 from fairway.kube.http.views import VIEWS
 from fairway.kube.objects import Obj
 from fairway.kube.resources import BUILT_IN, Resource
 
-BUILT_IN_KINDS = frozenset(row.group_kind for row in (*BUILT_IN, *(view.row for view in VIEWS)))
+BUILT_IN_KINDS = frozenset(row.group_kind for row in (*BUILT_IN, *(view.row for view in VIEWS), *resource_metrics.ROWS))
 _VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 _READ_WRITE = ("get", "patch", "update")
@@ -66,6 +67,8 @@ def verbs_of(resource: Resource) -> tuple[str, ...]:
         return ("get", "list")
     if resource in _NOT_KEPT:
         return ("create",)
+    if resource in resource_metrics.ROWS:
+        return ("get", "list")
     if resource.group_kind == ("", "Namespace"):
         return tuple(verb for verb in _VERBS if verb != "deletecollection")
     return _CUSTOM_VERBS if is_custom(resource) else _VERBS

@@ -26,6 +26,7 @@ from fairway.kube.http.media import accepted
 from fairway.kube.http.paths import GroupPath, ObjectPath, parse_path
 from fairway.kube.http.pod_exec import PodExec, check_running
 from fairway.kube.http.pod_logs import PodLogs, check_started, container_of
+from fairway.kube.http.resource_metrics import MeasuredApi, Measurements
 from fairway.kube.http.reviews import Reviews
 from fairway.kube.http.streams import Streams, send_log
 from fairway.kube.http.verbs import Call, Verbs
@@ -51,8 +52,9 @@ class KubeServer:
 
     def __init__(self, api: Api, clock: Clock, *, logs: PodLogs | None, tls: ssl.SSLContext | None, token: str,
                  exec: PodExec | None = None, accounts: Accounts | None = None,
-                 users: Mapping[str, User] | None = None) -> None:
-        """`token` is the admin's, `users` maps further tokens to users; `accounts` issues those of service accounts."""
+                 users: Mapping[str, User] | None = None, measurements: Measurements | None = None) -> None:
+        """`token` is the admin's, `users` maps further tokens to users; `accounts` issues those of service accounts.
+        `measurements` is what `metrics.k8s.io` shows; without it, that group is not served."""
         self._api = api
         self._clock = clock
         self._logs = logs
@@ -68,6 +70,7 @@ class KubeServer:
         self._reviews = Reviews(self._access, self._users)
         self._verbs = Verbs(api, clock, self._streams, self._access)
         self._views = {view: Verbs(ViewedApi(api, view), clock, self._streams) for view in VIEWS}
+        self._measured = MeasuredApi(measurements) if measurements is not None else None
         self._documents: dict[str, bytes] = {}
         self._discovered: tuple[tuple[Resource, ...], Discovery] | None = None
         self._address = ""
@@ -161,6 +164,9 @@ class KubeServer:
         review = next((row for row in REVIEWS if (row.group, row.version, row.plural) == asked), None)
         if review is not None:
             return await self._review(request, path, review, user)
+        if self._measured is not None and (measured := self._measured.resources.of_plural(*asked)) is not None:
+            call = Call(request, path, measured, accepted(request.headers.get("Accept", "")), user)
+            return await Verbs(self._measured, self._clock, self._streams).run(call)
         view = next((one for one in VIEWS if (one.row.group, one.row.version, one.row.plural) == asked), None)
         resource = view.row if view else self._api.resources.of_plural(path.group, path.version, path.plural)
         known = self._discovery().has(path.group, path.version)
@@ -204,7 +210,7 @@ class KubeServer:
     # --- discovery ----------------------------------------------------------------------------------------------------
 
     def _discovery(self) -> Discovery:
-        rows = tuple(self._api.resources)
+        rows = (*self._api.resources, *(self._measured.resources if self._measured is not None else ()))
         if self._discovered is None or self._discovered[0] != rows:
             self._discovered = rows, Discovery(rows)
         return self._discovered[1]
