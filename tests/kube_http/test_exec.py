@@ -159,7 +159,6 @@ def test_what_cannot_run_says_why_in_words_that_clients_can_read(world: World) -
         ("runs/exec?stdout=true", 400, "at least 1 command"),
         ("runs/exec?command=ls", 400, "at least 1 of stdin, stdout, stderr"),
         (f"runs/exec?{asked}&container=x", 400, "container x is not valid for pod runs"),
-        ("runs/attach?stdin=true&stdout=true", 400, "have no standard input"),
         (f"nobody/exec?{asked}", 404, 'pods "nobody" not found'),
         (f"over/exec?{asked}", 400, "the phase of over is Succeeded"),
         (f"waits/exec?{asked}", 400, "does not run now: CrashLoopBackOff"),

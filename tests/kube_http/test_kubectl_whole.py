@@ -304,6 +304,68 @@ def test_cp(kubectl: Kubectl, tmp_path: Path) -> None:
     assert not Path("/data/file").exists()
 
 
+def test_run_with_input(kubectl: Kubectl) -> None:
+    given = ["run", "counts", "-i", "--rm", "--restart=Never", "--image=host", "--quiet", "--", "sh", "-c"]
+    assert kubectl.output(*given, "wc -c", given="x" * 100_000).strip() == "100000"
+    assert "terminated (Error)" in kubectl.run(*given, "cat; exit 7", given="bad", fails=True)
+    assert "NotFound" in kubectl.run("get", "pod", "counts", fails=True)
+
+
+def test_run_on_a_terminal(kubectl: Kubectl) -> None:
+    master, slave = pty.openpty()
+    argv = ["kubectl", "run", "typed", "-it", "--rm", "--restart=Never", "--image=host", "--", "sh", "-c",
+            "read line; tty; echo [$line]"]
+    with subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=kubectl.environment, close_fds=True) as shell:
+        os.close(slave)
+        heard, deadline, sent = b"", time.monotonic() + DEADLINE_S, False
+        while b"deleted" not in heard and select.select([master], [], [], deadline - time.monotonic())[0]:
+            heard += os.read(master, 4096)
+            if b"command prompt" in heard and not sent:
+                sent = bool(os.write(master, b"typed\n"))
+        assert b"/dev/pts/" in heard and b"[typed]" in heard
+        assert shell.wait(DEADLINE_S) == 0
+    os.close(master)
+
+
+DATABASE = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  replicas: 2
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: main
+        image: host:1
+        command: [sh, -c, "echo $HOSTNAME >> /data/seen; exec sleep 600"]
+        volumeMounts: [{name: data, mountPath: /data}]
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+"""
+
+
+def test_a_database_keeps_what_it_has(kubectl: Kubectl) -> None:
+    kubectl.says("statefulset.apps/db created", "apply", "-f", "-", given=DATABASE)
+    kubectl.says("2 new pods have been updated", "rollout", "status", "sts/db", "--timeout=20s")
+    kubectl.says("image updated", "set", "image", "sts/db", "main=host:2")
+    kubectl.says("2 new pods have been updated", "rollout", "status", "sts/db", "--timeout=20s")
+    assert kubectl.output("exec", "db-1", "--", "cat", "/data/seen").split() == ["db-1"] * 2
+    kubectl.says("rolled back", "rollout", "undo", "sts/db")
+    kubectl.says("2 new pods have been updated", "rollout", "status", "sts/db", "--timeout=20s")
+    assert kubectl.output("get", "pod", "db-0", "-o", "jsonpath={.spec.containers[0].image}") == "host:1"
+    kubectl.says("scaled", "scale", "sts/db", "--replicas=1")
+    kubectl.run("wait", "pod/db-1", "--for=delete", "--timeout=20s")
+    assert kubectl.output("get", "pvc", "-o", "name").split() == [f"persistentvolumeclaim/data-db-{n}" for n in range(2)]
+    kubectl.says("Bound", "describe", "pvc", "data-db-1")
+    kubectl.run("delete", "sts", "db")
+
+
 def test_attach(kubectl: Kubectl) -> None:
     kubectl.run("run", "speaks", "--image=host", "--restart=Never", "--command", "--", "sh", "-c",
                 "mkfifo go; read line < go; echo heard; exit 5")
@@ -316,7 +378,7 @@ def test_attach(kubectl: Kubectl) -> None:
             time.sleep(0.01)
         kubectl.code("exec", "speaks", "--", "sh", "-c", "echo > go")
         output, _ = attached.communicate(timeout=DEADLINE_S)
-        assert ("heard" in output.splitlines(), attached.returncode) == (True, 5)
+        assert ("heard" in output.splitlines(), attached.returncode) == (True, 0)
     finally:
         attached.kill()
         attached.communicate()
@@ -376,6 +438,8 @@ def test_eviction_and_node_chores(kubectl: Kubectl) -> None:
     kubectl.says("cordoned", "cordon", "fairway")
     kubectl.says("uncordoned", "uncordon", "fairway")
     kubectl.says("evicted", "drain", "fairway", "--pod-selector=app=web", "--delete-emptydir-data", "--force")
+    kubectl.says("condition met", "wait", "pods", "-l", "app=web", "--for=condition=PodScheduled=False", "--timeout=20s")
+    assert "1 node(s) were unschedulable" in kubectl.run("describe", "pods", "-l", "app=web")
     kubectl.run("uncordon", "fairway")
     kubectl.says("successfully rolled out", "rollout", "status", "deploy/web", "--timeout=20s")
 

@@ -21,7 +21,7 @@ from fairway.kube.objects import status_of
 from fairway.kube.resources import PODS
 from fairway.node.folder import PodFolder, lives
 from fairway.node.halting import halt_all
-from fairway.node.shims import SOURCE, Shim
+from fairway.node.shims import SOURCE, Shim, compiled
 from tests.node.machine import Machine, alive, machine, shell
 
 
@@ -158,6 +158,7 @@ def test_a_shim_whose_folder_is_removed_ends(tmp_path: Path) -> None:
     """Somebody removed the state folder: nothing of it may run for ever."""
     folder = PodFolder(tmp_path / "pod")
     folder.create("default", "p", "u", "127.64.0.1")
+    compiled(tmp_path)
     program = tmp_path / "shim.py"
     program.write_text(SOURCE.read_text().replace("IDLE_S = 20.0", "IDLE_S = 0.05"))
 

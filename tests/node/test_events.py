@@ -23,7 +23,8 @@ def test_a_pod_tells_of_its_life(tmp_path: Path) -> None:
         await m.gone("web")
         told = await _told(m, "web")
         assert ("Scheduled", "Successfully assigned default/web to fairway") in told
-        assert ("Started", "Started container main") in told
+        assert ("Pulled", 'Container image "host" already present on machine') in told
+        assert {("Created", "Created container: main"), ("Started", "Started container main")} <= {*told}
         assert ("Killing", "Stopping container main") in told
 
     play(tmp_path, story)
@@ -41,6 +42,36 @@ def test_trouble_is_told_once(tmp_path: Path) -> None:
             return len(back_offs) == 1 and any(reason == "Failed" for reason, _ in await _told(m, "pulls"))
 
         await m.until(told, "the events")
+
+    play(tmp_path, story)
+
+
+def test_probes_tell_what_they_miss(tmp_path: Path) -> None:
+    async def story(m: Machine) -> None:
+        gate, fails = tmp_path / "gate", {"exec": {"command": ["sh", "-c", "echo not yet; exit 1"]}, "failureThreshold": 1}
+        await m.api.create(shell("slow", "sleep 60", {"terminationGracePeriodSeconds": 0}, readinessProbe=fails))
+        alive = {"exec": {"command": ["test", "-e", str(gate)]}, "failureThreshold": 1, "periodSeconds": 1}
+        await m.api.create(shell("dead", "sleep 60", {"terminationGracePeriodSeconds": 0}, livenessProbe=alive))
+
+        async def told() -> bool:
+            unready, killing = "Readiness probe failed: not yet", "Container main failed liveness probe, will be restarted"
+            return ("Unhealthy", unready) in await _told(m, "slow") and ("Killing", killing) in await _told(m, "dead")
+
+        await m.until(told, "the events")
+
+    play(tmp_path, story)
+
+
+def test_a_volume_without_its_source_is_told(tmp_path: Path) -> None:
+    async def story(m: Machine) -> None:
+        volumes = [{"name": "conf", "configMap": {"name": "absent"}}]
+        await m.api.create(shell("waits", "sleep 60", {"volumes": volumes}, volumeMounts=[{"name": "conf", "mountPath": "/c"}]))
+
+        async def told() -> bool:
+            return ("FailedMount", 'MountVolume.SetUp failed for volume "conf" : configmap "absent" not found') in await _told(
+                m, "waits")
+
+        await m.until(told, "the event")
 
     play(tmp_path, story)
 

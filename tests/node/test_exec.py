@@ -183,8 +183,60 @@ def test_attach_hears_what_comes_and_how_it_ends(tmp_path: Path) -> None:
             session = await node.attach("default", "p", container="main")
             listening = asyncio.create_task(said(session))
             await run(world, "sh", "-c", "echo > go")
-            assert await listening == (4, b"now\n", b"oops\n")
+            assert await listening == (0, b"now\n", b"oops\n")
             with pytest.raises(BadRequest, match="does not run on this node"):
                 await node.attach("default", "nobody", container="main")
+
+    asyncio.run(main())
+
+
+def test_a_container_that_is_given_input(tmp_path: Path) -> None:
+    """As `kubectl run -i` does it: what is sent arrives whole, and the end of it ends the container."""
+
+    async def main() -> None:
+        async with machine(tmp_path) as world:
+            await world.api.create(shell("p", "echo hello; cat | wc -c; exit 3", stdin=True, stdinOnce=True))
+            await world.ready("p")
+            session = await NodeExec(world.node.pod).attach("default", "p", container="main")
+            async with asyncio.timeout(DEADLINE_S):
+                for _ in range(10):
+                    await session.write(b"x" * 100_000 + b"\0\xff")
+                await session.close_input()
+                code, out, _ = await said(session)
+            assert (code, out.split()[-1]) == (0, b"1000020")
+            assert (await world.log("p")).split() == ["hello", "1000020"]
+
+    asyncio.run(main())
+
+
+def test_input_stays_open_for_the_next_who_attaches(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with machine(tmp_path) as world:
+            await world.api.create(shell("p", "while read line; do echo got $line; done", stdin=True))
+            await world.ready("p")
+            node = NodeExec(world.node.pod)
+            for word in (b"one", b"two"):
+                session = await node.attach("default", "p", container="main")
+                await session.write(word + b"\n")
+                await session.close_input()
+                assert await session.read() == ("stdout", b"got " + word + b"\n")
+                await session.close()
+            assert (await world.log("p")).splitlines() == ["got one", "got two"]
+
+    asyncio.run(main())
+
+
+def test_a_container_on_a_terminal(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with machine(tmp_path) as world:
+            script = "test -t 0 && test -t 1 && read line && stty size && echo [$line]"
+            await world.api.create(shell("p", script, stdin=True, tty=True))
+            await world.ready("p")
+            session = await NodeExec(world.node.pod).attach("default", "p", container="main")
+            session.resize(101, 23)
+            await session.write(b"typed\n")
+            code, out, err = await said(session)
+            assert (code, err) == (0, b"")
+            assert out.replace(b"\r", b"") == b"typed\n23 101\n[typed]\n"
 
     asyncio.run(main())

@@ -14,14 +14,27 @@ from pathlib import Path
 from fairway.kube.api import DeleteOptions, MergePatch, WriteOptions, patch_status
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
-from fairway.kube.decision import Outcome, differs
+from fairway.kube.decision import Outcome, Reason, differs
 from fairway.kube.errors import AlreadyExists, NotFound
 from fairway.kube.events import EventRecorder
-from fairway.kube.objects import Key, Obj, annotations_of, is_deleting, key_of, rfc3339, spec_of, status_of, uid_of
+from fairway.kube.objects import (
+    Key,
+    Obj,
+    annotations_of,
+    condition,
+    is_deleting,
+    key_of,
+    labels_of,
+    rfc3339,
+    spec_of,
+    status_of,
+    uid_of,
+    with_condition,
+)
 from fairway.kube.reconcile import ControllerLoop, Watch
 from fairway.kube.resources import CONFIG_MAPS, ENDPOINT_SLICES, NODES, PODS, SECRETS, SERVICES
 from fairway.node import decide as d
-from fairway.node import groups
+from fairway.node import groups, machine
 from fairway.node.addresses import Addresses
 from fairway.node.folder import PodFolder
 from fairway.node.halting import halt_all, pod_folders, stop_folder
@@ -32,6 +45,7 @@ from fairway.node.memory import LOOK_S
 from fairway.node.pod import NodePod
 from fairway.node.preparing import prepare
 from fairway.node.remarks import remarks, troubles
+from fairway.node.scheduling import SCHEDULER, Refused, is_ours, refusal
 from fairway.node.security import unenforced
 from fairway.node.settings import NodeSettings
 from fairway.node.shims import ShimError
@@ -65,7 +79,9 @@ class NodeController:
         self._addresses = Addresses(settings.addresses, settings.network)
         self._pods: dict[Key, NodePod] = {}
         self._loop = ControllerLoop(self, informers, clock)
-        self._events = EventRecorder(informers.api, clock, MANAGER)
+        self._events = EventRecorder(informers.api, clock, "kubelet")
+        self._scheduling = EventRecorder(informers.api, clock, SCHEDULER)
+        self._nodes, self._node_shape = informers.of(NODES), ""
         self._program = Path()
         self._isolation, self._tokens = Isolation(), tokens
         self.usage = UsageMeter(settings.node_name)
@@ -82,7 +98,14 @@ class NodeController:
 
     def watches(self) -> Sequence[Watch]:
         configuration = [Watch(row, self._configured) for row in (CONFIG_MAPS, SECRETS, SERVICES)]
-        return [Watch(ENDPOINT_SLICES, self._draining), *configuration]
+        return [Watch(ENDPOINT_SLICES, self._draining), Watch(NODES, self._shape_changed), *configuration]
+
+    def _shape_changed(self, node: Obj) -> Iterable[Key]:
+        """Pods that wait for a place look again when the node's labels or taints change."""
+        shape = repr((labels_of(node), spec_of(node)))
+        if key_of(node).name == self._settings.node_name and shape != self._node_shape:
+            self._node_shape = shape
+            yield from (key_of(pod) for pod in self._cache.list() if not spec_of(pod).get("nodeName"))
 
     def _draining(self, slice_: Obj) -> Iterable[Key]:
         namespace = key_of(slice_).namespace
@@ -129,13 +152,13 @@ class NodeController:
     async def _register(self) -> None:
         """The Node object, Ready."""
         api, name = self._informers.api, self._settings.node_name
-        labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": os.uname().machine}
-        node: Obj = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {}}
+        node: Obj = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}}
         with contextlib.suppress(AlreadyExists):
             await api.create(node, WriteOptions(manager=MANAGER))
-        await api.patch(NODES, name, "", MergePatch({"metadata": {"annotations": {ISOLATION: self._isolation.level}}}),
-                        WriteOptions(manager=MANAGER))
-        await patch_status(api, NODES, node, _node_status(name, self._isolation, self._clock.now()), manager=MANAGER)
+        meta = {"labels": machine.labels(name), "annotations": {ISOLATION: self._isolation.level}}
+        await api.patch(NODES, name, "", MergePatch({"metadata": meta}), WriteOptions(manager=MANAGER))
+        status = machine.status(name, self._isolation, self._settings.folder, self._clock.now())
+        await patch_status(api, NODES, node, status, manager=MANAGER)
         found = self._isolation
         log.log(logging.WARNING if found.mend else logging.INFO, "%s%s", found.message, found.mend and f"; {found.mend}")
 
@@ -176,7 +199,7 @@ class NodeController:
             known.stopping_since = now
         await known.refresh(now)
         decision = d.decide(self._seen(known), now)
-        for trouble in troubles(known.runs(), known.reported):
+        for trouble in troubles(pod, known.spec, known.runs(), known.reported):
             await self._events.event(pod, *trouble)
         removing = False
         for action in decision.actions:
@@ -185,7 +208,7 @@ class NodeController:
             else:
                 await known.carry_out(action, now)
                 await self._tell_unenforced(known, action)
-                for remark in remarks(action, known.runs()):
+                for remark in remarks(action, known.runs(), known.spec):
                     await self._events.event(pod, *remark)
         await self._report(known, decision.verdict, now)
         if removing:
@@ -213,15 +236,35 @@ class NodeController:
                        for slice_ in self._slices.list(one.key.namespace))
 
     async def _bind(self, pod: Obj) -> Outcome:
-        if is_deleting(pod):
+        """The scheduler's part: the pod becomes this node's, or is told why not."""
+        if is_deleting(pod) or not is_ours(pod):
             return Outcome()
         namespace, name = key_of(pod)
+        node = self._nodes.get(Key("", self._settings.node_name))
+        if node is None:  # it may be younger than the cache
+            with contextlib.suppress(NotFound):
+                node = await self._informers.api.get(NODES, self._settings.node_name)
+        refused = refusal(pod, node)
+        if refused is not None:
+            await self._tell_unscheduled(pod, refused)
+            return Outcome(reasons=(Reason(refused.reason, refused.message),))
         patch = MergePatch({"metadata": {"uid": uid_of(pod)}, "spec": {"nodeName": self._settings.node_name}})
         with contextlib.suppress(NotFound):
             await self._informers.api.patch(PODS, name, namespace, patch, WriteOptions(manager=MANAGER))
-            await self._events.event(pod, "Normal", "Scheduled",
-                                     f"Successfully assigned {namespace}/{name} to {self._settings.node_name}")
+            await self._scheduling.event(pod, "Normal", "Scheduled",
+                                         f"Successfully assigned {namespace}/{name} to {self._settings.node_name}")
         return Outcome()
+
+    async def _tell_unscheduled(self, pod: Obj, refused: Refused) -> None:
+        present = condition(pod, "PodScheduled") or {}
+        entry = {"type": "PodScheduled", "status": "False", "reason": refused.reason, "message": refused.message}
+        if any(present.get(name) != value for name, value in entry.items()):
+            entry["lastTransitionTime"] = rfc3339(self._clock.now())
+            conditions = with_condition(status_of(pod).get("conditions") or (), entry)
+            with contextlib.suppress(NotFound):
+                await patch_status(self._informers.api, PODS, pod, {"conditions": conditions}, manager=MANAGER)
+            if refused.reason == "Unschedulable":
+                await self._scheduling.event(pod, "Warning", "FailedScheduling", refused.message)
 
     async def _take(self, pod: Obj, now: datetime) -> NodePod | None:
         """Begin with a pod, or go on with one of an earlier daemon. None: it has ended, and nothing of it is left."""
@@ -264,41 +307,3 @@ class NodeController:
         await asyncio.to_thread(one.folder.remove)
         if self._isolation.groups is not None:
             groups.remove(self._isolation.groups, one.uid)
-
-
-def _node_status(name: str, isolation: Isolation, now: datetime) -> Obj:
-    cores = str(os.cpu_count() or 1)
-    memory = _memory_kib()
-    resources = {"cpu": cores, "memory": f"{memory}Ki", "pods": "500", "ephemeral-storage": "0"}
-    stamp = rfc3339(now)
-
-    def entry(kind: str, status: str, reason: str, message: str) -> Obj:
-        return {"type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": stamp,
-                "lastTransitionTime": stamp}
-
-    return {
-        "capacity": resources,
-        "allocatable": resources,
-        "addresses": [{"type": "InternalIP", "address": HOST_IP}, {"type": "Hostname", "address": name}],
-        "conditions": [
-            entry("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-            entry("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-            entry("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-            entry("IsolatedRoot", "True" if isolation.own_root else "False", "OwnRoot" if isolation.own_root else "MappedPaths",
-                  ". ".join(filter(None, (isolation.message, isolation.mend)))),
-            entry("Ready", "True", "KubeletReady", "the node runs pods as local processes"),
-        ],
-        "nodeInfo": {
-            "kernelVersion": os.uname().release, "osImage": os.uname().sysname, "operatingSystem": "linux",
-            "architecture": os.uname().machine, "containerRuntimeVersion": "fairway://1", "kubeletVersion": "v1.35.0",
-            "kubeProxyVersion": "v1.35.0", "bootID": "", "machineID": "", "systemUUID": "",
-        },
-    }  # fmt: skip
-
-
-def _memory_kib() -> int:
-    try:
-        first = Path("/proc/meminfo").read_text().splitlines()[0]
-        return int(first.split()[1])
-    except (OSError, ValueError, IndexError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024

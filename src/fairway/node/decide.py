@@ -165,7 +165,8 @@ def decide(seen: Seen, now: datetime) -> NodeDecision:
         decisions = [ready]
     sidecars = [_advance(seen, spec, one, now) for one in spec.init
                 if one.sidecar and seen.run(one.name).attempts and not _mains_ended(seen, spec)]
-    every = [*decisions, *sidecars]
+    debuggers = [_debug(seen, one, now) for one in spec.ephemeral] if ready is None else []
+    every = [*decisions, *sidecars, *debuggers]
     actions = (*fetches, *(action for one in every for action in one.actions))
     deadline = _deadline(pod, spec)
     waits = [one.wake_at for one in every]
@@ -240,6 +241,11 @@ def _start(run: Run, one: Container, attempt: int, now: datetime) -> NodeDecisio
         assert run.problem is not None
         return NodeDecision(wake_at=run.problem.retry_at, reasons=(Reason(run.problem.reason, run.problem.message),))
     return NodeDecision((Start(one.name, attempt),))
+
+
+def _debug(seen: Seen, one: Container, now: datetime) -> NodeDecision:
+    """An ephemeral container runs once."""
+    return NodeDecision() if seen.run(one.name).attempts else _start(seen.run(one.name), one, 0, now)
 
 
 def _watch(run: Run, spec: PodSpec, one: Container) -> NodeDecision:

@@ -2,7 +2,7 @@
 
 The command is a child of the pod's shim, as the container is, but what it reads and writes never passes through the
 shim: its pipes, or its terminal, are made here and handed over. When the daemon or the client goes, the connection to
-the shim closes, and the command with it.
+the shim closes, and the command with it. A container's own streams are the shim's: whoever attaches is sent a copy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 import termios
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fcntl import ioctl
 from typing import Literal
 
@@ -23,12 +23,13 @@ from fairway.node.environment import ConfigProblem
 from fairway.node.folder import PodFolder
 from fairway.node.images import ImageUnavailable
 from fairway.node.launch import Launch
-from fairway.node.logs import FOLLOW_S, Tail, parse_line, runs
 from fairway.node.pod import NodePod
 from fairway.node.shims import ShimError, message, program, shim_address
 
 Output = Literal["stdout", "stderr"]
 _CHUNK = 64 * 1024
+_PIECES = 16
+"""Of a container's output, waiting for a slow client: what is more waits in the shim."""
 _LAST_WORDS_S = 0.5
 """How long an ended command's output may stay open in a process that it left behind."""
 
@@ -48,12 +49,11 @@ class NodeExec:
         except (ShimError, ConfigProblem, ImageUnavailable, TimeoutError, OSError) as error:
             raise ApiError(f"the command could not be run in {container} of {name}: {error}") from error
 
-    async def attach(self, namespace: str, name: str, *, container: str) -> LogSession:
-        folder = self._pod(namespace, name).folder
-        attempts = folder.attempts().get(container)
-        if not attempts:
-            raise BadRequest(f'container "{container}" in pod "{name}" was not started yet')
-        return LogSession(folder, container, attempts[0].number)
+    async def attach(self, namespace: str, name: str, *, container: str) -> AttachSession:
+        try:
+            return await AttachSession.begin(self._pod(namespace, name).folder, container)
+        except ShimError as error:
+            raise BadRequest(f"nobody can attach to {container} of {name}: {error}") from error
 
     def _pod(self, namespace: str, name: str) -> NodePod:
         pod = self._pod_of(Key(namespace, name))
@@ -227,8 +227,7 @@ async def _answer(reader: asyncio.StreamReader) -> int:
     """The exit code; 126 or 127 where the command could not be started, as a shell says it."""
     try:
         while True:
-            size = int.from_bytes(await reader.readexactly(4), "big")
-            fields = (await reader.readexactly(size)).decode("utf-8", "surrogateescape").split("\0")
+            fields = await _message(reader)
             if fields[0] == "done":
                 if fields[3]:
                     raise ApiError(f"the command could not be started: {fields[3]}")
@@ -237,45 +236,93 @@ async def _answer(reader: asyncio.StreamReader) -> int:
         raise ApiError("the pod has ended, and the command with it") from error
 
 
-class LogSession:
-    """A container that is listened to: the lines that its shim writes down, from now on, each to its stream."""
+class AttachSession:
+    """A container that is listened to from now on, and given input where it has some."""
 
-    def __init__(self, folder: PodFolder, container: str, attempt: int) -> None:
-        self._folder, self._container, self._attempt = folder, container, attempt
-        path = folder.log(container, attempt)
-        self._tail = Tail(path, path.stat().st_size if path.exists() else 0)
-        self._pieces = self._follow()
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, container: str) -> None:
+        self._writer, self._container = writer, container
+        self._heard: asyncio.Queue[tuple[Output, bytes] | None] = asyncio.Queue(_PIECES)
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._given, self._room = 0, asyncio.Event()
+        self._room.set()
+        self._ended = False
+        self._listening = asyncio.create_task(self._listen(reader))
 
-    async def _follow(self) -> AsyncIterator[tuple[Output, bytes]]:
-        rest = b""
-        while True:
-            running = runs(self._folder, self._container, self._attempt)
-            data, _, rest = (rest + self._tail.read()).rpartition(b"\n")
-            for raw in data.split(b"\n"):
-                if (line := parse_line(raw)) is not None:
-                    name: Output = "stderr" if line.stream == b"stderr" else "stdout"
-                    yield name, line.text + (b"\n" if line.whole else b"")
-            if not data and not running:
-                return
-            if not data:
-                await asyncio.sleep(FOLLOW_S)
+    @classmethod
+    async def begin(cls, folder: PodFolder, container: str) -> AttachSession:
+        """Raises `ShimError`, also where the container does not run."""
+        try:
+            with shim_address(folder) as address:
+                reader, writer = await asyncio.open_unix_connection(address)
+            writer.write(message("attach", container))
+            answer = await _message(reader)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            raise ShimError(f"the pod's shim does not answer: {error}") from error
+        if answer[0] != "attached":
+            writer.close()
+            raise ShimError(answer[-1])
+        return cls(reader, writer, container)
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while True:
+                kind, name, *rest = await _message(reader)
+                if name != self._container:
+                    continue
+                if kind == "output":
+                    stream: Output = "stderr" if rest[0] == "stderr" else "stdout"
+                    await self._heard.put((stream, "\0".join(rest[1:]).encode("utf-8", "surrogateescape")))
+                elif kind == "took":
+                    self._given -= int(rest[0])
+                    if self._given < _CHUNK:
+                        self._room.set()
+                elif kind == "exited":
+                    self._end.set_result(None)
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self._end.set_exception(ApiError("the pod has ended"))
+            self._end.exception()  # whoever waits hears of it; nobody has to
+        finally:
+            self._room.set()
+        await self._heard.put(None)
 
     async def read(self) -> tuple[Output, bytes] | None:
-        return await anext(self._pieces, None)
+        if self._ended:
+            return None
+        piece = await self._heard.get()
+        self._ended = piece is None
+        return piece
 
     async def write(self, data: bytes) -> None:
-        pass
+        if self._end.done():
+            return
+        self._given += len(data)
+        if self._given >= _CHUNK:
+            self._room.clear()
+        self._send("input", data.decode("utf-8", "surrogateescape"))
+        await self._room.wait()
 
     async def close_input(self) -> None:
-        pass
+        self._send("eof")
 
     def resize(self, columns: int, rows: int) -> None:
-        pass
+        self._send("resize", columns, rows)
+
+    def _send(self, verb: str, *fields: object) -> None:
+        if not self._end.done():
+            self._writer.write(message(verb, self._container, *fields))
 
     async def wait(self) -> int:
-        attempts = self._folder.attempts().get(self._container, [])
-        code = next((one.code for one in attempts if one.number == self._attempt), None)
-        return 0 if code is None else code
+        """0 however the container ended: that is what its status says, and clients of a runtime's attach expect no code."""
+        await asyncio.shield(self._end)
+        return 0
 
     async def close(self) -> None:
-        self._tail.close()
+        self._listening.cancel()
+        await asyncio.gather(self._listening, return_exceptions=True)
+        self._writer.close()
+
+
+async def _message(reader: asyncio.StreamReader) -> list[str]:
+    size = int.from_bytes(await reader.readexactly(4), "big")
+    return (await reader.readexactly(size)).decode("utf-8", "surrogateescape").split("\0")

@@ -1,6 +1,6 @@
 """Reading what containers wrote: `kubectl logs` over the files that the shims keep.
 
-Each container keeps its current and its previous run, and of each run the last 10 to 20 MB (`shim.LOG_LIMIT` twice).
+Each container keeps its current and its previous run, and of each run the last 10 to 20 MB (`shim_log.LOG_LIMIT` twice).
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def _decoded(secret: Obj | None) -> Mapping[str, bytes] | None:
 def _references(pod: Obj, kind: str) -> Iterable[str]:
     """Names of the ConfigMaps or Secrets that the pod's containers and volumes refer to."""
     spec = spec_of(pod)
-    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
+    for container in (one for kind in ("initContainers", "containers", "ephemeralContainers") for one in spec.get(kind) or ()):
         for source in container.get("envFrom") or ():
             if f"{kind}Ref" in source:
                 yield source[f"{kind}Ref"]["name"]

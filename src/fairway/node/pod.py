@@ -131,8 +131,8 @@ class NodePod:
         return self._said[key]
 
     def _reported_image(self, name: str) -> str:
-        every = [*(status_of(self.pod).get("containerStatuses") or ()),
-                 *(status_of(self.pod).get("initContainerStatuses") or ())]
+        every = (one for kind in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+                 for one in status_of(self.pod).get(kind) or ())
         return next((str(one.get("imageID") or "") for one in every if one.get("name") == name), "")
 
     def _state(self, name: str) -> _State:
@@ -287,7 +287,8 @@ class NodePod:
             if attempt == 0 and not self.folder.about():
                 raise ShimError("the pod's folder is gone")
             shim = await self._connect()
-            await shim.start(one.name, attempt, self.folder.log(one.name, attempt), launch.argv, launch.env, launch.cwd)
+            await shim.start(one.name, attempt, self.folder.log(one.name, attempt), launch.argv, launch.env, launch.cwd,
+                             one.streams)
         except ConfigProblem as problem:
             state.problem = d.Problem(problem.reason, problem.message, now + CONFIG_RETRY)
             return

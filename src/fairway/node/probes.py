@@ -41,6 +41,8 @@ class Health:
     unhealthy: str = ""
     grace_s: int | None = None
     message: str = ""
+    failing: tuple[str, ...] = ()
+    """What the last look of each probe complained about, if it did."""
 
 
 def health(startup: tuple[Probe, Tally] | None, liveness: tuple[Probe, Tally] | None,
@@ -50,7 +52,9 @@ def health(startup: tuple[Probe, Tally] | None, liveness: tuple[Probe, Tally] | 
     started = hook_done and (startup is None or startup[1].verdict == "passed")
     ready = started and (readiness is None or readiness[1].verdict == "passed")
     message = readiness[1].message if readiness is not None and not ready else ""
-    for name, entry in (("Startup", startup), ("Liveness", liveness)):
+    named = (("Startup", startup), ("Liveness", liveness), ("Readiness", readiness))
+    failing = tuple(f"{name} probe failed: {entry[1].message}" for name, entry in named if entry and entry[1].last is False)
+    for name, entry in named[:2]:
         if entry is not None and entry[1].verdict == "failed":
-            return Health(started, ready, f"{name} probe failed: {entry[1].message}", entry[0].grace_s)
-    return Health(started, ready, message=message)
+            return Health(started, ready, f"{name} probe failed: {entry[1].message}", entry[0].grace_s, failing=failing)
+    return Health(started, ready, message=message, failing=failing)

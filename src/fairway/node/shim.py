@@ -12,13 +12,21 @@ session and subreaper, and executes itself once more, because the subreaper mark
 Protocol (unix socket `shim.sock` in FOLDER; any number of clients): a message is a 4-byte big-endian length and that
 many bytes, fields joined by NUL. Requests and their answers:
 
-    start  NAME ATTEMPT LOG CWD NOFILE ARGC ARG… ENV…   -> started NAME ATTEMPT PID STARTTIME
+    start  NAME ATTEMPT LOG CWD OPTIONS ARGC ARG… ENV…  -> started NAME ATTEMPT PID STARTTIME
                                                            | failed NAME ATTEMPT ERRNO TEXT
     exec   ID NAME TIMEOUT_MS CWD ARGC ARG… ENV…        -> done ID EXIT_CODE|timeout OUTPUT
     session NAME CWD ARGC ARG… ENV…                     -> done NAME EXIT_CODE TEXT
+    attach NAME                                         -> attached NAME ATTEMPT, then output NAME STREAM DATA, …
+                                                           | refused NAME TEXT
+    input  NAME DATA                                    -> took NAME LENGTH, when the container's pipe has it
+    eof    NAME
+    resize NAME COLUMNS ROWS
     stop   NAME GRACE_MS                                -> (exited follows)
     quit   GRACE_MS                                     -> (the socket closes when nothing is left)
     status                                              -> running NAME ATTEMPT PID STARTTIME, for each, then end
+
+OPTIONS are words: `stdin` (a pipe for its input), `once` (which ends when the first that gives input does), `tty` (a terminal
+instead of pipes), `signal=NUMBER` (what asks it to stop).
 
 A session has a connection of its own, whose first bytes bring the descriptors of its input, output and errors, or of its
 terminal alone. It is killed when the connection closes or NAME ends. TEXT, if any, says why a command was not started.
@@ -42,20 +50,37 @@ import sys
 import time
 
 OUTPUT_LIMIT = 10 * 1024  # of a probe or hook: upstream's limit for probe output
-LINE_LIMIT = 16 * 1024  # longer lines are written in parts, as CRI does
-LOG_LIMIT = 10 * 1024 * 1024  # then the file is rotated; one rotated file is kept
 TICK_S = 0.05  # while something is being stopped
+UNSENT_LIMIT = 1024 * 1024  # who listens to a container and is this far behind misses what comes
 IDLE_S = 20.0  # how often to see whether the folder is still there: a pod without one is nobody's
 GONE_GRACE_MS = 5000
 ENDING_S = 0.5  # how long an ended container's pipes may stay open in a process that escaped
 
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fairway.node import shim_children as children
+    from fairway.node import shim_log as logs
+else:  # they lie beside this file as byte code
+    sys.path.insert(0, __file__.rpartition("/")[0])
+    TAG = (sys.implementation.cache_tag or "").replace("-", "_")
+    children, logs = __import__(f"shim_children_{TAG}"), __import__(f"shim_log_{TAG}")
+
+
 class Container:
-    def __init__(self, name: str, attempt: str, pid: int, log: Log) -> None:
+    def __init__(self, name: str, attempt: str, pid: int, log: logs.Log, options: list[str], input: int) -> None:
         self.name, self.attempt, self.pid, self.log = name, attempt, pid, log
         self.start = start_time(pid)
         self.started = time.time_ns()
-        self.pipes = 2
+        self.pipes = 1 if "tty" in options else 2
+        self.tty, self.once, self.stop_signal = "tty" in options, "once" in options, _signal.SIGTERM
+        for word in options:
+            if word.startswith("signal="):
+                self.stop_signal = int(word[7:])
+        self.input = input
+        self.ungiven: list[tuple[int, bytes]] = []  # who gave it, and what the container has not taken yet
+        self.giver = -1
+        self.listeners: set[int] = set()
         self.code: int | None = None
         self.signal = self.finished = 0
         self.ended_at: float | None = None
@@ -75,61 +100,6 @@ class Exec:
         self.timed_out = False
 
 
-class Log:
-    """CRI log lines: `<time> <stream> <F or P> <text>`."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.open()
-        self.rest = {"stdout": b"", "stderr": b""}
-
-    def open(self) -> None:
-        self.fd = posix.open(self.path, posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC, 0o600)
-        self.size = posix.fstat(self.fd).st_size
-
-    def feed(self, stream: str, data: bytes) -> None:
-        lines = (self.rest[stream] + data).split(b"\n")
-        rest = lines.pop()
-        mark = b"%s %s " % (now_text(), stream.encode())
-        out: list[bytes] = []
-        for line in lines:
-            while len(line) > LINE_LIMIT:
-                out.append(b"%sP %s\n" % (mark, line[:LINE_LIMIT]))
-                line = line[LINE_LIMIT:]
-            out.append(b"%sF %s\n" % (mark, line))
-        while len(rest) > LINE_LIMIT:
-            out.append(b"%sP %s\n" % (mark, rest[:LINE_LIMIT]))
-            rest = rest[LINE_LIMIT:]
-        self.rest[stream] = rest
-        self.write(b"".join(out))
-
-    def end(self, stream: str) -> None:
-        if self.rest[stream]:
-            self.write(b"%s %s F %s\n" % (now_text(), stream.encode(), self.rest[stream]))
-            self.rest[stream] = b""
-
-    def write(self, data: bytes) -> None:
-        if not data:
-            return
-        try:
-            if self.size and self.size + len(data) > LOG_LIMIT:
-                posix.close(self.fd)
-                posix.rename(self.path, self.path + ".1")
-                self.open()
-            posix.write(self.fd, data)
-            self.size += len(data)
-        except OSError:
-            pass  # a full disk loses log lines, never the container
-
-    def close(self) -> None:
-        posix.close(self.fd)
-
-
-def now_text() -> bytes:
-    ns = time.time_ns()
-    return b"%s.%09dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ns // 10**9)).encode(), ns % 10**9)
-
-
 def start_time(pid: int) -> str:
     """Field 22 of /proc/PID/stat: with the pid it names a process for ever. "0" where there is no /proc."""
     try:
@@ -142,110 +112,11 @@ def start_time(pid: int) -> str:
         posix.close(fd)
 
 
-def exists(path: str) -> bool:
-    try:
-        posix.stat(path)
-    except OSError:
-        return False
-    return True
-
-
 def write_atomic(path: str, text: str) -> None:
     fd = posix.open(path + ".new", posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, 0o600)
     posix.write(fd, text.encode())
     posix.close(fd)
     posix.rename(path + ".new", path)
-
-
-def spawn_heard(argv: list[str], env: dict[str, str], cwd: str, nofile: int, plan: str, inside: int
-                ) -> tuple[int, int, int]:
-    """Start argv with pipes to us. Returns (pid, stdout, stderr); raises OSError with the child's own error."""
-    null = posix.open("/dev/null", posix.O_RDONLY | posix.O_CLOEXEC)
-    out_r, out_w = posix.pipe2(posix.O_CLOEXEC)
-    err_r, err_w = posix.pipe2(posix.O_CLOEXEC)
-    try:
-        pid = spawn(argv, env, cwd, nofile, [null, out_w, err_w], plan, inside)
-    except OSError:
-        close_all([out_r, err_r])
-        raise
-    finally:
-        close_all([null, out_w, err_w])
-    posix.set_blocking(out_r, False)
-    posix.set_blocking(err_r, False)
-    return pid, out_r, err_r
-
-
-def spawn(argv: list[str], env: dict[str, str], cwd: str, nofile: int, streams: list[int], plan: str, inside: int) -> int:
-    """Start argv in a session of its own, on three streams or on one terminal; where `plan` is there, in the root that it
-    describes, or in the root of the process `inside`."""
-    oops_r, oops_w = posix.pipe2(posix.O_CLOEXEC)
-    pid = posix.fork()
-    if pid == 0:
-        try:
-            become(argv, env, cwd, nofile, streams, plan, inside)
-        except OSError as error:
-            posix.write(oops_w, f"{error.errno} {error.strerror}: {error.filename or argv[0]}".encode())
-        finally:
-            posix._exit(127)
-    posix.close(oops_w)
-    oops = posix.read(oops_r, 4096)
-    posix.close(oops_r)
-    if oops:
-        posix.waitpid(pid, 0)
-        number, _, text = oops.decode(errors="replace").partition(" ")
-        raise OSError(int(number), text)
-    return pid
-
-
-def become(argv: list[str], env: dict[str, str], cwd: str, nofile: int, streams: list[int], plan: str, inside: int
-           ) -> None:
-    """In the child: from shim to container. Returns only by raising."""
-    posix.setsid()
-    if len(streams) == 1:
-        streams = [posix.open(posix.ttyname(streams[0]), posix.O_RDWR)] * 3  # the first terminal opened is the session's
-    for number in range(1, _signal.NSIG):
-        if number not in (_signal.SIGKILL, _signal.SIGSTOP):
-            try:
-                _signal.signal(number, _signal.SIG_DFL)
-            except (OSError, ValueError):
-                pass  # numbers that the C library keeps for itself
-    for number in range(3):
-        posix.dup2(streams[number], number)
-    if nofile:
-        import resource
-
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(nofile, hard), hard))
-    if exists(plan):
-        enter(plan, inside)
-    posix.chdir(cwd)
-    execute(argv, env)
-
-
-def enter(plan: str, inside: int) -> None:
-    """`enter.py` is loaded by the child alone: its memory goes with the child."""
-    sys.path.insert(0, __file__.rpartition("/")[0])
-    module = __import__("enter_" + (sys.implementation.cache_tag or "").replace("-", "_"))
-    if inside:
-        module.join(inside, plan)
-    else:
-        module.begin(plan)
-
-
-def execute(argv: list[str], env: dict[str, str]) -> None:
-    """execvpe over the PATH of `env`. Returns only by raising."""
-    if "/" in argv[0]:
-        posix.execve(argv[0], argv, env)
-    denied: OSError | None = None
-    for folder in env.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":"):
-        try:
-            posix.execve((folder or ".") + "/" + argv[0], argv, env)
-        except OSError as error:
-            if error.errno == errno.EACCES:
-                denied = error
-            elif error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                raise
-    raise denied or OSError(errno.ENOENT, "executable file not found in $PATH", argv[0])
 
 
 class Shim:
@@ -255,6 +126,7 @@ class Shim:
         self.poll.register(listener.fileno(), select.POLLIN)
         self.clients: dict[int, Client] = {}
         self.pipes: dict[int, tuple[Container, str]] = {}
+        self.inputs: dict[int, Container] = {}
         self.containers: dict[str, Container] = {}
         self.execs: dict[int, Exec] = {}
         self.sessions: dict[int, tuple[int, str]] = {}  # process: client, container
@@ -279,13 +151,15 @@ class Shim:
                     self.serve(fd, mask)
                 elif fd in self.pipes:
                     self.pump(fd)
+                elif fd in self.inputs:
+                    self.give(self.inputs[fd])
                 else:
                     self.gather(fd)
             self.reap()
             self.press()
             if time.monotonic() >= self.look_at:
                 self.look_at = time.monotonic() + IDLE_S
-                if not exists("shim.pid") and not self.quitting:
+                if not children.exists("shim.pid") and not self.quitting:
                     self.quit(GONE_GRACE_MS)
 
     def accept(self) -> None:
@@ -331,7 +205,11 @@ class Shim:
         self.poll.unregister(fd)
         client = self.clients.pop(fd)
         client.sock.close()
-        close_all(client.passed)
+        children.close_all(client.passed)
+        for one in self.containers.values():
+            one.listeners.discard(fd)
+            if one.giver == fd:
+                self.end_of_input(one)
         for pid, (owner, _) in self.sessions.items():
             if owner == fd:
                 signal_group(pid, _signal.SIGKILL)
@@ -358,8 +236,8 @@ class Shim:
     def obey(self, fd: int, fields: list[str]) -> None:
         verb = fields[0]
         if verb == "start":
-            name, attempt, log, cwd, nofile = fields[1:6]
-            self.start(fd, name, attempt, log, cwd, int(nofile), fields[6:])
+            name, attempt, log, cwd, options = fields[1:6]
+            self.start(fd, name, attempt, log, cwd, options.split(), fields[6:])
         elif verb == "exec":
             ident, name, timeout_ms, cwd = fields[1:5]
             self.exec(fd, ident, name, int(timeout_ms), cwd, fields[5:])
@@ -368,6 +246,11 @@ class Shim:
         elif verb == "stop":
             if fields[1] in self.containers:
                 self.stop(self.containers[fields[1]], int(fields[2]))
+        elif verb == "attach":
+            self.attach(fd, fields[1])
+        elif verb in ("input", "eof", "resize"):
+            if fields[1] in self.containers:
+                self.serve_input(fd, verb, self.containers[fields[1]], fields[2:])
         elif verb == "quit":
             self.quit(int(fields[1]))
         elif verb == "status":
@@ -375,7 +258,7 @@ class Shim:
                 self.send(fd, "running", one.name, one.attempt, one.pid, one.start)
             self.send(fd, "end")
 
-    def start(self, fd: int, name: str, attempt: str, log: str, cwd: str, nofile: int, rest: list[str]) -> None:
+    def start(self, fd: int, name: str, attempt: str, log: str, cwd: str, options: list[str], rest: list[str]) -> None:
         if name in self.containers or self.quitting:
             known = self.containers.get(name)
             if known is not None and known.attempt == attempt:
@@ -385,13 +268,21 @@ class Shim:
             return
         argv, env = arguments(rest)
         try:
-            pid, out, err = spawn_heard(argv, env, cwd, nofile, f"roots/{name}", 0)
+            if "tty" in options:
+                pid, out, given = children.spawn_on_terminal(argv, env, cwd, f"roots/{name}")
+                pipes = [(out, "stdout")]
+                if "stdin" not in options:
+                    posix.close(given)
+                    given = -1
+            else:
+                pid, out, err, given = children.spawn_heard(argv, env, cwd, f"roots/{name}", 0, input="stdin" in options)
+                pipes = [(out, "stdout"), (err, "stderr")]
         except OSError as error:
             self.send(fd, "failed", name, attempt, error.errno, error.strerror)
             return
-        one = self.containers[name] = Container(name, attempt, pid, Log(log))
+        one = self.containers[name] = Container(name, attempt, pid, logs.Log(log), options, given)
         self.save(one)
-        for pipe, stream in ((out, "stdout"), (err, "stderr")):
+        for pipe, stream in pipes:
             self.pipes[pipe] = (one, stream)
             self.poll.register(pipe, select.POLLIN)
         self.send(fd, "started", name, attempt, pid, one.start)
@@ -400,7 +291,7 @@ class Shim:
         argv, env = arguments(rest)
         try:
             inside = self.containers[name].pid if name in self.containers else 0
-            pid, out, err = spawn_heard(argv, env, cwd, 0, f"roots/{name}" if inside else "", inside)
+            pid, out, err, _ = children.spawn_heard(argv, env, cwd, f"roots/{name}" if inside else "", inside)
         except OSError as error:
             self.send(fd, "done", ident, 127 if error.errno == errno.ENOENT else 126, error.strerror)
             return
@@ -414,11 +305,84 @@ class Shim:
         try:
             if name not in self.containers or self.quitting or len(client.passed) not in (1, 3):
                 raise OSError(errno.ESRCH, f"container {name} does not run")
-            self.sessions[spawn(argv, env, cwd, 0, client.passed, f"roots/{name}",
-                                self.containers[name].pid)] = fd, name
+            self.sessions[children.spawn(argv, env, cwd, client.passed, f"roots/{name}", self.containers[name].pid)] = fd, name
         except OSError as error:
             self.send(fd, "done", name, 127 if error.errno == errno.ENOENT else 126, error.strerror)
-        close_all(client.passed)
+        children.close_all(client.passed)
+
+    # --- attached -----------------------------------------------------------------------------------------------
+
+    def attach(self, fd: int, name: str) -> None:
+        if name not in self.containers or self.quitting:
+            self.send(fd, "refused", name, f"container {name} does not run")
+            return
+        self.containers[name].listeners.add(fd)
+        self.send(fd, "attached", name, self.containers[name].attempt)
+
+    def serve_input(self, fd: int, verb: str, one: Container, rest: list[str]) -> None:
+        if verb == "resize":
+            self.resize(one, int(rest[0]), int(rest[1]))
+        elif verb == "eof":
+            self.end_of_input(one)
+        else:
+            one.giver = fd
+            one.ungiven.append((fd, "\0".join(rest).encode("utf-8", "surrogateescape")))
+            self.give(one)
+
+    def give(self, one: Container) -> None:
+        """What a container has no room for yet waits; what nobody reads any more is dropped."""
+        while one.ungiven:
+            fd, data = one.ungiven[0]
+            try:
+                taken = posix.write(one.input, data) if one.input >= 0 and data else len(data)
+            except BlockingIOError:
+                if one.input not in self.inputs:
+                    self.inputs[one.input] = one
+                    self.poll.register(one.input, select.POLLOUT)
+                return
+            except OSError:
+                taken = len(data)
+            self.send(fd, "took", one.name, taken)
+            if not data:
+                self.close_input(one)
+            if taken < len(data):
+                one.ungiven[0] = fd, data[taken:]
+            else:
+                one.ungiven.pop(0)
+        if one.input in self.inputs:
+            self.poll.unregister(one.input)
+            del self.inputs[one.input]
+
+    def end_of_input(self, one: Container) -> None:
+        """On a terminal the end of the input is a character. Input that goes on after its first giver stays open."""
+        one.giver = -1
+        if not one.once or one.input < 0:
+            return
+        if one.tty:
+            one.ungiven.append((-1, b"\x04"))
+            self.give(one)
+        elif one.ungiven:
+            one.ungiven.append((-1, b""))  # closed when the rest is taken
+        else:
+            self.close_input(one)
+
+    def close_input(self, one: Container) -> None:
+        if one.input in self.inputs:
+            self.poll.unregister(one.input)
+            del self.inputs[one.input]
+        if one.input >= 0:
+            posix.close(one.input)
+        one.input = -1
+
+    def resize(self, one: Container, columns: int, rows: int) -> None:
+        if one.tty and one.input >= 0:
+            import fcntl
+
+            size = b"".join(number.to_bytes(2, sys.byteorder) for number in (rows, columns, 0, 0))
+            try:
+                fcntl.ioctl(one.input, 0x5414, size)  # TIOCSWINSZ
+            except OSError:
+                pass
 
     def quit(self, grace_ms: int) -> None:
         self.quitting = True
@@ -428,21 +392,26 @@ class Shim:
     def stop(self, one: Container, grace_ms: int) -> None:
         kill_at = time.monotonic() + grace_ms / 1000
         if one.kill_at is None:
-            signal_group(one.pid, _signal.SIGTERM)
+            signal_group(one.pid, one.stop_signal)
         one.kill_at = kill_at if one.kill_at is None else min(one.kill_at, kill_at)
 
     # --- output and ends ----------------------------------------------------------------------------------------
 
     def pump(self, fd: int) -> None:
-        one, _ = self.pipes[fd]
+        one, stream = self.pipes[fd]
         try:
             data = posix.read(fd, 65536)
         except BlockingIOError:
             return
-        if data:
-            one.log.feed(self.pipes[fd][1], data)
-        else:
+        except OSError:  # so a terminal tells that nobody writes to it any more
+            data = b""
+        if not data:
             self.close_pipe(fd)
+            return
+        one.log.feed(stream, data)
+        for listener in list(one.listeners):
+            if len(self.clients[listener].unsent) < UNSENT_LIMIT:
+                self.send(listener, "output", one.name, stream, data.decode("utf-8", "surrogateescape"))
 
     def close_pipe(self, fd: int) -> None:
         one, stream = self.pipes.pop(fd)
@@ -528,6 +497,7 @@ class Shim:
             self.pump(fd)
             if fd in self.pipes:
                 self.close_pipe(fd)
+        self.close_input(one)
         one.log.close()
         self.save(one)
         del self.containers[one.name]
@@ -555,11 +525,6 @@ def arguments(rest: list[str]) -> tuple[list[str], dict[str, str]]:
         name, _, value = pair.partition("=")
         env[name] = value
     return rest[1:end], env
-
-
-def close_all(descriptors: list[int]) -> None:
-    while descriptors:
-        posix.close(descriptors.pop())
 
 
 def signal_group(pid: int, number: int) -> None:
@@ -601,7 +566,7 @@ def main() -> None:
     _signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
     for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGPIPE):
         _signal.signal(number, _signal.SIG_IGN)
-    if exists("shim.sock"):
+    if children.exists("shim.sock"):
         posix.unlink("shim.sock")
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     listener.bind("shim.sock")
@@ -610,7 +575,7 @@ def main() -> None:
     pid = posix.getpid()
     write_atomic("shim.pid", f"pid {pid}\nstart {start_time(pid)}\n")
     Shim(listener).run(wake_r)
-    if exists("shim.sock"):
+    if children.exists("shim.sock"):
         posix.unlink("shim.sock")
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from fairway.node.folder import PodFolder
 
-SOURCE, ENTER = Path(__file__).with_name("shim.py"), Path(__file__).with_name("enter.py")
+SOURCE = Path(__file__).with_name("shim.py")
+_BESIDE = ("shim_children", "shim_log", "enter")
+"""What a shim, and a child of one on its way into a container's own root, load from the folder of the shim."""
 START_LIMIT_S = 10.0
 _LARGEST = 64 * 1024 * 1024
 
@@ -32,12 +34,13 @@ class StartRefused(Exception):
 
 
 def compiled(folder: Path) -> Path:
-    """The shim as byte code: without it each shim would keep a compiler's leftovers in memory. Beside it what its children
-    load to enter a container's own root."""
+    """The shim as byte code: without it each shim would keep a compiler's leftovers in memory. Beside it what it loads."""
     tag = sys.implementation.cache_tag
     target = folder / f"shim-{tag}.pyc"
     py_compile.compile(str(SOURCE), cfile=str(target), optimize=2, doraise=True)
-    py_compile.compile(str(ENTER), cfile=str(folder / f"enter_{tag.replace('-', '_')}.pyc"), optimize=2, doraise=True)
+    for name in _BESIDE:
+        source, place = SOURCE.with_name(f"{name}.py"), folder / f"{name}_{(tag or '').replace('-', '_')}.pyc"
+        py_compile.compile(str(source), cfile=str(place), optimize=2, doraise=True)
     return target
 
 
@@ -129,12 +132,12 @@ class Shim:
 
     # --- requests -----------------------------------------------------------------------------------------------
 
-    async def start(self, name: str, attempt: int, log: Path, argv: Sequence[str], env: Mapping[str, str],
-                    cwd: str) -> None:
-        """Raises `StartRefused` with the reason of the operating system."""
+    async def start(self, name: str, attempt: int, log: Path, argv: Sequence[str], env: Mapping[str, str], cwd: str,
+                    options: Sequence[str] = ()) -> None:
+        """`options` as the shim's protocol has them. Raises `StartRefused` with the reason of the operating system."""
         waiter = self._starts[name, str(attempt)] = asyncio.get_running_loop().create_future()
         log.parent.mkdir(parents=True, exist_ok=True)
-        self._send("start", name, attempt, log, cwd, 0, *program(argv, env))
+        self._send("start", name, attempt, log, cwd, " ".join(options), *program(argv, env))
         async with asyncio.timeout(START_LIMIT_S):
             answer = await waiter
         if answer[0] == "failed":

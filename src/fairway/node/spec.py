@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from fairway.node.environment import quantity
 
 RestartPolicy = Literal["Always", "OnFailure", "Never"]
 DEFAULT_GRACE_S = 30
+_SIGNALS = {one.name: int(one) for one in signal.Signals}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Container:
     """Bytes; 0 without one."""
     cpu_limit: float
     """Cores; 0 without one."""
+    streams: tuple[str, ...]
+    """What its standard streams are, and its stop signal, in the words of the shim's `start`."""
     raw: Obj
 
 
@@ -84,13 +88,15 @@ class Container:
 class PodSpec:
     init: tuple[Container, ...]
     containers: tuple[Container, ...]
+    ephemeral: tuple[Container, ...]
+    """Added to a running pod to look into it (`kubectl debug`): started once, and nothing else of the pod waits for them."""
     restart_policy: RestartPolicy
     grace_s: int
     active_deadline_s: int | None
 
     @property
     def all(self) -> tuple[Container, ...]:
-        return (*self.init, *self.containers)
+        return (*self.init, *self.containers, *self.ephemeral)
 
     def named(self, name: str) -> Container:
         return next(one for one in self.all if one.name == name)
@@ -103,6 +109,7 @@ def decode(pod: Obj) -> PodSpec:
     return PodSpec(
         init=tuple(_container(one, init=True) for one in spec.get("initContainers") or ()),
         containers=tuple(_container(one, init=False) for one in spec.get("containers") or ()),
+        ephemeral=tuple(_container(one, init=False) for one in spec.get("ephemeralContainers") or ()),
         restart_policy=spec.get("restartPolicy") or "Always",
         grace_s=DEFAULT_GRACE_S if grace is None else int(grace),
         active_deadline_s=None if deadline is None else int(deadline),
@@ -124,8 +131,17 @@ def _container(raw: Obj, *, init: bool) -> Container:
         ports=ports,
         memory_limit=int(quantity(str(dig(raw, "resources", "limits", "memory", default="0")))),
         cpu_limit=quantity(str(dig(raw, "resources", "limits", "cpu", default="0"))),
+        streams=_streams(raw),
         raw=raw,
     )
+
+
+def _streams(raw: Obj) -> tuple[str, ...]:
+    words = [word for word, field in (("stdin", "stdin"), ("once", "stdinOnce"), ("tty", "tty")) if raw.get(field)]
+    name = str(dig(raw, "lifecycle", "stopSignal", default=""))
+    if name and (number := _SIGNALS.get(name)) is not None:
+        words.append(f"signal={number}")
+    return tuple(words)
 
 
 def _probe(raw: Obj | None) -> Probe | None:

@@ -41,6 +41,9 @@ def pod_status(seen: Seen, verdict: tuple[str, str, str] | None, host_ip: str, n
         status |= {"podIP": seen.address, "podIPs": [{"ip": seen.address}]}
     if init:
         status["initContainerStatuses"] = init
+    if spec.ephemeral:
+        status["ephemeralContainerStatuses"] = [
+            _container_status(seen, spec, one, initialized=initialized, over=over, now=now) for one in spec.ephemeral]
     if verdict is not None and not final:
         status |= {"reason": verdict[1], "message": verdict[2]}
     return status
@@ -74,7 +77,9 @@ def _container_status(seen: Seen, spec: PodSpec, one: Container, *, initialized:
     run = seen.run(one.name)
     running = run.running
     health = run.health
-    if one.init and not one.sidecar:
+    if one in spec.ephemeral:
+        ready = started = False
+    elif one.init and not one.sidecar:
         ready = run.last is not None and run.last.code == 0
         started = running
     else:
@@ -127,6 +132,8 @@ def _state(seen: Seen, run: Run, one: Container, spec: PodSpec, *, initialized: 
 
 
 def _comes_again(spec: PodSpec, one: Container, last: Attempt) -> bool:
+    if one in spec.ephemeral:
+        return False
     if one.sidecar:
         return True
     if one.init:
@@ -201,7 +208,7 @@ def _condition(old: Obj | None, kind: str, status: str, reason: str | None, mess
 
 
 def _qos(spec: PodSpec) -> str:
-    resources = [one.raw.get("resources") or {} for one in spec.all]
+    resources = [one.raw.get("resources") or {} for one in (*spec.init, *spec.containers)]
     if not any(one.get("requests") or one.get("limits") for one in resources):
         return "BestEffort"
 

@@ -61,6 +61,14 @@ def volume_sources(pod: Obj, kind: str) -> set[str]:
 
 def projected_files(volume: Obj, facts: Facts) -> Files | None:
     """The files of a volume whose content comes from the API; None for other kinds of volume."""
+    try:
+        return _files(volume, facts)
+    except ConfigProblem as problem:
+        words = f'MountVolume.SetUp failed for volume "{volume["name"]}" : {problem.message}'
+        raise ConfigProblem(words, "ContainerCreating") from problem
+
+
+def _files(volume: Obj, facts: Facts) -> Files | None:
     if source := volume.get("configMap"):
         return _config_map(source, source["name"], facts, source.get("defaultMode"))
     if source := volume.get("secret"):
@@ -91,8 +99,7 @@ def _token(source: Obj, facts: Facts, mode: int | None) -> Files:
     try:
         text = facts.token(source.get("audience") or "", int(source.get("expirationSeconds") or 3600))
     except NotFound as absent:
-        raise ConfigProblem(f"MountVolume.SetUp failed: failed to fetch token: {absent.message}",
-                            "ContainerCreating") from absent
+        raise ConfigProblem(f"failed to fetch token: {absent.message}") from absent
     return {} if text is None else {_safe(source["path"]): File(text.encode(), DEFAULT_MODE if mode is None else int(mode))}
 
 
@@ -115,7 +122,7 @@ def _secret(source: Obj, name: str, facts: Facts, mode: int | None) -> Files:
 def _none(source: Obj, message: str) -> Files:
     if source.get("optional"):
         return {}
-    raise ConfigProblem(f"MountVolume.SetUp failed: {message}", "ContainerCreating")
+    raise ConfigProblem(message)
 
 
 def _items(source: Obj, content: Mapping[str, bytes], mode: int | None, what: str) -> Files:
@@ -127,7 +134,7 @@ def _items(source: Obj, content: Mapping[str, bytes], mode: int | None, what: st
         if item["key"] not in content:
             if source.get("optional"):
                 continue
-            raise ConfigProblem(f"MountVolume.SetUp failed: {what} has no key {item['key']}", "ContainerCreating")
+            raise ConfigProblem(f"{what} references non-existent key: {item['key']}")
         files[_safe(item["path"])] = File(content[item["key"]], int(item.get("mode") or default))
     return files
 

@@ -24,8 +24,9 @@ from fairway.kube.objects import (
     status_of,
     uid_of,
 )
+from fairway.kube.placement import selects, untolerated
 from fairway.kube.resources import PODS
-from fairway.kube.selectors import from_label_selector, from_map
+from fairway.kube.selectors import from_label_selector
 from fairway.kube.template import int_or_percent
 from fairway.workloads.pods import (
     adoption,
@@ -99,19 +100,7 @@ def _fits(owner: Obj, node: Obj) -> bool:
     spec = dig(owner, "spec", "template", "spec", default={})
     if spec.get("nodeName") and spec["nodeName"] != meta_of(node)["name"]:
         return False
-    if not from_map(spec.get("nodeSelector") or {}).matches(labels_of(node)):
-        return False
-    tolerations = [*(spec.get("tolerations") or ()), *_tolerations()]
-    return all(taint.get("effect") == "PreferNoSchedule" or any(_tolerates(one, taint) for one in tolerations)
-               for taint in spec_of(node).get("taints") or ())
-
-
-def _tolerates(toleration: Obj, taint: Obj) -> bool:
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("operator", "Equal") == "Exists":
-        return not toleration.get("key") or bool(toleration["key"] == taint.get("key"))
-    return toleration.get("key") == taint.get("key") and (toleration.get("value") or "") == (taint.get("value") or "")
+    return selects(spec, node) and untolerated([*(spec.get("tolerations") or ()), *_tolerations()], node) is None
 
 
 def _tolerations() -> list[Obj]:

@@ -9,6 +9,7 @@ from fairway.kube.errors import BadRequest
 from fairway.kube.objects import Obj, meta_of, status_of
 
 Output = Literal["stdout", "stderr"]
+_STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
 
 class ExecSession(Protocol):
@@ -46,7 +47,7 @@ class PodExec(Protocol):
                    tty: bool) -> ExecSession: ...
 
     async def attach(self, namespace: str, name: str, *, container: str) -> ExecSession:
-        """What the container writes from now on, and its exit code when it ends."""
+        """What the container writes from now on. Input is dropped where it has none; `wait` answers 0 when it has ended."""
         ...
 
 
@@ -55,7 +56,7 @@ def check_running(pod: Obj, container: str) -> None:
     name, phase = meta_of(pod).get("name", ""), status_of(pod).get("phase")
     if phase in ("Succeeded", "Failed"):
         raise BadRequest(f"cannot exec in a completed pod; the phase of {name} is {phase}")
-    rows = [row for kind in ("containerStatuses", "initContainerStatuses") for row in status_of(pod).get(kind) or ()]
+    rows = [row for kind in _STATUSES for row in status_of(pod).get(kind) or ()]
     state = next((row.get("state") or {} for row in rows if row.get("name") == container), {})
     if "running" not in state:
         raise BadRequest(f'container "{container}" in pod "{name}" does not run now: {_why(state)}')

@@ -332,8 +332,6 @@ class KubeServer:
             raise BadRequest("you must specify at least 1 of stdin, stdout, stderr")
         if path.subresource == "exec" and not command:
             raise BadRequest("you must specify at least 1 command for the container")
-        if path.subresource == "attach" and stdin:
-            raise BadRequest("containers of this node have no standard input: attach without stdin (kubectl: no -i)")
         check_running(pod, container)
         channels.check_upgrade(request)
         if path.subresource == "exec":
