@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from itertools import chain
 from pathlib import Path
 
 from fairway.kube import resources
@@ -13,8 +12,7 @@ from fairway.kube.clock import Clock
 from fairway.kube.objects import Obj, key_of, status_of
 from fairway.kube.resources import Resource
 from fairway.metrics.exposition import Metadata
-from fairway.metrics.kube_state import is_counter, kube_state
-from fairway.metrics.kube_state_objects import SERIES
+from fairway.metrics.kube_state import SERIES, StateRecorder
 from fairway.metrics.scrape import EnvoySource, Fetch, HttpFetch, Scrapes, TargetState
 from fairway.metrics.series import millis
 from fairway.metrics.store import Store
@@ -53,6 +51,7 @@ class Scraper:
         self._http = HttpFetch()
         self._scrapes = Scrapes(store, clock, fetch or self._http, envoy)
         self._state = store.block(_KUBE_STATE)
+        self._shown = StateRecorder(self._state)
         self._state_beat = -1
         self._targets_dirty = True
         self._problems: tuple[str, ...] = ()
@@ -61,7 +60,7 @@ class Scraper:
         """Scrape until cancelled; on the way out, write the snapshot."""
         if self._snapshot is not None:
             self._store.load(self._snapshot, warn=log.warning)
-        for resource in (*_WATCHED, resources.DEPLOYMENTS, resources.ROLLOUTS, *SERIES):
+        for resource in dict.fromkeys((*_WATCHED, *SERIES)):
             cache = self._informers.of(resource)
             if resource in _WATCHED:
                 cache.on_change(self._changed)
@@ -140,12 +139,5 @@ class Scraper:
         if beat == self._state_beat:
             return
         self._state_beat = beat
-        rows, values = [], []
-        samples = kube_state(*(self._objects(r) for r in (resources.PODS, resources.DEPLOYMENTS, resources.ROLLOUTS)))
-        others = (sample for resource, series in SERIES.items() for obj in self._objects(resource) for sample in series(obj))
-        for labels, value in chain(samples, others):
-            row = self._state.row(labels, counter=is_counter(labels["__name__"]))
-            if row >= 0:
-                rows.append(row)
-                values.append(value)
+        rows, values = self._shown.rows((resource, self._objects(resource)) for resource in SERIES)
         self._state.append(now - now % round(PROGRESSING_INTERVAL_S * 1000), rows, values)

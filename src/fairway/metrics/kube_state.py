@@ -1,118 +1,74 @@
-"""The state of pods, Deployments and Rollouts as metrics, under the names that kube-state-metrics made common.
+"""The state of objects as metrics, under the names that kube-state-metrics made common.
 
 Computed from the API's caches, so that rules and analyses written for a cluster (restarts, readiness, replicas) work
-here too.
+here too. Labels of objects are all shown (`kube_pod_labels` and its like), where kube-state-metrics shows those it is told to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
-from fairway.kube.objects import Obj, condition, controller_of, dig, key_of, labels_of, spec_of, status_of
-from fairway.kube.quantity import parse_quantity
-from fairway.metrics.kube_state_objects import conditions
+from fairway.kube import resources
+from fairway.kube.objects import Obj, meta_of
+from fairway.kube.resources import Resource
+from fairway.metrics import kube_state_cluster, kube_state_objects, kube_state_pods
+from fairway.metrics.kube_state_samples import Sample
 from fairway.metrics.labels import NAME
+from fairway.metrics.store import TargetBlock
 
-Sample = tuple[dict[str, str], float]
-
-_PHASES = ("Pending", "Running", "Succeeded", "Failed", "Unknown")
-_ROLLOUT_PHASES = ("Progressing", "Paused", "Healthy", "Degraded")
-
-
-def kube_state(pods: Sequence[Obj], deployments: Sequence[Obj], rollouts: Sequence[Obj]) -> Iterator[Sample]:
-    for pod in pods:
-        yield from _pod(pod)
-    for deployment in deployments:
-        yield from _deployment(deployment)
-    for rollout in rollouts:
-        yield from _rollout(rollout)
+SERIES: Mapping[Resource, Callable[[Obj], Iterator[Sample]]] = {
+    resources.PODS: kube_state_pods.pod, **kube_state_objects.SERIES, **kube_state_cluster.SERIES}  # fmt: skip
 
 
-def is_counter(name: str) -> bool:
-    return name == "kube_pod_container_status_restarts_total"
+def kube_state(objects: Iterable[tuple[Resource, Iterable[Obj]]]) -> Iterator[Sample]:
+    for resource, found in objects:
+        for obj in found:
+            yield from SERIES[resource](obj)
 
 
-def _sample(name: str, labels: dict[str, str], value: float) -> Sample:
-    return {NAME: name, "job": "kube-state-metrics", **{k: v for k, v in labels.items() if v}}, value
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What an object shows for as long as it is this one."""
+
+    version: str
+    rows: list[int]
+    values: list[float]
 
 
-def _pod(pod: Obj) -> Iterator[Sample]:
-    key, status = key_of(pod), status_of(pod)
-    labels = {
-        "namespace": key.namespace,
-        "pod": key.name,
-        "uid": str(dig(pod, "metadata", "uid", default="")),
-        "rollouts_pod_template_hash": labels_of(pod).get("rollouts-pod-template-hash", ""),
-    }
-    owner = controller_of(pod) or {}
-    yield _sample(
-        "kube_pod_info",
-        {
-            **labels,
-            "pod_ip": status.get("podIP", ""),
-            "node": spec_of(pod).get("nodeName", ""),
-            "created_by_kind": owner.get("kind", ""),
-            "created_by_name": owner.get("name", ""),
-        },
-        1,
-    )
-    for container in spec_of(pod).get("containers") or ():
-        yield from _asked(labels, container)
-    phase = status.get("phase", "Unknown")
-    for name in _PHASES:
-        yield _sample("kube_pod_status_phase", {**labels, "phase": name}, float(name == phase))
-    ready = (condition(pod, "Ready") or {}).get("status", "False")
-    for word in ("true", "false", "unknown"):
-        yield _sample("kube_pod_status_ready", {**labels, "condition": word}, float(ready.lower() == word))
-    for container in status.get("containerStatuses") or ():
-        named = {**labels, "container": container["name"]}
-        yield _sample("kube_pod_container_status_restarts_total", named, float(container.get("restartCount", 0)))
-        yield _sample("kube_pod_container_status_ready", named, float(bool(container.get("ready"))))
-        state = container.get("state") or {}
-        for kind in ("running", "waiting", "terminated"):
-            yield _sample(f"kube_pod_container_status_{kind}", named, float(kind in state))
-        for kind in ("waiting", "terminated"):
-            if reason := dig(state, kind, "reason"):
-                yield _sample(f"kube_pod_container_status_{kind}_reason", {**named, "reason": str(reason)}, 1)
+class StateRecorder:
+    """Rows of a block for objects. What has not changed is not computed again: most objects have not."""
 
+    def __init__(self, block: TargetBlock) -> None:
+        self._block, self._generation = block, block.generation
+        self._shown: dict[tuple[str, str], _Shown] = {}
 
-def _asked(labels: dict[str, str], container: Obj) -> Iterator[Sample]:
-    """What a container requests, and what it may have at most."""
-    for kind in ("requests", "limits"):
-        for resource, amount in (dig(container, "resources", kind, default={})).items():
-            unit = {"cpu": "core", "memory": "byte"}.get(resource, "integer")
-            named = {**labels, "container": container["name"], "resource": resource, "unit": unit}
-            yield _sample(f"kube_pod_container_resource_{kind}", named, float(parse_quantity(amount)))
+    def rows(self, objects: Iterable[tuple[Resource, Iterable[Obj]]]) -> tuple[list[int], list[float]]:
+        """(rows, values) of all series of these objects."""
+        if self._generation != self._block.generation:
+            self._generation = self._block.generation
+            self._shown.clear()
+        shown: dict[tuple[str, str], _Shown] = {}
+        rows: list[int] = []
+        values: list[float] = []
+        for resource, found in objects:
+            for obj in found:
+                key, version = (resource.qualified, str(meta_of(obj).get("uid", ""))), str(meta_of(obj).get("resourceVersion"))
+                one = self._shown.get(key)
+                if one is None or one.version != version:
+                    one = self._show(resource, obj, version)
+                shown[key] = one
+                rows += one.rows
+                values += one.values
+        self._shown = shown
+        return rows, values
 
-
-def _deployment(deployment: Obj) -> Iterator[Sample]:
-    key, status, spec = key_of(deployment), status_of(deployment), spec_of(deployment)
-    labels = {"namespace": key.namespace, "deployment": key.name}
-    yield _sample("kube_deployment_spec_replicas", labels, float(spec.get("replicas", 1)))
-    yield _sample("kube_deployment_metadata_generation", labels, float(deployment["metadata"].get("generation", 0)))
-    for name, field in (
-        ("replicas", "replicas"),
-        ("replicas_available", "availableReplicas"),
-        ("replicas_ready", "readyReplicas"),
-        ("replicas_unavailable", "unavailableReplicas"),
-        ("replicas_updated", "updatedReplicas"),
-        ("observed_generation", "observedGeneration"),
-    ):
-        yield _sample(f"kube_deployment_status_{name}", labels, float(status.get(field) or 0))
-    yield _sample("kube_deployment_spec_paused", labels, float(bool(spec.get("paused"))))
-    yield from conditions("deployment", deployment, labels)
-
-
-def _rollout(rollout: Obj) -> Iterator[Sample]:
-    """Argo Rollouts' own names."""
-    key, status = key_of(rollout), status_of(rollout)
-    labels = {"namespace": key.namespace, "name": key.name}
-    yield _sample("rollout_info_replicas_desired", labels, float(spec_of(rollout).get("replicas", 1)))
-    for name, field in (
-        ("available", "availableReplicas"),
-        ("unavailable", "unavailableReplicas"),
-        ("updated", "updatedReplicas"),
-    ):
-        yield _sample(f"rollout_info_replicas_{name}", labels, float(status.get(field) or 0))
-    for phase in _ROLLOUT_PHASES:
-        yield _sample("rollout_info", {**labels, "phase": phase}, float(phase == status.get("phase")))
+    def _show(self, resource: Resource, obj: Obj, version: str) -> _Shown:
+        rows: list[int] = []
+        values: list[float] = []
+        for labels, value in SERIES[resource](obj):
+            row = self._block.row(labels, counter=labels[NAME] in kube_state_pods.COUNTERS)
+            if row >= 0:
+                rows.append(row)
+                values.append(value)
+        return _Shown(version, rows, values)

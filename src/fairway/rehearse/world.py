@@ -249,7 +249,7 @@ class World:
             if not self.monitoring:
                 self.exporter.missed(millis(now))
                 continue
-            extra = kube_state(self._objects(PODS), (), self._objects(ROLLOUTS)) if self._needs_state else ()
+            extra = kube_state((row, self._objects(row)) for row in (PODS, ROLLOUTS)) if self._needs_state else ()
             self.exporter.scrape(self._seen_units(), millis(now), extra)
 
     @property
