@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from fairway.kube.objects import Obj, annotations_of, meta_of
-from fairway.kube.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICES
+from fairway.kube.resources import DEPLOYMENTS, ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES
 from fairway.node.simulated import Script
 from tests.workloads.world import World, deployment, play
 
@@ -95,5 +95,52 @@ def test_a_deleted_service_takes_its_slices_along_and_leaves_the_pods() -> None:
         await asyncio.sleep(1)
         assert await world.list(ENDPOINT_SLICES) == []
         assert len(await world.list(PODS)) == 1
+
+    play(story)
+
+
+def test_older_clients_find_endpoints() -> None:
+    async def story(world: World) -> None:
+        await world.api.create(_service())
+        await world.api.create(deployment(replicas=2))
+        await asyncio.sleep(1)
+        found = await world.get(ENDPOINTS, "web")
+        assert [sorted(subset) for subset in found["subsets"]] == [["notReadyAddresses", "ports"]]
+        await world.until(lambda: world.rolled_out("web"))
+        await asyncio.sleep(1)
+        (subset,) = (await world.get(ENDPOINTS, "web"))["subsets"]
+        assert subset["ports"] == [{"name": "web", "protocol": "TCP", "port": 8000}]
+        pods = {meta_of(pod)["name"]: pod["status"]["podIP"] for pod in await world.pods()}
+        assert {one["targetRef"]["name"]: one["ip"] for one in subset["addresses"]} == pods
+        await world.patch(DEPLOYMENTS, "web", {"spec": {"replicas": 0}})
+        await asyncio.sleep(5)
+        assert "subsets" not in await world.get(ENDPOINTS, "web")
+        await world.api.delete(SERVICES, "web", "default")
+        await asyncio.sleep(1)
+        assert await world.list(ENDPOINTS) == []
+
+    play(story)
+
+
+def test_endpoints_by_hand_become_slices() -> None:
+    """A database outside of the cluster: a Service without a selector, and its addresses."""
+
+    async def story(world: World) -> None:
+        made = _service(selector=None, ports=[{"port": 5432}])
+        await world.api.create(made)
+        subsets = [{"addresses": [{"ip": "192.0.2.7"}], "notReadyAddresses": [{"ip": "192.0.2.8"}], "ports": [{"port": 5432}]}]
+        by_hand = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web", "namespace": "default"},
+                   "subsets": subsets}
+        await world.api.create(by_hand)
+        await asyncio.sleep(1)
+        one = await _slice(world)
+        assert meta_of(one)["labels"]["endpointslice.kubernetes.io/managed-by"] == "endpointslicemirroring-controller.k8s.io"
+        assert (one["addressType"], one["ports"]) == ("IPv4", [{"name": "", "protocol": "TCP", "port": 5432}])
+        assert [(each["addresses"], each["conditions"]) for each in one["endpoints"]] == [
+            (["192.0.2.7"], {"ready": True}), (["192.0.2.8"], {"ready": False})]
+        assert (await world.get(ENDPOINTS, "web"))["subsets"], "nobody touches what was written by hand"
+        await world.patch(ENDPOINTS, "web", {"subsets": None})
+        await asyncio.sleep(1)
+        assert await world.list(ENDPOINT_SLICES) == []
 
     play(story)

@@ -49,7 +49,8 @@ from fairway.traffic.controller import TrafficController
 from fairway.traffic.model import Backend, Model
 from fairway.traffic.port import Address, Applied
 from fairway.traffic.simulated import SimulatedDataPlane
-from fairway.workloads.controllers import EndpointSliceController, JobController, ReplicaSetController
+from fairway.workloads.controllers import JobController, ReplicaSetController
+from fairway.workloads.endpoints import EndpointSliceController
 
 DEFAULT_SCRAPE_S = 15.0
 OLD, NEW = "stable", "canary"
@@ -93,7 +94,7 @@ class World:
         self.node = SimulatedNode(informers, clock, self._script)
         traffic = TrafficController(informers, clock, self.plane, ingress_address="127.0.0.1", ingress_port=8080,
                                     unprivileged_from=0)
-        controllers: list[Controller] = [ReplicaSetController(informers, clock), EndpointSliceController(informers, clock)]
+        controllers: list[Controller] = [ReplicaSetController(informers, clock), EndpointSliceController(informers)]
         if any("job" in metric.raw.get("provider", {}) for metric in self.subject.metrics()):
             controllers.append(JobController(informers, clock))
         for resource, saw in ((PODS, self._saw_pod), (INGRESSES, self._saw), (ROLLOUTS, self._saw),

@@ -27,14 +27,15 @@ from fairway.kube.objects import (
     with_condition,
 )
 from fairway.kube.reconcile import Controller, Watch, owner_keys
-from fairway.kube.resources import DEPLOYMENTS, ENDPOINT_SLICES, JOBS, PODS, REPLICA_SETS, SERVICES
-from fairway.kube.selectors import from_label_selector, from_map
-from fairway.workloads import decide_deployment, decide_endpoints, decide_job, decide_replicaset
+from fairway.kube.resources import DEPLOYMENTS, JOBS, PODS, REPLICA_SETS
+from fairway.kube.selectors import from_label_selector
+from fairway.workloads import decide_deployment, decide_job, decide_replicaset
 from fairway.workloads.autoscaler import AutoscalerController
 from fairway.workloads.claims import ClaimController
 from fairway.workloads.cron import CronJobController
 from fairway.workloads.daemon import DaemonSetController
 from fairway.workloads.disruption import DisruptionController
+from fairway.workloads.endpoints import EndpointsController, EndpointSliceController, MirrorController
 from fairway.workloads.garbage import GarbageCollector
 from fairway.workloads.job_status import finished
 from fairway.workloads.metric_source import MetricSource
@@ -53,7 +54,9 @@ def workload_controllers(informers: Informers, clock: Clock, metrics: MetricSour
         ReplicaSetController(informers, clock),
         DeploymentController(informers, clock),
         JobController(informers, clock),
-        EndpointSliceController(informers, clock),
+        EndpointSliceController(informers),
+        EndpointsController(informers),
+        MirrorController(informers),
         DisruptionController(informers),
         StatefulSetController(informers, clock),
         DaemonSetController(informers, clock),
@@ -214,46 +217,6 @@ async def _record(events: EventRecorder, obj: Obj, found: Iterable[Remark]) -> N
 def _controlled_by_uid(pod: Obj, uid: str) -> bool:
     ref = controller_of(pod)
     return ref is not None and ref["uid"] == uid
-
-
-class EndpointSliceController:
-    """Implements `Controller`. Its objects are Services; slices are what it writes."""
-
-    name = "endpointslice-controller"
-    resource = SERVICES
-    workers = 2
-
-    def __init__(self, informers: Informers, clock: Clock) -> None:
-        self._informers, self._clock = informers, clock
-        self._services, self._pods = informers.of(SERVICES), informers.of(PODS)
-        self._slices = informers.of(ENDPOINT_SLICES)
-
-    def watches(self) -> Sequence[Watch]:
-        return [Watch(PODS, self._of_pod), Watch(ENDPOINT_SLICES, _service_of_slice)]
-
-    def _of_pod(self, pod: Obj) -> Iterable[Key]:
-        for service in self._services.list(key_of(pod).namespace):
-            selector = spec_of(service).get("selector")
-            if selector and from_map(selector).matches(labels_of(pod)):
-                yield key_of(service)
-
-    async def reconcile(self, key: Key, now: datetime) -> Outcome:
-        service = self._services.get(key)
-        if service is None:
-            return Outcome()
-        selector = spec_of(service).get("selector")
-        pods = self._pods.list(key.namespace, from_map(selector)) if selector else []
-        slices = [one for one in self._slices.owned_by(uid_of(service))
-                  if labels_of(one).get(decide_endpoints.MANAGED_BY) == decide_endpoints.MANAGER]
-        decision = decide_endpoints.decide(decide_endpoints.Seen(service, pods, slices), now)
-        outcome = await carry_out_decision(self._informers.api, decision, SERVICES, service, manager=self.name)
-        return replace(outcome, rest_s=rest_after(len(pods)))
-
-
-def _service_of_slice(one: Obj) -> Iterable[Key]:
-    name = labels_of(one).get(decide_endpoints.SERVICE_NAME)
-    if name and labels_of(one).get(decide_endpoints.MANAGED_BY) == decide_endpoints.MANAGER:
-        yield Key(key_of(one).namespace, name)
 
 
 def _owner_or_adopter(kind: str, adopters: Callable[[Obj], Iterable[Key]]) -> Callable[[Obj], Iterable[Key]]:

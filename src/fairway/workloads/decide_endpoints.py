@@ -82,21 +82,25 @@ def _body(one: Obj, old: Obj) -> Obj:
 def _slices(service: Obj, pods: Sequence[Obj]) -> list[Obj]:
     groups: dict[bytes, tuple[list[Obj], list[Obj]]] = {}
     for pod in pods:
-        if not status_of(pod).get("podIP") or is_finished(pod):
+        if not has_place(pod):
             continue
-        ports = _ports(service, pod)
-        groups.setdefault(_ports_key(ports), (ports, []))[1].append(_endpoint(service, pod))
+        ports = ports_of(service, pod)
+        groups.setdefault(ports_key(ports), (ports, []))[1].append(endpoint_of(service, pod))
     if not groups:
-        ports = _ports(service, None)
-        groups[_ports_key(ports)] = (ports, [])
+        ports = ports_of(service, None)
+        groups[ports_key(ports)] = (ports, [])
     return [_slice(service, ports, endpoints) for _, (ports, endpoints) in sorted(groups.items())]
 
 
-def _ports_key(ports: list[Obj]) -> bytes:
+def has_place(pod: Obj) -> bool:
+    return bool(status_of(pod).get("podIP")) and not is_finished(pod)
+
+
+def ports_key(ports: list[Obj]) -> bytes:
     return msgspec.json.encode(ports, order="sorted")
 
 
-def _ports(service: Obj, pod: Obj | None) -> list[Obj]:
+def ports_of(service: Obj, pod: Obj | None) -> list[Obj]:
     found: list[Obj] = []
     for port in spec_of(service).get("ports") or ():
         number = _target_port(port, pod)
@@ -127,7 +131,7 @@ def _sidecars(pod: Obj) -> list[Obj]:
     return [c for c in spec_of(pod).get("initContainers") or () if c.get("restartPolicy") == "Always"]
 
 
-def _endpoint(service: Obj, pod: Obj) -> Obj:
+def endpoint_of(service: Obj, pod: Obj) -> Obj:
     serving, terminating = is_ready(pod), is_deleting(pod)
     even_unready = bool(spec_of(service).get("publishNotReadyAddresses"))
     namespace, name = key_of(pod)
@@ -155,7 +159,7 @@ def _slice(service: Obj, ports: list[Obj], endpoints: list[Obj]) -> Obj:
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
-            "name": f"{name[:57]}-{safe_suffix(uid_of(service), _ports_key(ports))}",
+            "name": f"{name[:57]}-{safe_suffix(uid_of(service), ports_key(ports))}",
             "namespace": namespace,
             "labels": labels,
             "ownerReferences": [owner_reference(service)],
