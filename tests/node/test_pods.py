@@ -6,8 +6,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from fairway.kube.objects import Obj, condition, dig, status_of
+from fairway.kube.objects import Obj, condition, dig, key_of, status_of
 from fairway.kube.resources import CONFIG_MAPS, PODS
+from fairway.node.environment import Facts, field_value, resource_value
 from tests.node.machine import Machine, alive, machine, pod, shell
 
 SERVE = ("python3", "-m", "http.server", "--bind", "0.0.0.0", "8000")
@@ -334,3 +335,57 @@ def test_a_restart_policy_on_failure_repeats_until_success(tmp_path: Path) -> No
         assert dig(status_of(found), "containerStatuses", 0, "restartCount") == 1
 
     play(tmp_path, story)
+
+
+def test_a_volume_over_its_size_evicts_the_pod(tmp_path: Path) -> None:
+    async def story(m: Machine) -> None:
+        volumes = [{"name": "scratch", "emptyDir": {"sizeLimit": "1Mi"}}]
+        script = "head -c 3000000 /dev/zero > $SCRATCH/big; touch $SCRATCH/done; sleep 60"
+        mount, env = {"name": "scratch", "mountPath": "/scratch"}, {"name": "SCRATCH", "value": "/scratch"}
+        made = shell("fat", script, {"volumes": volumes, "restartPolicy": "Always"}, env=[env], volumeMounts=[mount])
+        await m.api.create(made)
+        pod = await m.ready("fat")
+        await m.until(_written(m.folder(pod).volumes / "scratch/done"), "the file")
+        known = m.node.pod(key_of(pod))
+        assert known is not None
+        await known.look_at_disk()
+        found = await m.phase("fat", "Failed")
+        assert status_of(found)["reason"] == "Evicted"
+        assert status_of(found)["message"] == 'Usage of EmptyDir volume "scratch" exceeds the limit "1Mi".'
+
+    play(tmp_path, story)
+
+
+def _written(path: Path) -> Any:
+    async def check() -> bool:
+        return path.exists()
+
+    return check
+
+
+def test_a_part_of_a_volume_named_by_a_variable(tmp_path: Path) -> None:
+    async def story(m: Machine) -> None:
+        name = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+        spec = {"volumes": [{"name": "data", "emptyDir": {}}]}
+        mount = {"name": "data", "mountPath": "/data", "subPathExpr": "logs/$(POD_NAME)"}
+        await m.api.create(shell("web", "echo here > /data/file", spec, env=[name], volumeMounts=[mount]))
+        found = await m.phase("web", "Succeeded")
+        assert (m.folder(found).volumes / "data/logs/web/file").read_text() == "here\n"
+        await m.api.create(shell("lost", "true", spec, volumeMounts=[mount]))
+        waiting = (await m.waiting("lost", "CreateContainerConfigError"))["state"]["waiting"]
+        assert "no variable POD_NAME is set" in waiting["message"]
+
+    play(tmp_path, story)
+
+
+def test_limits_that_nobody_names_are_the_nodes() -> None:
+    pod = {"metadata": {"name": "p", "labels": {"say": 'a "b"'}},
+           "spec": {"containers": [{"name": "app", "resources": {"requests": {"cpu": "250m"}}}]}}
+    facts = Facts(pod, "", "", "", lambda name: None, lambda name: None, {}, allocatable={"cpu": 4.0, "memory": 2.0**30})
+
+    def value(resource: str, divisor: str = "0") -> str:
+        return resource_value(facts, {"containerName": "app", "resource": resource, "divisor": divisor}, {})
+
+    assert [value("requests.cpu", "1m"), value("limits.cpu"), value("limits.memory", "1Mi"), value("requests.memory")] == [
+        "250", "4", "1024", "0"]
+    assert field_value(facts, "metadata.labels") == 'say="a \\"b\\""'

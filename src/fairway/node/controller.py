@@ -147,6 +147,8 @@ class NodeController:
     async def _watch_usage(self) -> None:
         while True:
             self.usage.look(self._pods.values(), self._clock.now())
+            for one in list(self._pods.values()):
+                await one.look_at_disk()
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _register(self) -> None:
@@ -210,6 +212,8 @@ class NodeController:
                 await self._tell_unenforced(known, action)
                 for remark in remarks(action, known.runs(), known.spec):
                     await self._events.event(pod, *remark)
+        if decision.verdict is not None:
+            await self._events.event(pod, "Warning" if known.evicted else "Normal", *decision.verdict[1:])
         await self._report(known, decision.verdict, now)
         if removing:
             await self._remove(known)
@@ -229,7 +233,7 @@ class NodeController:
 
     def _seen(self, one: NodePod) -> d.Seen:
         return d.Seen(one.pod, self._settings.node_name, one.runs(), one.address, self._is_drained(one),
-                      one.stopping_since)
+                      one.stopping_since, one.evicted)
 
     def _is_drained(self, one: NodePod) -> bool:
         return not any(one.address in annotations_of(slice_).get(SERVING, "").split(",")

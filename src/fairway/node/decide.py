@@ -76,6 +76,8 @@ class Seen:
     address: str = ""
     drained: bool = True
     stopping_since: datetime | None = None
+    evicted: str = ""
+    """Why the node cannot keep the pod; "" where it can."""
 
     def run(self, name: str) -> Run:
         return self.runs.get(name, _FRESH)
@@ -154,8 +156,8 @@ def decide(seen: Seen, now: datetime) -> NodeDecision:
         return NodeDecision((EndShim(),))
     if not spec_of(pod).get("nodeName"):
         return NodeDecision((Bind(),))
-    if (overdue := _overdue(seen, spec, now)) is not None:
-        return overdue
+    if (ended_here := _ended_by_node(seen, spec, now)) is not None:
+        return ended_here
     fetches = tuple(Fetch(one.name) for one in spec.all
                     if seen.run(one.name).image == "unknown" and _may_try(seen.run(one.name), now))
     ready = None if _mains_ended(seen, spec) else _advance_init(seen, spec, now)
@@ -311,16 +313,19 @@ def _deadline(pod: Obj, spec: PodSpec) -> datetime | None:
     return parse_time(started) + timedelta(seconds=spec.active_deadline_s)
 
 
-def _overdue(seen: Seen, spec: PodSpec, now: datetime) -> NodeDecision | None:
-    deadline = _deadline(seen.pod, spec)
-    if deadline is None or now < deadline:
+def _ended_by_node(seen: Seen, spec: PodSpec, now: datetime) -> NodeDecision | None:
+    """A pod that is over its deadline, or evicted: it is stopped, and fails with that reason."""
+    deadline, grace = _deadline(seen.pod, spec), float(spec.grace_s)
+    if seen.evicted:
+        reason, message, grace = "Evicted", seen.evicted, 0.0
+    elif deadline is not None and now >= deadline:
+        reason, message = "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
+    else:
         return None
     running = [one for one in spec.all if seen.run(one.name).running]
-    stops = tuple(Stop(one.name, float(spec.grace_s), "DeadlineExceeded") for one in running
-                  if not seen.run(one.name).stopping)
-    verdict = ("Failed", "DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
-    return NodeDecision(stops if running else (EndShim(),), verdict=None if running else verdict,
-                        reasons=(Reason("DeadlineExceeded", verdict[2]),))
+    stops = tuple(Stop(one.name, grace, reason) for one in running if not seen.run(one.name).stopping)
+    verdict = None if running else ("Failed", reason, message)
+    return NodeDecision(stops if running else (EndShim(),), verdict=verdict, reasons=(Reason(reason, message),))
 
 
 def _terminate(seen: Seen, spec: PodSpec, now: datetime) -> NodeDecision:

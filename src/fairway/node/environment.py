@@ -5,10 +5,11 @@ Source: kubernetes `pkg/kubelet/kubelet_pods.go` (makeEnvironmentVariables) and 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fairway.kube.objects import Obj, annotations_of, dig, labels_of, meta_of, spec_of
 
@@ -42,6 +43,8 @@ class Facts:
     services: Mapping[str, str]
     token: Callable[[str, int], str | None] = lambda audience, seconds: None
     """(audience, seconds) to a token of the pod's service account; None where nobody issues any."""
+    allocatable: Mapping[str, float] = field(default_factory=dict)
+    """What the node has of each resource: the limit of a container that names none."""
 
 
 def variables(container: Obj, facts: Facts, image_env: Mapping[str, str]) -> dict[str, str]:
@@ -125,7 +128,7 @@ def _value_from(source: Obj, container: Obj, facts: Facts) -> str | None:
     if ref := source.get("fieldRef"):
         return field_value(facts, ref["fieldPath"])
     if ref := source.get("resourceFieldRef"):
-        return resource_value(facts.pod, ref, container)
+        return resource_value(facts, ref, container)
     return None
 
 
@@ -160,11 +163,12 @@ def field_value(facts: Facts, path: str) -> str:
 
 
 def _as_lines(pairs: Mapping[str, str]) -> str:
-    return "\n".join(f'{name}="{value}"' for name, value in sorted(pairs.items()))
+    return "\n".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in sorted(pairs.items()))
 
 
-def resource_value(pod: Obj, ref: Obj, container: Obj) -> str:
-    """`limits.cpu` and its like, in units of `divisor`, rounded up; "0" where the container names none."""
+def resource_value(facts: Facts, ref: Obj, container: Obj) -> str:
+    """`limits.cpu` and its like, in units of `divisor`, rounded up. A limit that the container does not name is the node's."""
+    pod = facts.pod
     if ref.get("containerName"):
         every = [*(spec_of(pod).get("containers") or ()), *(spec_of(pod).get("initContainers") or ())]
         container = next((one for one in every if one["name"] == ref["containerName"]), container)
@@ -173,7 +177,8 @@ def resource_value(pod: Obj, ref: Obj, container: Obj) -> str:
     if amount is None and kind == "requests":
         amount = dig(container, "resources", "limits", name)
     divisor = quantity(str(ref.get("divisor") or "0")) or 1.0
-    return str(math.ceil(quantity(str(amount)) / divisor)) if amount is not None else "0"
+    held = quantity(str(amount)) if amount is not None else facts.allocatable.get(name, 0.0) if kind == "limits" else 0.0
+    return str(math.ceil(held / divisor))
 
 
 def quantity(text: str) -> float:

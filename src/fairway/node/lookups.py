@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 from collections.abc import Iterable, Mapping
 
 from fairway.kube.api import patch_status
@@ -16,6 +17,7 @@ from fairway.node.paths import ServiceNames
 from fairway.node.volumes import volume_sources
 
 HOST_IP = "127.0.0.1"
+_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 _Found = dict[str, Obj | None]
 
 
@@ -46,7 +48,7 @@ class Lookups:
             if not headless and (address_of or patient):
                 addresses[key_of(service)] = address_of
         facts = Facts(pod, address, self._node_name, HOST_IP, maps.get, lambda name: _decoded(secrets.get(name)),
-                      variables)
+                      variables, allocatable={"cpu": float(os.cpu_count() or 1), "memory": float(_MEMORY)})
         return facts, ServiceNames(namespace, addresses)
 
     async def _fetch(self, resource: Resource, namespace: str, names: set[str]) -> _Found:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from fairway.kube.objects import Key, Obj, condition, key_of, spec_of, status_of
 from fairway.node import decide as d
 from fairway.node import groups, last_words
 from fairway.node.attempt import Attempt
-from fairway.node.environment import ConfigProblem, Facts
+from fairway.node.environment import ConfigProblem, Facts, variables
 from fairway.node.folder import PodFolder, kill_group
 from fairway.node.halting import wait_gone
 from fairway.node.images import HostImage, ImageSource, ImageUnavailable, UnpackedImage, is_host
@@ -34,7 +34,7 @@ from fairway.node.settings import NodeSettings
 from fairway.node.shims import Shim, ShimError, StartRefused
 from fairway.node.spec import Container, PodSpec, decode
 from fairway.node.tokens import PodTokens
-from fairway.node.volumes import Files, mounts, place_volumes, projected_files, volume_sources
+from fairway.node.volumes import Files, mounts, oversized, place_volumes, projected_files, volume_sources
 
 log = logging.getLogger("fairway.node")
 
@@ -77,6 +77,8 @@ class NodePod:
         self.reported: dict[str, str] = {}
         """By container, the trouble that an event has told of."""
         self.told_unenforced = False
+        self.evicted = ""
+        """Why the pod has to go, in the words of its status; "" while it may stay."""
         self.stale = False
         """Something that the pod's configuration refers to has changed since the last pass."""
         self._settings, self._images, self._lookups, self._program = settings, images, lookups, program
@@ -330,6 +332,11 @@ class NodePod:
                 self._state(one.name).stopped = (attempt.number, "OOMKilled")
                 kill_group(attempt.pid, attempt.start)
 
+    async def look_at_disk(self) -> None:
+        if not self.evicted and self.running() and (why := await asyncio.to_thread(oversized, self.pod, self.folder)):
+            self.evicted = why
+            self._look(self.key)
+
     def _hook(self, one: Container, limit_s: float) -> None:
         self._state(one.name).pre_stop = "running"
         self._spawn(self._pre_stop(one, limit_s))
@@ -434,7 +441,7 @@ class NodePod:
         facts, names = await self._facts(now)
         projected = self._projected(facts)
         await self._lookups.bind_claims(self.pod)
-        asked = self._asked(one, attempt, image)
+        asked = self._asked(one, attempt, image, variables(one.raw, facts, image.env))
         if now is None:
             own = has_own_root(self.folder, one.name)
         else:
@@ -442,9 +449,9 @@ class NodePod:
         stand = stand_of(asked, self.folder, self._settings, own=own)
         return compose(one.raw, image, Surroundings(facts, stand, names, {"LANG": "C.UTF-8"}))
 
-    def _asked(self, one: Container, attempt: int, image: UnpackedImage) -> Asked:
+    def _asked(self, one: Container, attempt: int, image: UnpackedImage, env: Mapping[str, str]) -> Asked:
         working_dir = one.raw.get("workingDir") or image.working_dir or ""
-        return Asked(self.pod, one.raw, attempt, image, working_dir, mounts(one.raw), rights(self.pod, one.raw))
+        return Asked(self.pod, one.raw, attempt, image, working_dir, mounts(one.raw, env), rights(self.pod, one.raw))
 
     def _lay_out(self, asked: Asked, projected: dict[str, Files]) -> bool:
         """Whether the container gets a root of its own."""
@@ -480,7 +487,8 @@ class NodePod:
     async def _paths(self, one: Container) -> PathMap:
         image = self._state(one.name).image or HostImage()
         own = has_own_root(self.folder, one.name)
-        return stand_of(self._asked(one, self._newest(one.name), image), self.folder, self._settings, own=own).paths
+        env = (await self._launched(one)).env
+        return stand_of(self._asked(one, self._newest(one.name), image, env), self.folder, self._settings, own=own).paths
 
     # --- tasks --------------------------------------------------------------------------------------------------
 

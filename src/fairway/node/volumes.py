@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from fairway.kube.errors import NotFound
 from fairway.kube.objects import Obj, key_of, spec_of
-from fairway.node.environment import ConfigProblem, Facts, field_value, resource_value
+from fairway.node.environment import ConfigProblem, Facts, expand, field_value, quantity, resource_value
 from fairway.node.folder import PodFolder
 
 DEFAULT_MODE = 0o644
@@ -42,10 +43,21 @@ class Mount:
     read_only: bool = False
 
 
-def mounts(container: Obj) -> list[Mount]:
-    return [Mount(one["name"], one["mountPath"].rstrip("/") or "/", (one.get("subPath") or "").strip("/"),
-                  bool(one.get("readOnly")))
+def mounts(container: Obj, env: Mapping[str, str]) -> list[Mount]:
+    """`env`: the container's variables, which a subPathExpr may name."""
+    return [Mount(one["name"], one["mountPath"].rstrip("/") or "/", _sub_path(one, env), bool(one.get("readOnly")))
             for one in container.get("volumeMounts") or ()]
+
+
+def _sub_path(mount: Obj, env: Mapping[str, str]) -> str:
+    path = str(mount.get("subPath") or "")
+    if expression := mount.get("subPathExpr"):
+        path = expand(expression, env)
+        if (missing := re.search(r"\$\(([^()]+)\)", path)) is not None:
+            raise ConfigProblem(f'failed to prepare subPathExpr {expression!r}: no variable {missing[1]} is set')
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ConfigProblem(f"invalid subPath {path!r} of volume {mount['name']}: it must stay inside the volume")
+    return path.strip("/")
 
 
 def volume_sources(pod: Obj, kind: str) -> set[str]:
@@ -146,7 +158,7 @@ def _downward(source: Obj, facts: Facts, mode: int | None) -> Files:
         if ref := item.get("fieldRef"):
             text = field_value(facts, ref["fieldPath"])
         else:
-            text = resource_value(facts.pod, item["resourceFieldRef"], {})
+            text = resource_value(facts, item["resourceFieldRef"], {})
         files[_safe(item["path"])] = File(text.encode(), int(item.get("mode") or default))
     return files
 
@@ -187,6 +199,27 @@ def _open_folder(path: Path) -> None:
     if not path.is_dir():
         path.mkdir(parents=True)
         path.chmod(0o777)
+
+
+def oversized(pod: Obj, folder: PodFolder) -> str:
+    """The first emptyDir that holds more than its sizeLimit, in the words of an eviction; "" where none does."""
+    for volume in spec_of(pod).get("volumes") or ():
+        limit = (volume.get("emptyDir") or {}).get("sizeLimit")
+        if limit is not None and _held(folder.volumes / volume["name"], most := quantity(str(limit))) > most > 0:
+            return f'Usage of EmptyDir volume "{volume["name"]}" exceeds the limit "{limit}".'
+    return ""
+
+
+def _held(top: Path, most: float) -> int:
+    """Bytes on disk below a folder; what is above `most` is not counted to its end."""
+    total = 0
+    for folder, _, names in os.walk(top):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += (Path(folder) / name).lstat().st_blocks * 512
+        if total > most:
+            break
+    return total
 
 
 def give_to_group(pod: Obj, placed: Mapping[str, Path], group: int) -> None:
