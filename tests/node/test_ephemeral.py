@@ -7,8 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 from fairway.kube.api import JsonPatch
 from fairway.kube.objects import Obj, dig, is_true, status_of
 from fairway.kube.resources import PODS
@@ -30,7 +28,6 @@ async def added(world: Machine, name: str, script: str) -> None:
     await world.api.patch(PODS, "p", "default", patch, subresource="ephemeralcontainers")
 
 
-@pytest.mark.skipif("ephemeralcontainers" not in PODS.subresources, reason="the API does not serve them yet")
 def test_an_ephemeral_container_runs_once_and_the_pod_does_not_mind(tmp_path: Path) -> None:
     async def main() -> None:
         async with machine(tmp_path) as world:

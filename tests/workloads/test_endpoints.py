@@ -47,7 +47,7 @@ def test_endpoints_go_from_unready_to_ready_to_terminating() -> None:
         assert _conditions(await _slice(world)) == [(False, True, True)]
         await asyncio.sleep(20)
         one = await _slice(world)
-        assert (meta_of(one)["name"] != "", one["endpoints"]) == (True, [])
+        assert (meta_of(one)["name"] != "", one.get("endpoints", [])) == (True, [])
 
     play(story, Script(stop_s=5))
 

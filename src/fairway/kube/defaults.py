@@ -258,6 +258,12 @@ def _network_policy(obj: Obj) -> None:
             port.setdefault("protocol", "TCP")
 
 
+def _endpoints(obj: Obj) -> None:
+    for subset in obj.get("subsets") or ():
+        for port in subset.get("ports") or ():
+            port.setdefault("protocol", "TCP")
+
+
 def _ingress_class(obj: Obj) -> None:
     if _spec(obj).get("parameters"):
         obj["spec"]["parameters"].setdefault("scope", "Cluster")
@@ -313,6 +319,7 @@ def _event(obj: Obj) -> None:
 _KINDS: dict[tuple[str, str], Callable[[Obj], None]] = {
     ("", "Pod"): _pod,
     ("", "Service"): _service,
+    ("", "Endpoints"): _endpoints,
     ("", "Secret"): _secret,
     ("", "Event"): _event,
     ("", "PersistentVolume"): _volume_object,

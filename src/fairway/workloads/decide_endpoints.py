@@ -74,8 +74,8 @@ def _body(one: Obj, old: Obj) -> Obj:
     labels: Obj = {name: None for name in labels_of(old) if name not in labels_of(one)}
     return {
         "metadata": {"labels": {**labels, **labels_of(one)}, "ownerReferences": meta_of(one)["ownerReferences"]},
-        "endpoints": one["endpoints"],
-        "ports": one["ports"],
+        "endpoints": one["endpoints"] or None,  # the API keeps no empty lists
+        "ports": one["ports"] or None,
     }
 
 

@@ -36,7 +36,7 @@ def decide(seen: Seen) -> Decision:
     actions: list[Action] = []
     for name, one in wanted.items():
         old = present.get(name)
-        body = {"metadata": {"labels": one["metadata"]["labels"]}, "endpoints": one["endpoints"], "ports": one["ports"]}
+        body = {"metadata": {"labels": one["metadata"]["labels"]}, "endpoints": one["endpoints"], "ports": one["ports"] or None}
         if old is None:
             actions.append(Create(one))
         elif differs(old, body):
