@@ -11,7 +11,7 @@ from datetime import datetime
 
 from fairway.kube.objects import Obj, annotations_of, copy_of, dig, meta_of, rfc3339, spec_of, status_of
 from fairway.rollouts.keys import HASH_LABEL, REVISION, TRACKING_ID
-from fairway.rollouts.status import INCONCLUSIVE, read_status
+from fairway.rollouts.status import INCONCLUSIVE, INCONCLUSIVE_EXPERIMENT, read_status
 
 
 class Refused(ValueError):
@@ -49,7 +49,7 @@ def promote(rollout: Obj, *, full: bool = False, skip_step: bool = False, skip_a
             return Patches()
         return Patches({"spec": {"paused": False}} if _paused(rollout) else None, {"status": {"promoteFull": True}})
     spec: Obj | None = {"spec": {"paused": False}} if _paused(rollout) else None
-    if stand.pause(INCONCLUSIVE) is not None and steps:
+    if steps and any(stand.pause(reason) is not None for reason in (INCONCLUSIVE, INCONCLUSIVE_EXPERIMENT)):
         after = min(index + 1, len(steps))
         return Patches(spec, {"status": {"pauseConditions": None, "controllerPause": False, "currentStepIndex": after}})
     if stand.pauses:

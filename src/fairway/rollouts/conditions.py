@@ -172,3 +172,8 @@ def deadline(view: View) -> datetime | None:
 def timed_out(view: View) -> bool:
     due = deadline(view)
     return due is not None and due < view.now
+
+
+def stuck(view: View) -> bool:
+    """As `timed_out`, and also where that was said already: progressDeadlineAbort may have been asked for since."""
+    return timed_out(view) or (view.status.condition(PROGRESSING) or {}).get("reason") == TIMED_OUT

@@ -29,7 +29,7 @@ from fairway.rollouts.analysis_runs import AnalysisPlan, plan_analysis, plan_blu
 from fairway.rollouts.blue_green import active_hash, counts, cut_over, go_on, ready, returning, saturated
 from fairway.rollouts.blue_green import promotion as blue_green_promotion
 from fairway.rollouts.blue_green_scaling import leaves_later, plan_blue_green_rescale, plan_blue_green_scaling
-from fairway.rollouts.conditions import INVALID, deadline, renew_condition, timed_out, with_conditions
+from fairway.rollouts.conditions import INVALID, deadline, renew_condition, stuck, with_conditions
 from fairway.rollouts.ephemeral import plan_metadata
 from fairway.rollouts.experiment_step import plan_experiment
 from fairway.rollouts.fields import FieldError, SpecError
@@ -153,7 +153,7 @@ def _stopping(view: View, situation: Situation, *failures: str | None) -> str | 
     failure = next((said for said in failures if said is not None), None)
     if failure is not None:
         return failure
-    if view.spec.progress_deadline_abort and timed_out(view):
+    if view.spec.progress_deadline_abort and stuck(view):
         return f'ReplicaSet "{view.new.name}" has timed out progressing.' if view.new else ""
     return None
 
