@@ -28,6 +28,7 @@ from fairway.kube.objects import Obj, annotations_of, copy_of, dig, is_deleting,
 from fairway.kube.reconcile import Controller, ControllerLoop
 from fairway.kube.resources import (
     ANALYSIS_RUNS,
+    CORE_EVENTS,
     DEPLOYMENTS,
     EXPERIMENTS,
     PODS,
@@ -93,6 +94,7 @@ async def _play(clock: Clock, scenario: Obj) -> None:
     tasks = [asyncio.ensure_future(task) for task in (*work, _pods(clock, api))]
     try:
         stage = Stage(clock, api, scenario)
+        tasks.append(asyncio.ensure_future(stage.hear()))
         for obj in scenario.get("setup") or ():
             await stage.create(obj)
         for number, step in enumerate(scenario["steps"]):
@@ -205,6 +207,7 @@ class Stage:
         times = sum(1 for step in scenario["steps"] if step.get("do") == "ApplyManifests" and not step.get("args"))
         self.parts = _parts(scenario["manifests"], times)
         self.seen: set[str] = set()
+        self.said: list[str] = []
 
     async def create(self, obj: Obj) -> None:
         obj = copy_of(obj)
@@ -516,6 +519,15 @@ class Stage:
     async def v_ExpectExperimentMeasurementsLength(self, index: int, count: int, name: str) -> None:
         run = (await self._owned_by_experiment(ANALYSIS_RUNS, name))[0]
         self._equal(len(dig(run, "status", "metricResults", index, "measurements", default=[])), count)
+
+    async def hear(self) -> None:
+        """Everything that is said about the Rollout, each time that it is said."""
+        async for event in self.api.watch(CORE_EVENTS, NS):
+            if event.object["involvedObject"].get("name") == self.name and event.type != "DELETED":
+                self.said.append(event.object["reason"])
+
+    async def v_ExpectRolloutEvents(self, wanted: list[str]) -> None:
+        self._equal(self.said, wanted)
 
     async def v_ExpectRollout(self, what: str, *_: str) -> None:
         """`Condition=Value` is waited for, as kubectl does; every other description is passed over."""

@@ -33,7 +33,9 @@ def restart_update(view: View, base: Status) -> Advance:
     """Template or steps are new: back to the first step. Back on the stable template there is nothing to step through."""
     count = len(view.canary.steps)
     index = 0 if count else None
-    reason = Reason("RolloutUpdated", f"update to revision {view.revision} starts")
+    reason = Reason("RolloutUpdated", f"Rollout updated to revision {view.revision}")
+    started = Reason("RolloutNotCompleted", f"Rollout not completed, started update to revision {view.revision} ({view.hash})")
+    made = Reason("NewReplicaSetCreated", f"Created ReplicaSet {view.name}-{view.hash} (revision {view.revision})")
     if count and view.new is not None:
         if view.status.stable_hash == view.new.hash:
             index, reason = count, Reason("SkipSteps", "Rollback to stable ReplicaSets")
@@ -42,7 +44,8 @@ def restart_update(view: View, base: Status) -> Advance:
     status = replace(base, current_hash=view.hash, step_hash=view.steps_hash, step_index=index, abort=False, aborted_at=None,
                      pauses=(), controller_pause=False, promote_full=False, step_run=None, background_run=None, experiment="",
                      blue_green=replace(base.blue_green, checkpoint=False, before=None, after=None))
-    return Advance(status, None, (reason,))
+    begun = (started,) if view.stable is not None or view.blue_green is None else ()
+    return Advance(status, None, (reason, *(() if view.new else (made,)), *begun))
 
 
 def promotion(view: View, situation: Situation, weights: Weights | None) -> str:
@@ -82,7 +85,7 @@ def abort(view: View, base: Status, why: str) -> Advance:
     index = None if not count else count if base.stable_hash == base.current_hash else 0
     status = replace(base, abort=True, aborted_at=view.status.aborted_at or view.now, step_index=index, pauses=(),
                      controller_pause=False)
-    already = bool((view.rollout.get("status") or {}).get("abort"))
+    already = view.status.aborted_at is not None
     said = f"Rollout aborted update to revision {view.revision}" + (f": {why}" if why else "")
     return Advance(status, None, (Reason("StaysAborted" if already else "RolloutAborted", said),))
 
@@ -110,10 +113,12 @@ def step_on(view: View, situation: Situation, base: Status, weights: Weights | N
         return Advance(_kept(view, status), None, _finishing(view, situation))
     if _completed(view, weights, step_passed=step_passed):
         kept = tuple(p for p in view.status.pauses if p.reason != CANARY_PAUSE)
-        done = Reason("RolloutStepCompleted", f"Rollout step {index + 1}/{len(view.canary.steps)} completed ({step})")
+        done = [Reason("RolloutStepCompleted", f"Rollout step {index + 1}/{len(view.canary.steps)} completed ({step})")]
+        if view.status.pause(CANARY_PAUSE) is not None or view.status.controller_pause:
+            done.append(Reason("RolloutResumed", "Rollout is resumed"))
         status = replace(status, step_index=index + 1, step_run=None, experiment="", pauses=kept,
                          controller_pause=bool(kept))
-        return Advance(status, None, (done,))
+        return Advance(status, None, tuple(done))
     if step.pause is not None and not scaled and not view.status.pause(CANARY_PAUSE) and not view.status.controller_pause:
         return _paused(view, status, CANARY_PAUSE, f"step {index + 1} of {len(view.canary.steps)} ({step})")
     return Advance(_kept(view, status), pause_ends(view), _waiting(view, weights))
@@ -130,7 +135,8 @@ def _paused(view: View, status: Status, reason: str, why: str) -> Advance:
     pauses = (*view.status.pauses, mine) if reason == CANARY_PAUSE else (mine, *view.status.pauses)  # what a person has to see
     length = view.step.pause.length if view.step and view.step.pause and reason == CANARY_PAUSE else None
     ends = view.now + length if length is not None else None
-    return Advance(replace(status, pauses=pauses, controller_pause=True), ends, (Reason(reason, why),))
+    said = Reason("RolloutPaused", f"Rollout is paused ({reason})")
+    return Advance(replace(status, pauses=pauses, controller_pause=True), ends, (Reason(reason, why), said))
 
 
 def _completed(view: View, weights: Weights | None, *, step_passed: bool) -> bool:

@@ -21,7 +21,7 @@ from fairway.rollouts.analysis_runs import AnalysisPlan
 from fairway.rollouts.keys import HASH_LABEL
 from fairway.rollouts.replicasets import fully_available
 from fairway.rollouts.seen import View, selector_hash
-from fairway.rollouts.services import select
+from fairway.rollouts.services import select, switched
 from fairway.rollouts.situation import Situation, within_rollback_window
 from fairway.rollouts.spec import BlueGreen
 from fairway.rollouts.status import BLUE_GREEN_PAUSE, INCONCLUSIVE, BlueGreenStatus, PauseCondition, Status
@@ -86,10 +86,13 @@ def cut_over(view: View, green: BlueGreen, situation: Situation, analysis: Analy
     goal, waits = _goal(view, situation, proven=proven, scaled=scaled)
     active, switch = select(view, green.active_service, goal)
     preview, show = select(view, green.preview_service, view.hash if view.new else "")
+    moved = [switched(name, before, after) for action, name, before, after in (
+        (show, green.preview_service, preview_hash(view), preview), (switch, green.active_service, active_hash(view), active))
+        if action is not None]
     checkpoint = _checkpoint(view, green, proven=proven)
     actions = (switch, show) if situation is Situation.ABORTED else (show, switch)
     status = BlueGreenStatus(active, preview, checkpoint, analysis.before, analysis.after)
-    return Cutover(tuple(a for a in actions if a), status, pauses, began, wake, (*reasons, *waits))
+    return Cutover(tuple(a for a in actions if a), status, pauses, began, wake, (*reasons, *waits, *moved))
 
 
 def _goal(view: View, situation: Situation, *, proven: bool, scaled: bool) -> tuple[str, tuple[Reason, ...]]:
@@ -116,7 +119,8 @@ def _pause(view: View, green: BlueGreen, situation: Situation, analysis: Analysi
     pauses = view.status.pauses
     if analysis.inconclusive and view.status.pause(INCONCLUSIVE) is None:
         return (PauseCondition(INCONCLUSIVE, view.now), *pauses), True, None, (
-            Reason(INCONCLUSIVE, "an AnalysisRun was inconclusive: promote to go on, or abort"),)
+            Reason(INCONCLUSIVE, "an AnalysisRun was inconclusive: promote to go on, or abort"),
+            Reason("RolloutPaused", f"Rollout is paused ({INCONCLUSIVE})"))
     if situation is Situation.ABORTED:
         return (), False, None, ()
     condition, others = view.status.pause(BLUE_GREEN_PAUSE), tuple(p for p in pauses if p.reason != BLUE_GREEN_PAUSE)
@@ -131,7 +135,8 @@ def _pause(view: View, green: BlueGreen, situation: Situation, analysis: Analysi
             return pauses, False, None, ()  # somebody promoted it
         ends = view.now + timedelta(seconds=green.auto_promotion_s) if green.auto_promotion_s else None
         return (*pauses, PauseCondition(BLUE_GREEN_PAUSE, view.now)), True, ends, (
-            Reason(BLUE_GREEN_PAUSE, "the new version is ready: promote to switch, or abort"),)
+            Reason(BLUE_GREEN_PAUSE, "the new version is ready: promote to switch, or abort"),
+            Reason("RolloutPaused", f"Rollout is paused ({BLUE_GREEN_PAUSE})"))
     ends = condition.started + timedelta(seconds=green.auto_promotion_s) if green.auto_promotion_s else None
     if ends is not None and view.now >= ends:
         return others, False, None, ()
@@ -187,7 +192,7 @@ def go_on(view: View, base: Status, cutover: Cutover) -> Advance:
     pauses = cutover.pauses
     held = cutover.paused_now or (view.status.controller_pause and (bool(pauses) or not _switched(view, cutover)))
     status = replace(base, abort=False, aborted_at=None, pauses=pauses, controller_pause=held)
-    return Advance(status, cutover.wake_at, cutover.reasons)
+    return Advance(status)
 
 
 def _switched(view: View, cutover: Cutover) -> bool:

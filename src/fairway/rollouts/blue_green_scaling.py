@@ -16,7 +16,7 @@ from fairway.rollouts.analysis_runs import AnalysisPlan
 from fairway.rollouts.blue_green import active_hash, preview_hash, retrying, returning
 from fairway.rollouts.keys import SCALE_DOWN_DEADLINE
 from fairway.rollouts.replicasets import ReplicaSet
-from fairway.rollouts.scaling import NO_LIMIT, ScalePlan, annotate, scale, size
+from fairway.rollouts.scaling import NO_LIMIT, ScalePlan, annotate, rescaled, scale, scaling_said, size
 from fairway.rollouts.seen import View
 from fairway.rollouts.situation import Situation
 from fairway.rollouts.spec import BlueGreen, RolloutSpec
@@ -50,9 +50,9 @@ def plan_blue_green_rescale(view: View, green: BlueGreen) -> ScalePlan:
     goals = {rs.name: view.spec.replicas for rs in view.all if rs.replicas > 0}
     if view.new is not None and not view.status.abort:
         goals[view.new.name] = new_replicas(view.spec, green, view.status, view.new, active)
-    actions = [size(view, rs, goals[rs.name]) for rs in view.all
-               if rs.name in goals and (rs.desired != view.spec.replicas or goals[rs.name] != rs.replicas)]
-    return ScalePlan(tuple(actions), scaled=bool(actions))
+    wrong = [rs for rs in view.all
+             if rs.name in goals and (rs.desired != view.spec.replicas or goals[rs.name] != rs.replicas)]
+    return rescaled(view, wrong, goals)
 
 
 def _without_deadlines(view: View, situation: Situation) -> Iterable[Action]:
@@ -110,6 +110,7 @@ def _older(view: View, green: BlueGreen, situation: Situation, analysis: Analysi
                 reasons.append(Reason("OldKept", f"{rs.name} is scaled down at {rfc3339(rs.deadline)} (scaleDownDelaySeconds)"))
                 continue
         actions.append(size(view, rs, 0))
+        reasons.append(scaling_said(rs, 0))
         scaled = True
     return ScalePlan(tuple(actions), scaled, wake, tuple(reasons))
 

@@ -9,7 +9,7 @@ from fairway.kube.cache import Informers
 from fairway.kube.decision import Outcome, carry_out, carry_out_decision
 from fairway.kube.errors import BadRequest, Invalid
 from fairway.kube.events import EventKind, EventRecorder
-from fairway.kube.objects import Key, Obj, annotations_of, is_deleting, key_of, labels_of, meta_of, uid_of
+from fairway.kube.objects import Key, Obj, annotations_of, is_deleting, key_of, labels_of, meta_of, status_of, uid_of
 from fairway.kube.reconcile import Watch, owner_keys
 from fairway.kube.resources import (
     ANALYSIS_RUNS,
@@ -37,11 +37,14 @@ from fairway.rollouts.services import release
 from fairway.rollouts.spec import decode_rollout
 
 EVENTS: dict[str, EventKind] = {
-    "RolloutUpdated": "Normal", "RolloutStepCompleted": "Normal", "RolloutCompleted": "Normal", "SkipSteps": "Normal",
-    "ScalingReplicaSet": "Normal", "AnalysisRunCreated": "Normal", "ExperimentCreated": "Normal", "ScalingWorkload": "Normal",
-    "RolloutAborted": "Warning", INVALID: "Warning",
+    "RolloutUpdated": "Normal", "NewReplicaSetCreated": "Normal", "RolloutNotCompleted": "Normal",
+    "ScalingReplicaSet": "Normal", "SwitchService": "Normal", "TrafficWeightUpdated": "Normal",
+    "AnalysisRunCreated": "Normal", "ExperimentCreated": "Normal", "ScalingWorkload": "Normal",
+    "RolloutStepCompleted": "Normal", "RolloutPaused": "Normal", "RolloutResumed": "Normal", "SkipSteps": "Normal",
+    "RolloutCompleted": "Normal", "RolloutAborted": "Warning", INVALID: "Warning",
 }  # fmt: skip
-"""Reasons that are said once, when they happen; all others describe a wait."""
+"""Reasons that are said once, when they happen, in the order in which a pass says them; all others describe a wait."""
+_RANK = {code: rank for rank, code in enumerate(EVENTS)}
 
 
 class _TimeOfPass:
@@ -108,6 +111,10 @@ class RolloutController:
             await carry_out(self._api, [release(service) for service in self._marked(key)], manager=MANAGER)
         if rollout is None or is_deleting(rollout):
             return Outcome()
+        if not status_of(rollout):
+            self._time.moment = now
+            added = f"Rollout resource added to informer: {key}"
+            await self._events.event(rollout, "Normal", "RolloutAddedToInformer", added)
         seen = self._gather(rollout, key)
         decision = decide(seen, now)
         try:
@@ -116,7 +123,7 @@ class RolloutController:
             decision = refused(seen, decode_rollout(rollout), refusal.message, now)
             outcome = await carry_out_decision(self._api, decision, ROLLOUTS, rollout, manager=MANAGER)
         self._time.moment = now
-        for reason in decision.reasons:
+        for reason in sorted(decision.reasons, key=lambda said: _RANK.get(said.code, len(_RANK))):
             if reason.code in EVENTS:
                 await self._events.event(rollout, EVENTS[reason.code], reason.code, reason.message)
         return outcome

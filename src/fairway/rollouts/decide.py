@@ -130,7 +130,7 @@ def _update_blue_green(view: View, green: BlueGreen, situation: Situation) -> De
     actions = (*before, *cutover.actions, *after, *analysis.actions, *scaling.actions, *later, *restart.actions,
                *plan_metadata(view), *released(view), *forgotten(view))
     wake = earliest(advance.wake_at, cutover.wake_at, scaling.wake_at, restart.wake_at)
-    reasons = (*advance.reasons, *analysis.reasons, *scaling.reasons, *restart.reasons)
+    reasons = (*advance.reasons, *cutover.reasons, *analysis.reasons, *scaling.reasons, *restart.reasons)
     return _decision(view, replace(advance, wake_at=wake, reasons=_once(reasons)), actions, abort_message=failure or "")
 
 

@@ -7,7 +7,7 @@ Source: argo-rollouts `rollout/replicaset.go`, `rollout/canary.go`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -119,6 +119,7 @@ def _others(view: View, situation: Situation, weights: Weights | None) -> ScaleP
 def _drain(view: View, active: Sequence[ReplicaSet], spare: int) -> ScalePlan:
     """Without a traffic router every old pod still gets traffic, so all of them have to go."""
     actions: list[Action] = []
+    reasons: list[Reason] = []
     for rs in active:
         unhealthy = rs.replicas - rs.available
         goal = rs.available if unhealthy > 0 else rs.replicas
@@ -126,7 +127,8 @@ def _drain(view: View, active: Sequence[ReplicaSet], spare: int) -> ScalePlan:
         goal, spare = goal - gone, spare - gone
         if goal != rs.replicas:
             actions.append(size(view, rs, goal))
-    return ScalePlan(tuple(actions), scaled=bool(actions))
+            reasons.append(scaling_said(rs, goal))
+    return ScalePlan(tuple(actions), scaled=bool(actions), reasons=tuple(reasons))
 
 
 def _retire(view: View, situation: Situation, active: Sequence[ReplicaSet], spare: int) -> ScalePlan:
@@ -152,6 +154,7 @@ def _retire(view: View, situation: Situation, active: Sequence[ReplicaSet], spar
                 reasons.append(Reason("OldKept", f"{rs.name} is scaled down at {rfc3339(rs.deadline)} (scaleDownDelaySeconds)"))
                 continue
         actions.append(size(view, rs, 0))
+        reasons.append(scaling_said(rs, 0))
         spare, scaled = spare - rs.replicas, True
     return ScalePlan(tuple(actions), scaled, wake, tuple(reasons))
 
@@ -176,9 +179,16 @@ def plan_rescale(view: View) -> ScalePlan:
         goals[view.stable.name] = counts.stable
     if view.new is not None and not (view.status.abort and view.canary.traffic is not None):
         goals[view.new.name] = counts.canary
-    actions = [size(view, rs, goals[rs.name]) for rs in view.all
-               if rs.replicas > 0 and (rs.desired != view.spec.replicas or goals[rs.name] != rs.replicas)]
-    return ScalePlan(tuple(actions), scaled=bool(actions))
+    wrong = [rs for rs in view.all
+             if rs.replicas > 0 and (rs.desired != view.spec.replicas or goals[rs.name] != rs.replicas)]
+    return rescaled(view, wrong, goals)
+
+
+def rescaled(view: View, sets: Sequence[ReplicaSet], goals: Mapping[str, int]) -> ScalePlan:
+    """Each of `sets` gets the size that stands under its name, and notes the Rollout's new total."""
+    actions = tuple(size(view, rs, goals[rs.name]) for rs in sets)
+    said = tuple(scaling_said(rs, goals[rs.name]) for rs in sets if rs.replicas != goals[rs.name])
+    return ScalePlan(actions, scaled=bool(actions), reasons=said)
 
 
 # --- the changes --------------------------------------------------------------------------------------------------
@@ -188,8 +198,14 @@ def scale(view: View, rs: ReplicaSet, goal: int) -> ScalePlan:
     if rs.replicas == goal and rs.desired == view.spec.replicas:
         return ScalePlan()
     resized = rs.replicas != goal
-    said = (Reason("ScalingReplicaSet", f"{rs.name} from {rs.replicas} to {goal}"),) if resized else ()
+    said = (scaling_said(rs, goal),) if resized else ()
     return ScalePlan((size(view, rs, goal),), scaled=resized, reasons=said)
+
+
+def scaling_said(rs: ReplicaSet, goal: int) -> Reason:
+    way = "up" if goal > rs.replicas else "down"
+    said = f"Scaled {way} ReplicaSet {rs.name} (revision {rs.revision}) from {rs.replicas} to {goal}"
+    return Reason("ScalingReplicaSet", said)
 
 
 def size(view: View, rs: ReplicaSet, goal: int) -> Action:

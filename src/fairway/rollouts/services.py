@@ -57,7 +57,12 @@ def _switch(view: View, name: str, rs: ReplicaSet | None, *, at_once: bool) -> t
     patch: Obj = {"spec": {"selector": {HASH_LABEL: rs.hash}}}
     if not adopted:
         patch["metadata"] = {"annotations": {MANAGED_BY: view.name}}
-    return Change(SERVICES, view.namespace, name, MergePatch(patch)), None
+    said = switched(name, selector_hash(service, HASH_LABEL), rs.hash)
+    return Change(SERVICES, view.namespace, name, MergePatch(patch)), said
+
+
+def switched(name: str, before: str, after: str) -> Reason:
+    return Reason("SwitchService", f"Switched selector for service '{name}' from '{before}' to '{after}'")
 
 
 def released(view: View) -> tuple[Action, ...]:

@@ -41,6 +41,9 @@ def route(view: View, situation: Situation, extras: tuple[Extra, ...] = ()) -> T
     moved, switches = moves(view, wish), (*switches, *subset_moves(view, wish))
     weights = _weights(wish, confirmed(view, wish, moved))
     actions = _ordered(view, situation, moved, switches)
+    before = view.status.weights.canary.weight if view.status.weights else 0
+    if before != weight:
+        reasons = (*reasons, Reason("TrafficWeightUpdated", f"Traffic weight updated from {before} to {weight}"))
     if weights.verified is False:
         waits = Reason("WeightNotConfirmed", f"the proxy has not confirmed {weight} % for the canary yet")
         return TrafficPlan(actions, weights, view.now + VERIFY_AGAIN, (*reasons, waits))
