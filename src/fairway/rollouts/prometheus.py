@@ -47,22 +47,40 @@ class Server:
     timeout: timedelta = DEFAULT_TIMEOUT
 
 
-class PrometheusProvider(Instant):
-    """`own` answers where a metric names no address, a host called prometheus…, or one of `own_addresses`.
+class Queriers:
+    """Who answers for which server. `own` where none is named, for a host called prometheus…, or one of `own_addresses`.
 
     Every other address is asked over HTTP, through `connect`.
     """
 
-    def __init__(self, own: Querier, clock: Clock, *, own_addresses: Collection[str] = (),
+    def __init__(self, own: Querier, *, own_addresses: Collection[str] = (),
                  connect: Callable[[Server], Querier] | None = None) -> None:
-        self._own, self._clock = own, clock
+        self._own = own
         self._own_addresses = {address.rstrip("/") for address in own_addresses}
         self._connect = connect or HttpQuerier
+
+    def at(self, server: Server) -> Querier:
+        host = urlsplit(server.address).hostname or ""
+        own = not server.address or host.split(".")[0].startswith("prometheus") or (
+            server.address.rstrip("/") in self._own_addresses)
+        return self._own if own else self._connect(server)
+
+    def __call__(self, address: str) -> Querier:
+        return self.at(Server(address))
+
+
+class PrometheusProvider(Instant):
+    """PromQL, asked of whoever answers for the server that the metric names (`Queriers`)."""
+
+    def __init__(self, own: Querier, clock: Clock, *, own_addresses: Collection[str] = (),
+                 connect: Callable[[Server], Querier] | None = None) -> None:
+        self._clock = clock
+        self._queriers = Queriers(own, own_addresses=own_addresses, connect=connect)
 
     async def measure(self, ask: Ask, now: datetime) -> Measurement:
         try:
             server = _server(ask)
-            querier = self._own if self._is_own(server.address) else self._connect(server)
+            querier = self._queriers.at(server)
             text = str(ask.settings.get("query") or "")
             async with asyncio.timeout(server.timeout.total_seconds()):
                 answer = await querier.query(text, now)
@@ -79,10 +97,6 @@ class PrometheusProvider(Instant):
     def about(self, metric: Metric) -> Mapping[str, str]:
         query = (metric.provider.get("prometheus") or {}).get("query")
         return {"ResolvedPrometheusQuery": str(query)} if query else {}
-
-    def _is_own(self, address: str) -> bool:
-        host = urlsplit(address).hostname or ""
-        return not address or host.split(".")[0].startswith("prometheus") or address.rstrip("/") in self._own_addresses
 
 
 def _server(ask: Ask) -> Server:
