@@ -46,8 +46,10 @@ class Write:
 class Admission:
     """Asks the store about an object's surroundings (`Surroundings`, its namespace), and everything else of the object."""
 
-    def __init__(self, store: Store, custom: CustomTypes, identities: Identities, address_seed: str = "") -> None:
+    def __init__(self, store: Store, custom: CustomTypes, identities: Identities, address_seed: str = "", *,
+                 owners: bool = True) -> None:
         self._store = store
+        self._owners = owners
         self._custom = custom
         self._surroundings = Surroundings(store, identities, address_seed)
 
@@ -91,10 +93,10 @@ class Admission:
         if resource.namespaced:
             self._namespace_open(resource, meta["namespace"], meta["name"])
         custom = self._custom.of(resource)
-        if owners is None:
-            ownership.track(resource, self.schema(resource), None, obj, write.by(resource), built_in=custom is None)
-        else:
+        if owners is not None:
             ownership.put_owners(obj, owners)
+        elif self._owners:
+            ownership.track(resource, self.schema(resource), None, obj, write.by(resource), built_in=custom is None)
         if custom is None:
             self._surroundings.complete(resource, obj)
             preparation.prepare(resource.group, resource.kind, obj)
@@ -109,7 +111,7 @@ class Admission:
         custom = self._custom.of(resource)
         if owners is not None:
             ownership.put_owners(new, owners)
-        elif custom is None or not write.scaled:  # servers count no owner for the scale of a custom kind
+        elif self._owners and (custom is None or not write.scaled):  # servers count no owner for the scale of a custom kind
             ownership.track(resource, self.schema(resource), old, new, write.by(resource), built_in=custom is None)
         if custom is not None:
             custom.check(new, old)

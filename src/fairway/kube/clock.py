@@ -55,6 +55,8 @@ class _JumpingSelector(selectors.SelectSelector):
         self.limit = math.inf
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout == 0:  # something is ready to run; the loop comes back here before time moves
+            return []
         ready = super().select(0)
         if ready:
             return ready

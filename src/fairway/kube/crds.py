@@ -163,6 +163,15 @@ class CustomTypes:
     def __iter__(self) -> Iterator[CustomType]:
         return iter(self._types.values())
 
+    def copy(self) -> CustomTypes:
+        made = CustomTypes()
+        made.take_over(self)
+        return made
+
+    def take_over(self, other: CustomTypes) -> None:
+        """Serve what another world serves: a compiled type is never changed."""
+        self._types = dict(other._types)
+
     def establish(self, definition: Obj) -> tuple[list[Resource], list[Resource]]:
         """Serve what `definition` says. Returns the resources that go and those that come."""
         gone = self.withdraw(definition)

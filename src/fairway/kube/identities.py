@@ -25,3 +25,12 @@ class Identities:
     def name(self, base: str) -> str:
         """`base` (cut to fit a label) and five random characters."""
         return base[:_LONGEST_BASE] + "".join(self._names.choices(_ALPHABET, k=_SUFFIX_LENGTH))
+
+    def state(self) -> tuple[object, ...]:
+        """Where both streams stand, for `go_on`."""
+        return self._uids.getstate(), self._names.getstate()
+
+    def go_on(self, state: tuple[object, ...]) -> None:
+        uids, names = state
+        self._uids.setstate(uids)  # type: ignore[arg-type]
+        self._names.setstate(names)  # type: ignore[arg-type]

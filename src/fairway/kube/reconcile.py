@@ -29,10 +29,14 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 0.05, 60.0
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Objects of `resource` that concern us; `keys` names the primary objects to look at again."""
+    """Objects of `resource` that concern us; `keys` names the primary objects to look at again.
+
+    `when` says of a change (old and new, None where there is none) whether it concerns us; without it every one does.
+    """
 
     resource: Resource
     keys: Callable[[Obj], Iterable[Key]]
+    when: Callable[[Obj | None, Obj | None], bool] | None = None
 
 
 def owner_keys(kind: str) -> Callable[[Obj], Iterable[Key]]:
@@ -123,7 +127,7 @@ class ControllerLoop:
             self._listening = True
             self._listen(self.controller.resource, lambda obj: (key_of(obj),))
             for watch in self.controller.watches():
-                self._listen(watch.resource, watch.keys)
+                self._listen(watch.resource, watch.keys, watch.when)
         await self._informers.synced()
         async with asyncio.TaskGroup() as tasks:
             for n in range(max(self.controller.workers, 1)):
@@ -138,8 +142,11 @@ class ControllerLoop:
     def idle(self) -> bool:
         return self._queue.idle
 
-    def _listen(self, resource: Resource, keys: Callable[[Obj], Iterable[Key]]) -> None:
+    def _listen(self, resource: Resource, keys: Callable[[Obj], Iterable[Key]],
+                when: Callable[[Obj | None, Obj | None], bool] | None = None) -> None:
         def changed(old: Obj | None, new: Obj | None) -> None:
+            if when is not None and not when(old, new):
+                return
             for obj in (old, new):
                 for key in keys(obj) if obj is not None else ():
                     self._queue.add(key)

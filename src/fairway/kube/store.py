@@ -79,6 +79,14 @@ class Change(NamedTuple):
     deleted: bool
 
 
+class Snapshot(NamedTuple):
+    """A store in memory at one moment."""
+
+    tables: Mapping[Table, Mapping[Key, Version]]
+    history: tuple[Change, ...]
+    revision: int
+
+
 class Journal(Protocol):
     """Makes changes durable, in order, and tells the store in the event loop (`settle`, `fail`)."""
 
@@ -206,6 +214,16 @@ class Store:
         for number, table, key, raw in rows:
             self._tables.setdefault(table, {})[key] = Version(number, _decode(raw), raw)
         self._last = self.revision = self.oldest = revision
+
+    def snapshot(self) -> Snapshot:
+        """All rows as they are, for `resume`. Versions are shared: nobody changes one."""
+        return Snapshot({table: dict(rows) for table, rows in self._tables.items()}, tuple(self._history), self.revision)
+
+    def resume(self, snapshot: Snapshot) -> None:
+        """Become what another store in memory was; listeners are not told. For a store that is still empty."""
+        self._tables = {table: dict(rows) for table, rows in snapshot.tables.items()}
+        self._history.extend(snapshot.history)
+        self._last = self.revision = snapshot.revision
 
     def _show(self, change: Change) -> None:
         rows = self._tables.setdefault(change.table, {})

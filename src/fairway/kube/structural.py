@@ -6,7 +6,8 @@ Checking is jsonschema-rs over the schema translated to JSON Schema; the refusal
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import jsonschema_rs
@@ -37,6 +38,8 @@ def prune(value: Any, schema: Schema, unknown: list[str], path: str = "") -> Any
 
 def fill_defaults(value: Any, schema: Schema) -> None:
     """Declared defaults for absent fields, in place."""
+    if not _has_defaults(schema):
+        return
     if isinstance(value, dict) and schema.kind in ("object", "map"):
         for name, below in schema.fields.items():
             if name not in value and below.default is not MISSING:
@@ -132,9 +135,37 @@ def _field_error(error: Any) -> FieldError:
     return invalid_value(path or "<nil>", value, str(error.message))
 
 
+@lru_cache(maxsize=4096)
+def _tells_elements_apart(schema: Schema) -> bool:
+    """Whether a list that may not hold an element twice is anywhere in it: most custom kinds have only metadata's."""
+    return _anywhere(schema, lambda part: part.kind == "list" and part.list_type != "atomic")
+
+
+@lru_cache(maxsize=4096)
+def _has_defaults(schema: Schema) -> bool:
+    return _anywhere(schema, lambda part: part.default is not MISSING)
+
+
+def _anywhere(schema: Schema, holds: Callable[[Schema], bool]) -> bool:
+    """Types may refer to themselves: each is looked at once."""
+    seen: set[int] = set()
+    ahead = [schema]
+    while ahead:
+        part = ahead.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if holds(part):
+            return True
+        ahead += [*part.fields.values(), *([part.items] if part.items is not None else [])]
+    return False
+
+
 def _duplicates(value: Any, schema: Schema, path: str) -> list[FieldError]:
     """Elements that a set or keyed list holds twice."""
     found: list[FieldError] = []
+    if not _tells_elements_apart(schema):
+        return found
     if isinstance(value, dict):
         for name, inner in value.items():
             if isinstance(inner, dict | list):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import multiprocessing
 import os
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fairway.rehearse.run import Rehearsal, rehearse
+from fairway.rehearse.run import Rehearsal, course, in_world, rehearse
 from fairway.rehearse.spec import Scenario
 from fairway.rehearse.subject import Subject
+from fairway.rehearse.world import World
 
 Z95 = 1.96
+CHUNKS = 4
+"""Per processor: the last ones to finish wait for a quarter of the work at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,18 @@ class Many:
 
 
 def rehearse_many(subject: Subject, scenario: Scenario, seed: int, runs: int) -> Many:
-    """Seeds `seed`, `seed + 1`, … on every processor."""
-    _work.subject, _work.scenario = subject, scenario
+    """Seeds `seed`, `seed + 1`, … on every processor. How many processors there are changes nothing in the result."""
     seeds = range(seed, seed + runs)
     workers = min(len(os.sched_getaffinity(0)), runs) if hasattr(os, "sched_getaffinity") else 1
-    if workers > 1 and "fork" in multiprocessing.get_all_start_methods():
-        with multiprocessing.get_context("fork").Pool(workers) as pool:
-            return summed(pool.map(_one, seeds, chunksize=max(runs // (workers * 8), 1)))
-    return summed([_one(one) for one in seeds])
+    if "fork" not in multiprocessing.get_all_start_methods():
+        return summed([short(rehearse(subject, scenario, one)) for one in seeds])
+    _work.subject, _work.scenario = subject, scenario
+    if workers < 2:
+        return summed(_branches(seeds))
+    size = max(math.ceil(runs / (workers * CHUNKS)), 1)
+    chunks = [seeds[at:at + size] for at in range(0, runs, size)]
+    with multiprocessing.get_context("fork").Pool(workers) as pool:
+        return summed([one for found in pool.map(_branches, chunks, chunksize=1) for one in found])
 
 
 class _Work:
@@ -68,8 +77,41 @@ class _Work:
 _work = _Work()
 
 
-def _one(seed: int) -> Short:
-    return short(rehearse(_work.subject, _work.scenario, seed))
+def _branches(seeds: Sequence[int]) -> list[Short]:
+    """One world up to the moment at which the new version is applied, and from there a process for every seed: until then
+    they do not differ. Raises `CannotStart`."""
+
+    async def branch(world: World) -> list[Short]:
+        return [await _branch(world, seed) for seed in seeds]
+
+    return in_world(_work.subject, _work.scenario, branch)
+
+
+async def _branch(world: World, seed: int) -> Short:
+    """The child goes on from here in this very world, tells what came of it, and ends; nothing of it comes back here."""
+    ours, theirs = os.pipe()
+    loop = asyncio.get_running_loop()
+    child = os.fork()
+    if child:
+        os.close(theirs)
+        with os.fdopen(ours, "rb") as answer:
+            told = answer.read()
+        os.waitpid(child, 0)
+        if not told:
+            raise RuntimeError(f"the rehearsal with seed {seed} ended without a word")
+        found = pickle.loads(told)
+        if isinstance(found, Exception):
+            raise found
+        assert isinstance(found, Short)
+        return found
+    asyncio._set_running_loop(loop)  # a loop belongs to the process that started it, and this one only counts
+    try:
+        said = pickle.dumps(short(await course(world, seed)))
+    except Exception as error:  # whatever it is, the parent has to hear of it
+        said = pickle.dumps(RuntimeError(f"seed {seed}: {type(error).__name__}: {error}"))
+    with os.fdopen(theirs, "wb") as answer:
+        answer.write(said)
+    os._exit(0)
 
 
 def short(found: Rehearsal) -> Short:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
 from fairway.kube.api import MergePatch
 from fairway.kube.clock import Clock, run_virtual
@@ -21,6 +22,8 @@ from fairway.rehearse.users import Span
 from fairway.rehearse.windows import longest_window
 from fairway.rehearse.world import NEW, World
 from fairway.rollouts import commands
+
+T = TypeVar("T")
 
 STABLE_LIMIT = timedelta(minutes=10)
 """Of virtual time, until the old version serves. Pods that need longer never would."""
@@ -74,13 +77,20 @@ class Rehearsal:
 
 def rehearse(subject: Subject, scenario: Scenario, seed: int = 0) -> Rehearsal:
     """The same seed gives the same rehearsal. Raises `CannotStart`."""
+    return in_world(subject, scenario, lambda world: course(world, seed))
 
-    async def story(clock: Clock) -> Rehearsal:
-        world = World(clock, subject, scenario, seed)
+
+def in_world(subject: Subject, scenario: Scenario, play: Callable[[World], Awaitable[T]]) -> T:
+    """`play` in a world in which the old version serves. Raises `CannotStart`."""
+
+    async def story(clock: Clock) -> T:
+        world = World(clock, subject, scenario)
         await world.start_outside()
         try:
             await world.start()
-            return await _story(world)
+            await _stable(world)
+            await asyncio.sleep(_lead(subject).total_seconds())
+            return await play(world)
         finally:
             await world.close()
 
@@ -93,10 +103,9 @@ def rehearse(subject: Subject, scenario: Scenario, seed: int = 0) -> Rehearsal:
             gc.enable()
 
 
-async def _story(world: World) -> Rehearsal:
-    await _stable(world)
-    await asyncio.sleep(_lead(world.subject).total_seconds())
-    world.begin()
+async def course(world: World, seed: int) -> Rehearsal:
+    """The new version is applied, and everything takes its course."""
+    world.begin(seed)
     world.timeline.note(world.clock.now(), "you", "NewVersion", "a new version is applied")
     namespace, name = world.subject.namespace, world.subject.name
     mark = {"spec": {"template": {"metadata": {"annotations": {VERSION: NEW}}}}}

@@ -71,10 +71,11 @@ class Users:
         self._origin: datetime | None = None
         self._course = _Course(scenario)
 
-    def begin(self, now: datetime) -> None:
-        """The new version is applied now: the scenario's clock starts."""
+    def begin(self, now: datetime, chance: np.random.Generator) -> None:
+        """The new version is applied now: the scenario's clock starts, and its chance."""
         self.advance(now)
         self._origin = now
+        self._chance = chance
 
     def route(self, served: Sequence[Served], now: datetime) -> None:
         """From now on requests go here."""

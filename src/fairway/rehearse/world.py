@@ -60,9 +60,9 @@ class World:
     """`start_outside`, then `start`; the controllers can be killed and started again. `origin` is when the scenario began;
     `out` counts, by kind of fault, how many are in force."""
 
-    def __init__(self, clock: Clock, subject: Subject, scenario: Scenario, seed: int) -> None:
+    def __init__(self, clock: Clock, subject: Subject, scenario: Scenario) -> None:
         self.clock, self.subject, self.scenario = clock, subject, scenario
-        self.api = EmbeddedApi.in_memory(clock)
+        self.api = EmbeddedApi.in_memory(clock, owners=False)
         self.timeline = Timeline()
         self.judge = Judge()
         self.origin: datetime | None = None
@@ -70,7 +70,7 @@ class World:
         self.notes: list[str] = []
         self.out: Counter[str] = Counter()
         self.store = Store()
-        self.users = Users(scenario, np.random.default_rng(seed), clock.now())
+        self.users = Users(scenario, np.random.default_rng(0), clock.now())
         self.exporter = Exporter(self.store, self.users, [metric.query for metric in subject.metrics()])
         self.plane = _Plane(self._rerouted)
         self.outside: Informers
@@ -165,12 +165,12 @@ class World:
         found = self.outside.of(ROLLOUTS).get(Key(self.subject.namespace, self.subject.name))
         return found if found is not None else {}
 
-    def begin(self) -> None:
-        """The new version is applied now."""
+    def begin(self, seed: int) -> None:
+        """The new version is applied now. Until then every seed's world is the same."""
         now = self.clock.now()
         self.origin = now
         self.stable_hash = str(dig(self.rollout(), "status", "stableRS", default=""))
-        self.users.begin(now)
+        self.users.begin(now, np.random.default_rng(seed))
         self.timeline.begin(now)
 
     def _script(self, pod: Obj) -> Script:

@@ -91,7 +91,7 @@ class RolloutController:
         owned = owner_keys(ROLLOUTS.kind)
         return (
             Watch(REPLICA_SETS, owned),
-            Watch(ANALYSIS_RUNS, owned),
+            Watch(ANALYSIS_RUNS, owned, _verdict_changed),
             Watch(EXPERIMENTS, owned),
             Watch(SERVICES, self._users(lambda named, key: key.namespace == named.namespace and key.name in named.services)),
             Watch(INGRESSES, self._users(lambda named, key: key.namespace == named.namespace and named.has_ingress(key.name))),
@@ -185,3 +185,13 @@ class RolloutController:
     def _all_in_namespace(self, template: Obj) -> Iterable[Key]:
         for rollout in self._rollouts.list(key_of(template).namespace):
             yield key_of(rollout)
+
+
+def _verdict_changed(old: Obj | None, new: Obj | None) -> bool:
+    """A measurement that decides nothing is no news for the Rollout."""
+    if old is None or new is None:
+        return True
+    return any((status_of(old).get(name) != status_of(new).get(name)) for name in ("phase", "message")) or (
+        old.get("metadata", {}).get("ownerReferences") != new.get("metadata", {}).get("ownerReferences")) or (
+        is_deleting(old) != is_deleting(new))
+

@@ -32,6 +32,7 @@ from fairway.rollouts.measurements import (
     trimmed,
     write_tallies,
 )
+from fairway.rollouts.remembered import by_content
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +74,43 @@ class Conclusion:
 def begin(run: Obj, now: datetime) -> Refused | Finished | Round:
     status = status_of(run)
     try:
-        spec = decode_run(run)
         if status.get("phase") in COMPLETED:
-            return Finished(_delete_at(spec, status))
-        metrics = tuple(decode_metric(substitute(raw, _shown(spec.args)), f"spec.metrics[{i}]")
-                        for i, raw in enumerate(spec.metrics))
+            return Finished(_delete_at(decode_run(run), status))
+        read = _read({"spec": run.get("spec")})
     except ArgError as error:
         return _refuse(f"Unable to resolve metric arguments: {error}", now)
     except SpecError as error:
         return _refuse(f"Analysis spec invalid: {error}", now)
-    mistake = metrics_error(metrics)
-    dry_run, unmatched = matched(spec.dry_run, metrics, "dryRun")
-    rules, unused = matched([name for name, _ in spec.retention], metrics, "measurementRetention")
-    mistake = mistake or unmatched or unused
-    if mistake:
-        return _refuse(f"Analysis spec invalid: {mistake}", now)
+    if read.mistake:
+        return _refuse(f"Analysis spec invalid: {read.mistake}", now)
+    spec, metrics = read.spec, read.metrics
     tallies = read_tallies(status)
     started = parse_time(status["startedAt"]) if status.get("startedAt") else now
     terminating = is_terminating(tallies, asked=spec.terminate)
-    retention = {name: spec.retention[rule][1] for name, rule in rules.items()}
-    return Round(spec, metrics, tallies, dry_run, retention, started, terminating,
+    return Round(spec, metrics, tallies, read.dry_run, read.retention, started, terminating,
                  due(metrics, tallies, started, now, terminating=terminating))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a run's spec says, and the first thing that is wrong with it."""
+
+    spec: RunSpec
+    metrics: tuple[Metric, ...]
+    dry_run: Mapping[str, int]
+    retention: Mapping[str, int]
+    mistake: str
+
+
+@by_content
+def _read(run: Obj) -> _Reading:
+    spec = decode_run(run)
+    metrics = tuple(decode_metric(substitute(raw, _shown(spec.args)), f"spec.metrics[{i}]")
+                    for i, raw in enumerate(spec.metrics))
+    dry_run, unmatched = matched(spec.dry_run, metrics, "dryRun")
+    rules, unused = matched([name for name, _ in spec.retention], metrics, "measurementRetention")
+    retention = {name: spec.retention[rule][1] for name, rule in rules.items()}
+    return _Reading(spec, metrics, dry_run, retention, metrics_error(metrics) or unmatched or unused)
 
 
 def _shown(args: Sequence[Obj]) -> dict[str, str]:

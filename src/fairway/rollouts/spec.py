@@ -15,6 +15,7 @@ from fairway.kube.durations import parse_duration
 from fairway.kube.objects import Obj
 from fairway.rollouts.analysis_ask import AnalysisAsk, read_analysis
 from fairway.rollouts.fields import Fields
+from fairway.rollouts.remembered import by_content
 from fairway.rollouts.traffic_spec import TrafficRouting, read_traffic
 
 DEFAULT_DELAY_S = 30
@@ -209,7 +210,12 @@ class RolloutSpec:
 
 def decode_rollout(rollout: Mapping[str, Any]) -> RolloutSpec:
     """`SpecError` with the path of the first field that has the wrong type."""
-    spec = Fields(rollout.get("spec") or {}, "spec")
+    return _decoded(rollout.get("spec") or {})
+
+
+@by_content
+def _decoded(raw: Obj) -> RolloutSpec:
+    spec = Fields(raw, "spec")
     strategy = spec.fields("strategy")
     canary = strategy.fields("canary") if strategy else None
     blue_green = strategy.fields("blueGreen") if strategy else None

@@ -12,6 +12,7 @@ from fairway.kube.objects import Obj, dig
 from fairway.kube.selectors import from_label_selector
 from fairway.rollouts.anti_affinity import anti_affinity_errors
 from fairway.rollouts.fields import FieldError
+from fairway.rollouts.remembered import by_identity
 from fairway.rollouts.spec import BlueGreen, RolloutSpec
 from fairway.rollouts.validate_canary import canary_errors
 
@@ -24,6 +25,7 @@ _FILLED = (("metadata", "labels"), ("metadata", "annotations"), ("spec", "contai
 """A template with any of these is not empty."""
 
 
+@by_identity
 def spec_errors(spec: RolloutSpec) -> tuple[FieldError, ...]:
     return tuple(_spec(spec))
 

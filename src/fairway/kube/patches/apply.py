@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import msgspec
+
 from fairway.kube.objects import Obj
 from fairway.kube.patches import fieldsets
 from fairway.kube.patches.fieldsets import Fields
@@ -115,7 +117,7 @@ _ABSENT: Any = object()
 
 
 def _compare(old: Any, new: Any, schema: Schema) -> tuple[Fields, Fields]:
-    if old is new:
+    if old is new or (isinstance(old, dict | list) and _same(old, new)):
         return {}, {}
     if _whole(old, new, schema):
         if old is _ABSENT:
@@ -143,6 +145,11 @@ def _compare(old: Any, new: Any, schema: Schema) -> tuple[Fields, Fields]:
     elif new is _ABSENT:
         removed["."] = {}
     return removed, written
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Equal down to the types of numbers (1, 1.0 and true are not the same JSON). Most of an object is, at most writes."""
+    return old == new and msgspec.json.encode(old) == msgspec.json.encode(new)
 
 
 def _put(fields: Fields, step: str, node: Fields) -> None:
