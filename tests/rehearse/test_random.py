@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import random
 from typing import Any
 
@@ -13,7 +15,7 @@ from fairway.rehearse.spec import DEEDS, FAULTS, Scenario, decode_scenario
 from fairway.rehearse.subject import Subject
 from tests.rehearse.files import gate_template, shop, template
 
-FEW, MANY = 100, 10_000
+FEW, MANY, PART = 100, 10_000, 250
 
 
 def a_rollout(chance: random.Random) -> Subject:
@@ -75,4 +77,6 @@ def test_no_promise_is_broken(part: int) -> None:
 
 @pytest.mark.e2e
 def test_no_promise_is_broken_in_ten_thousand() -> None:
-    hold(FEW, MANY)
+    parts = [(first, PART) for first in range(FEW, FEW + MANY, PART)]
+    with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
+        pool.starmap(hold, parts, chunksize=1)
