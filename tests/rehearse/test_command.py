@@ -76,5 +76,5 @@ def test_mistakes_in_a_scenario(tmp_path: Path, text: str, said: str) -> None:
 def test_nothing_to_rehearse(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
     answer = fairway(tmp_path)
-    assert (answer.exit_code, "there is no Rollout in these files" in answer.output) == (2, True)
+    assert (answer.exit_code, "there is no Rollout and no Canary in these files" in answer.output) == (2, True)
     assert fairway().exit_code == 2

@@ -21,7 +21,8 @@ from fairway.node.simulated import Script, SimulatedNode
 from fairway.rollouts.flagger.controller import CanaryController
 from fairway.traffic.controller import TrafficController
 from fairway.traffic.simulated import SimulatedDataPlane
-from fairway.workloads.controllers import DeploymentController, EndpointSliceController, ReplicaSetController
+from fairway.workloads.controllers import DeploymentController, ReplicaSetController
+from fairway.workloads.endpoints import EndpointSliceController
 
 NS = "default"
 
@@ -140,7 +141,7 @@ async def flagger_world(clock: Clock, *objects: Obj, **more: Any) -> AsyncIterat
     traffic = TrafficController(outside, clock, world.plane, ingress_address="127.0.0.1", ingress_port=8080,
                                 address_seed="test", unprivileged_from=0)
     controllers: list[Controller] = [DeploymentController(outside, clock), ReplicaSetController(outside, clock),
-                                     EndpointSliceController(outside, clock)]
+                                     EndpointSliceController(outside)]
     runs = [node.run, traffic.run, *(ControllerLoop(c, outside, clock).run for c in controllers)]
     tasks = [asyncio.ensure_future(run()) for run in runs]
     await outside.synced()

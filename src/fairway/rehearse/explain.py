@@ -104,13 +104,13 @@ def _late(metric: Metric, schedule: Schedule) -> Iterable[Finding]:
     room = schedule.end - begins - delay
     if stops < schedule.end:
         return
-    setting = f"failureLimit: {failures} × interval: {_written(interval)}"
-    when = f"{_written(stops)} after the start" + (f" (it begins at step {metric.starting_step + 1}, {_written(begins)} in)"
+    setting = f"failureLimit: {failures} × interval: {written(interval)}"
+    when = f"{written(stops)} after the start" + (f" (it begins at step {metric.starting_step + 1}, {written(begins)} in)"
                                                    if begins else "")
     better = next((nice for nice in NICE if nice < interval and nice * max(failures, 1) * EARLY <= room), None)
-    changes: dict[str, Any] = {"interval": _written(better)} if better is not None else {"failureLimit": 0}
+    changes: dict[str, Any] = {"interval": written(better)} if better is not None else {"failureLimit": 0}
     yield Finding("EndsTooLate", setting, f"ends after the last step: {metric.name} can fail {when} at the earliest, and the "
-                  f"last step is over at {_written(schedule.end)}: it cannot stop anything", metric, changes)
+                  f"last step is over at {written(schedule.end)}: it cannot stop anything", metric, changes)
 
 
 def _blind(metric: Metric, schedule: Schedule) -> Iterable[Finding]:
@@ -131,9 +131,9 @@ def _blind(metric: Metric, schedule: Schedule) -> Iterable[Finding]:
         room = schedule.end - schedule.of_step(metric.starting_step)
         if lasts >= room:
             fits = int(room / interval / 2)
-            yield Finding("OutlastsTheSteps", f"inconclusiveLimit: {unclear} × interval: {_written(interval)}",
-                          f"without data {metric.name} stays undecided for {_written(lasts)}, longer than the steps "
-                          f"({_written(room)}): a version is then promoted that nobody measured", metric,
+            yield Finding("OutlastsTheSteps", f"inconclusiveLimit: {unclear} × interval: {written(interval)}",
+                          f"without data {metric.name} stays undecided for {written(lasts)}, longer than the steps "
+                          f"({written(room)}): a version is then promoted that nobody measured", metric,
                           {"inconclusiveLimit": max(fits, 1)})
 
 
@@ -153,12 +153,12 @@ def quicker(metric: Metric, schedule: Schedule) -> Finding | None:
     better = next((nice for nice in NICE if nice * 2 <= interval), None)
     if better is None:
         return None
-    return Finding("Slow", f"failureLimit: {failures} × interval: {_written(interval)}",
-                   f"{metric.name} needs {failures + 1} bad measurements, {_written(interval)} apart", metric,
-                   {"interval": _written(better)})
+    return Finding("Slow", f"failureLimit: {failures} × interval: {written(interval)}",
+                   f"{metric.name} needs {failures + 1} bad measurements, {written(interval)} apart", metric,
+                   {"interval": written(better)})
 
 
-def _written(length: timedelta) -> str:
+def written(length: timedelta) -> str:
     """As people write it: 5m, not 5m0s."""
     text = format_duration(length)
     text = text.removesuffix("0s") if text.endswith("m0s") else text

@@ -96,7 +96,7 @@ async def _branch(world: World, seed: int) -> Short:
         os.close(theirs)
         with os.fdopen(ours, "rb") as answer:
             told = answer.read()
-        os.waitpid(child, 0)
+        os.waitpid(child, 0)  # noqa: ASYNC222 (time stands still in this world until the child has ended)
         if not told:
             raise RuntimeError(f"the rehearsal with seed {seed} ended without a word")
         found = pickle.loads(told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from fairway.rehearse.canary_findings import canary_findings
 from fairway.rehearse.explain import Finding, findings, outage, quicker, schedule_of
 from fairway.rehearse.many import Many, rehearse_many
 from fairway.rehearse.run import Rehearsal, rehearse
@@ -61,6 +62,8 @@ def is_bad(scenario: Scenario) -> bool:
 
 
 def _advice(subject: Subject, scenario: Scenario, seed: int, run: Rehearsal) -> tuple[Advice, ...]:
+    if subject.is_canary:
+        return _canary_advice(subject, scenario, seed, run)
     found = list(findings(subject))
     wanted = [finding for finding in found if finding.code == "EndsTooLate" and finding.metric is not None]
     if is_bad(scenario) and run.outcome == "aborted" and run.requests and not wanted:
@@ -76,6 +79,15 @@ def _advice(subject: Subject, scenario: Scenario, seed: int, run: Rehearsal) -> 
         if finding.code == "Slow" and (tried is None or not _sooner(tried, run)):
             continue  # it would not have helped: nothing is proposed
         advice.append(Advice(finding, tried))
+    return tuple(advice)
+
+
+def _canary_advice(subject: Subject, scenario: Scenario, seed: int, run: Rehearsal) -> tuple[Advice, ...]:
+    advice = []
+    for finding in canary_findings(subject, stopped=is_bad(scenario) and run.outcome == "aborted"):
+        tried = rehearse(subject.with_analysis(finding.changes), scenario, seed) if finding.code == "Slow" else None
+        if tried is None or _sooner(tried, run):
+            advice.append(Advice(finding, tried))
     return tuple(advice)
 
 

@@ -12,15 +12,14 @@ from typing import TypeVar
 
 from fairway.kube.api import MergePatch
 from fairway.kube.clock import Clock, run_virtual
-from fairway.kube.objects import Obj, dig, status_of
-from fairway.kube.resources import ROLLOUTS
+from fairway.kube.objects import dig, status_of
 from fairway.rehearse.series import selectors_of
 from fairway.rehearse.spec import Deed, Fault, Outcome, Scenario
-from fairway.rehearse.subject import VERSION, Metric, Subject
+from fairway.rehearse.subject import Subject
 from fairway.rehearse.timeline import Entry
 from fairway.rehearse.users import Span
 from fairway.rehearse.windows import longest_window
-from fairway.rehearse.world import NEW, World
+from fairway.rehearse.world import World
 from fairway.rollouts import commands
 
 T = TypeVar("T")
@@ -89,7 +88,7 @@ def in_world(subject: Subject, scenario: Scenario, play: Callable[[World], Await
         try:
             await world.start()
             await _stable(world)
-            await asyncio.sleep(_lead(subject).total_seconds())
+            await asyncio.sleep(_lead(world).total_seconds())
             return await play(world)
         finally:
             await world.close()
@@ -107,9 +106,7 @@ async def course(world: World, seed: int) -> Rehearsal:
     """The new version is applied, and everything takes its course."""
     world.begin(seed)
     world.timeline.note(world.clock.now(), "you", "NewVersion", "a new version is applied")
-    namespace, name = world.subject.namespace, world.subject.name
-    mark = {"spec": {"template": {"metadata": {"annotations": {VERSION: NEW}}}}}
-    await world.api.patch(ROLLOUTS, name, namespace, MergePatch(mark))
+    await world.case.new_version(world)
     around: list[Awaitable[None]] = [_fault(world, fault) for fault in world.scenario.faults]
     around += [_person(world, person.at, person.does) for person in world.scenario.people]
     tasks = [asyncio.ensure_future(one) for one in around]
@@ -155,43 +152,35 @@ async def _stable(world: World) -> None:
     while True:
         rollout = world.rollout()
         status = status_of(rollout)
-        if status.get("phase") == "Healthy" and status.get("stableRS"):
+        if world.case.serves(rollout):
             return
-        if _invalid(rollout) or world.clock.now() > end:
-            raise CannotStart(f"the old version does not come up: {status.get('phase') or 'no status'}: "
-                              f"{status.get('message') or 'nothing said'}")
+        if world.case.invalid(rollout) or world.clock.now() > end:
+            said = "; ".join(str(reason) for reason in world.timeline.last) or status.get("message") or "nothing said"
+            raise CannotStart(f"the old version does not come up: {status.get('phase') or 'no status'}: {said}")
         await asyncio.sleep(0.5)
 
 
-def _invalid(rollout: Obj) -> bool:
-    return any(c.get("type") == "InvalidSpec" and c.get("status") == "True" for c in status_of(rollout).get("conditions") or ())
-
-
-def _lead(subject: Subject) -> timedelta:
+def _lead(world: World) -> timedelta:
     """Stable serves for as long as the longest window looks back, so that the first look sees what it would see."""
-    windows = [_window(metric) for metric in subject.metrics()]
+    windows = [longest_window(query) for query in world.case.queries() if selectors_of(query)]
     return min(max([timedelta(seconds=30), *windows]), LONGEST_LEAD)
-
-
-def _window(metric: Metric) -> timedelta:
-    return longest_window(metric.query) if metric.query and selectors_of(metric.query) else timedelta(0)
 
 
 async def _ended(world: World) -> tuple[Outcome, str]:
     begun = world.clock.now()
     changed = asyncio.Event()
-    world.outside.of(ROLLOUTS).on_change(lambda _old, _new: changed.set())
+    world.outside.of(world.case.resource).on_change(lambda _old, _new: changed.set())
     while True:
         changed.clear()
         now = world.clock.now()
-        found = _verdict(world, world.rollout(), expecting=_is_expecting(world, now - begun))
+        found = world.case.verdict(world.rollout(), world.users.weight, expecting=_is_expecting(world, now - begun))
         if found is not None:
             return found
         left = begun + world.scenario.limit - now
         if left <= timedelta(0):
-            return "held", f"it has not ended within {world.scenario.limit}: {_standing(world.rollout())}"
+            return "held", f"it has not ended within {world.scenario.limit}: {world.case.standing(world.rollout())}"
         with contextlib.suppress(TimeoutError):
-            often = 1.0 if status_of(world.rollout()).get("abort") else 60.0  # the proxy's part is not in the Rollout
+            often = 1.0 if world.case.stopping(world.rollout()) else 60.0  # the proxy's part is not in the Rollout
             await asyncio.wait_for(changed.wait(), min(left.total_seconds(), often))
 
 
@@ -200,52 +189,6 @@ def _is_expecting(world: World, elapsed: timedelta) -> bool:
     coming = [person.at for person in world.scenario.people]
     coming += [fault.end for fault in world.scenario.faults if fault.kind in ("controller", "proxy")]
     return any(at >= elapsed for at in coming)
-
-
-def _verdict(world: World, rollout: Obj, *, expecting: bool) -> tuple[Outcome, str] | None:
-    status = status_of(rollout)
-    if str(status.get("observedGeneration")) != str(dig(rollout, "metadata", "generation")):
-        return None
-    if _invalid(rollout):
-        return "held", str(status.get("message"))
-    current = status.get("currentPodHash")
-    if current == world.stable_hash:
-        return None  # the new version has not been seen yet
-    if status.get("phase") == "Healthy" and status.get("stableRS") == current:
-        return "promoted", "all steps are done"
-    if expecting:
-        return None
-    if status.get("abort") and world.users.weight == 0:
-        return "aborted", str(status.get("message") or "")
-    if _waits_for_a_person(rollout) or (status.get("phase") == "Degraded" and not status.get("abort")):
-        return "held", _standing(rollout)
-    return None
-
-
-def _waits_for_a_person(rollout: Obj) -> bool:
-    status = status_of(rollout)
-    if dig(rollout, "spec", "paused"):
-        return True
-    for pause in status.get("pauseConditions") or ():
-        if pause.get("reason") == "InconclusiveAnalysisRun":
-            return True
-        steps = dig(rollout, "spec", "strategy", "canary", "steps", default=[])
-        index = int(status.get("currentStepIndex") or 0)
-        step = steps[index] if index < len(steps) else {}
-        if pause.get("reason") == "CanaryPauseStep" and "pause" in step and not (step["pause"] or {}).get("duration"):
-            return True
-    return False
-
-
-def _standing(rollout: Obj) -> str:
-    status = status_of(rollout)
-    for pause in status.get("pauseConditions") or ():
-        if pause.get("reason") == "InconclusiveAnalysisRun":
-            runs = [dig(status, "canary", name, default={})
-                    for name in ("currentBackgroundAnalysisRunStatus", "currentStepAnalysisRunStatus")]
-            said = next((str(run.get("message")) for run in runs if run.get("status") == "Inconclusive"), "")
-            return f"Paused: InconclusiveAnalysisRun: {said}; a person has to promote or abort"
-    return f"{status.get('phase')}: {status.get('message') or ''}".rstrip(": ")
 
 
 def _seconds(world: World) -> float:
@@ -287,26 +230,12 @@ _FAULT_WORDS = {
 
 async def _person(world: World, at: timedelta, does: Deed) -> None:
     await asyncio.sleep(at.total_seconds())
-    rollout = world.rollout()
     try:
-        match does:
-            case "promote" | "promote-full":
-                patches = commands.promote(rollout, full=does == "promote-full")
-            case "abort":
-                patches = commands.abort(rollout)
-            case "retry":
-                patches = commands.retry(rollout)
-            case "pause":
-                patches = commands.pause(rollout)
-            case "resume":
-                patches = commands.Patches({"spec": {"paused": False}})
+        patches = world.case.deed(world.rollout(), does, world)
     except commands.Refused as refusal:
         world.timeline.note(world.clock.now(), "person", "Refused", f"{does}: {refusal}")
         return
-    if does.startswith("promote"):
-        world.judge.person_promotes()
     world.timeline.note(world.clock.now(), "person", "Person", f"fairway rollout {does}")
-    for body, subresource in ((patches.spec, ""), (patches.status, "status")):
-        if body is not None:
-            await world.api.patch(ROLLOUTS, world.subject.name, world.subject.namespace, MergePatch(body),
-                                  subresource="status" if subresource else "")
+    for resource, name, body, of_status in patches:
+        await world.api.patch(resource, name, world.subject.namespace, MergePatch(dict(body)),
+                              subresource="status" if of_status else "")

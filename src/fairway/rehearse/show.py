@@ -11,7 +11,7 @@ from fairway.rehearse.picture import picture
 from fairway.rehearse.report import Advice, Report
 from fairway.rehearse.run import Rehearsal
 
-QUIET = frozenset(("WeightNotConfirmed", "ServiceWaits", "OldKept", "AnalysisRunning", "StaysAborted"))
+QUIET = frozenset(("WeightNotConfirmed", "WaitsForTick", "ServiceWaits", "OldKept", "AnalysisRunning", "StaysAborted"))
 """Said a moment before something better is."""
 
 

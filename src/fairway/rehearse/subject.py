@@ -1,4 +1,4 @@
-"""What is rehearsed: one Rollout with the objects that it needs, out of everything that the files hold."""
+"""What is rehearsed: one Rollout or Canary with the objects that it needs, out of everything that the files hold."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from fairway.rollouts.args import ArgError, substitute
 VERSION = "fairway.dev/rehearsed-version"
 NAMESPACE = "default"
 _NEEDED = frozenset(("Service", "Ingress", "AnalysisTemplate", "ClusterAnalysisTemplate", "ServiceMonitor", "Secret",
-                     "ConfigMap", "Deployment"))  # fmt: skip
+                     "ConfigMap", "Deployment", "DaemonSet", "HorizontalPodAutoscaler", "MetricTemplate"))  # fmt: skip
+KINDS = ("Rollout", "Canary")
 _CLUSTER_WIDE = frozenset(("ClusterAnalysisTemplate",))
 
 
 class NothingToRehearse(ValueError):
-    """The files hold no Rollout, or not the one that was asked for."""
+    """The files hold no Rollout and no Canary, or not the one that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,15 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
+    """`rollout` is a Rollout or a Flagger Canary. `notes` say what the files leave open and is assumed."""
+
     rollout: Obj
     others: tuple[Obj, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_canary(self) -> bool:
+        return str(self.rollout["kind"]) == "Canary"
 
     @property
     def name(self) -> str:
@@ -67,8 +75,10 @@ class Subject:
         return self.canary.get("steps") or []
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Of every template that the Rollout names."""
+        """Of every template that the Rollout names. A Canary's checks are its own affair (`canary_case`)."""
         found: list[Metric] = []
+        if self.is_canary:
+            return ()
         background = self.canary.get("analysis")
         if background:
             found += self._metrics(background, "background", int(background.get("startingStep") or 0))
@@ -87,6 +97,12 @@ class Subject:
                         yield Metric(str(ref["templateName"]), bool(ref.get("clusterScope")), i, _filled(raw, values), where,
                                      starting)
 
+    def with_analysis(self, changes: Mapping[str, Any]) -> Subject:
+        """The same Canary with some settings of its analysis changed."""
+        canary = copy_of(self.rollout)
+        canary["spec"]["analysis"] = {**(canary["spec"].get("analysis") or {}), **changes}
+        return Subject(canary, self.others, self.notes)
+
     def with_metric(self, metric: Metric, changes: Mapping[str, Any]) -> Subject:
         """The same files with some settings of one metric changed."""
         others = []
@@ -95,7 +111,7 @@ class Subject:
                 obj = copy_of(obj)
                 obj["spec"]["metrics"][metric.index] |= dict(changes)
             others.append(obj)
-        return Subject(self.rollout, tuple(others))
+        return Subject(self.rollout, tuple(others), self.notes)
 
 
 def _values(template: Sequence[Obj], given: Sequence[Obj]) -> dict[str, str]:
@@ -121,20 +137,71 @@ def length_of(text: object, default: timedelta | None = None) -> timedelta | Non
 
 
 def subjects(objects: Sequence[Obj], name: str = "") -> list[Subject]:
-    """One per Rollout (or the one of this name). Raises `NothingToRehearse`."""
-    rollouts = [obj for obj in objects if obj.get("kind") == "Rollout"]
+    """One per Rollout and Canary (or the one of this name). Raises `NothingToRehearse`."""
+    rollouts = [obj for obj in objects if obj.get("kind") in KINDS]
     wanted = [obj for obj in rollouts if not name or meta_of(obj).get("name") == name]
     if not wanted:
         known = ", ".join(str(meta_of(obj).get("name")) for obj in rollouts)
-        raise NothingToRehearse(f"there is no Rollout {name!r}; there are: {known}" if known else
-                                "there is no Rollout in these files")
+        raise NothingToRehearse(f"there is no Rollout or Canary {name!r}; there are: {known}" if known else
+                                "there is no Rollout and no Canary in these files")
     found = []
     for rollout in wanted:
         namespace = str(meta_of(rollout).get("namespace") or NAMESPACE)
         others = [_in(obj, namespace) for obj in objects
                   if obj.get("kind") in _NEEDED and meta_of(obj).get("namespace", namespace) in (namespace, "")]
-        found.append(Subject(_in(rollout, namespace), tuple(others)))
+        subject = Subject(_in(rollout, namespace), tuple(others))
+        found.append(completed(subject) if subject.is_canary else subject)
     return found
+
+
+def completed(subject: Subject) -> Subject:
+    """A Canary with a target that runs, and a way in for the users. What the files do not hold is assumed, and said."""
+    canary, others, notes = copy_of(subject.rollout), list(subject.others), []
+    spec = canary["spec"]
+    target = spec.get("targetRef") or {}
+    kind, name = str(target.get("kind") or "Deployment"), str(target.get("name") or subject.name)
+    apex = str(dig(spec, "service", "name", default="") or name)
+    if not any(obj["kind"] == kind and meta_of(obj).get("name") == name for obj in others):
+        notes.append(f"there is no {kind} {name} among the files: one with two pods is assumed")
+        others.append(_workload(kind, name, subject.namespace, spec))
+    hpa = dig(spec, "autoscalerRef", "name", default="")
+    if hpa and not any(obj["kind"] == "HorizontalPodAutoscaler" and meta_of(obj).get("name") == hpa for obj in others):
+        notes.append(f"there is no HorizontalPodAutoscaler {hpa} among the files: the number of pods stays")
+        del spec["autoscalerRef"]
+    if spec.get("provider") != "kubernetes":
+        if spec.pop("provider", None) or dig(spec, "service", "gatewayRefs"):
+            notes.append("weights are carried by a canary Ingress here; its shares are those that the provider would give")
+        dig(spec, "service", default={}).pop("gatewayRefs", None)
+        if not any(obj["kind"] == "Ingress" and _leads_to(obj, apex) for obj in others):
+            others.append(_way_in(apex, subject.namespace, dig(spec, "service", "port", default=80)))
+            spec.pop("ingressRef", None)
+    return Subject(canary, tuple(others), tuple(notes))
+
+
+def _leads_to(ingress: Obj, service: str) -> bool:
+    return any(dig(path, "backend", "service", "name") == service for rule in spec_of(ingress).get("rules") or ()
+               for path in dig(rule, "http", "paths", default=[]))
+
+
+def _way_in(service: str, namespace: str, port: object) -> Obj:
+    path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": service, "port": {"number": port}}}}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": service, "namespace": namespace},
+            "spec": {"rules": [{"http": {"paths": [path]}}]}}
+
+
+def _workload(kind: str, name: str, namespace: str, spec: Mapping[str, Any]) -> Obj:
+    port = dig(spec, "service", "targetPort", default=None) or dig(spec, "service", "port", default=80)
+    container: Obj = {"name": "app", "image": f"{name}:1"}
+    if isinstance(port, int):
+        container["ports"] = [{"containerPort": port}]
+    else:
+        container["ports"] = [{"name": port, "containerPort": 8080}]
+    made: Obj = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": {
+        "selector": {"matchLabels": {"app": name}},
+        "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}}}
+    if kind == "Deployment":
+        made["spec"]["replicas"] = 2
+    return made
 
 
 def _in(obj: Obj, namespace: str) -> Obj:

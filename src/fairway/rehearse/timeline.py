@@ -24,6 +24,7 @@ class Entry:
 class Timeline:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.last: tuple[Reason, ...] = ()
         self._origin: datetime | None = None
         self._said: dict[tuple[str, Key], dict[str, str]] = {}
         self._counted: dict[tuple[str, str, str], int] = {}
@@ -38,6 +39,7 @@ class Timeline:
 
     def reasons(self, now: datetime, who: str, key: Key, reasons: Sequence[Reason]) -> None:
         """A reason that holds on is said once; one that comes back is said again."""
+        self.last = tuple(reasons) or self.last
         before = self._said.get((who, key), {})
         for reason in reasons:
             if reason.code not in before or (reason.code in _EVERY_TIME and before[reason.code] != reason.message):
@@ -61,7 +63,8 @@ class Timeline:
                 self._last_phase[name, metric] = phase
 
 
-_EVERY_TIME = frozenset(("RolloutStepCompleted", "ScalingReplicaSet", "RolloutAborted", "RolloutCompleted"))
+_EVERY_TIME = frozenset(("RolloutStepCompleted", "ScalingReplicaSet", "RolloutAborted", "RolloutCompleted", "Advanced",
+                         "Halted", "NewRevision"))
 _COUNTERS = (("Successful", "successful"), ("Failed", "failed"), ("Inconclusive", "inconclusive"), ("Error", "error"))
 
 

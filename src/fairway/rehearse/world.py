@@ -12,10 +12,11 @@ import numpy as np
 from fairway.kube.cache import Cache, Informers
 from fairway.kube.clock import Clock
 from fairway.kube.embedded import EmbeddedApi
-from fairway.kube.objects import Key, Obj, annotations_of, condition, copy_of, dig, key_of, labels_of, meta_of, status_of
+from fairway.kube.objects import Key, Obj, annotations_of, condition, dig, key_of, labels_of, meta_of, status_of
 from fairway.kube.reconcile import Controller, ControllerLoop
 from fairway.kube.resources import (
     ANALYSIS_RUNS,
+    DEPLOYMENTS,
     ENDPOINT_SLICES,
     INGRESSES,
     PODS,
@@ -31,29 +32,24 @@ from fairway.metrics.series import millis
 from fairway.metrics.store import Store
 from fairway.metrics.targets import find_targets
 from fairway.node.simulated import Script, SimulatedNode
-from fairway.rehearse.judge import Judge
+from fairway.rehearse.canary_case import CanaryCase
+from fairway.rehearse.case import OLD, Case, RolloutCase
 from fairway.rehearse.series import Exporter, Unit
 from fairway.rehearse.spec import PodScript, Scenario
 from fairway.rehearse.subject import VERSION, Subject
 from fairway.rehearse.timeline import Noted, Timeline
 from fairway.rehearse.users import BUCKETS_S, ERRORS, HISTOGRAM, OK, REFUSED, Served, Users
-from fairway.rollouts.analysis_controller import AnalysisRunController
-from fairway.rollouts.controller import RolloutController
-from fairway.rollouts.experiment_controller import ExperimentController
 from fairway.rollouts.gate import Arm
-from fairway.rollouts.gate_provider import GateProvider, NoCounts
-from fairway.rollouts.job import JobProvider
-from fairway.rollouts.keys import HASH_LABEL
-from fairway.rollouts.prometheus import PrometheusProvider, QueryFailed
+from fairway.rollouts.gate_provider import NoCounts
+from fairway.rollouts.prometheus import QueryFailed
 from fairway.traffic.controller import TrafficController
 from fairway.traffic.model import Backend, Model
 from fairway.traffic.port import Address, Applied
 from fairway.traffic.simulated import SimulatedDataPlane
-from fairway.workloads.controllers import JobController, ReplicaSetController
+from fairway.workloads.controllers import ReplicaSetController
 from fairway.workloads.endpoints import EndpointSliceController
 
 DEFAULT_SCRAPE_S = 15.0
-OLD, NEW = "stable", "canary"
 
 
 class World:
@@ -64,15 +60,17 @@ class World:
         self.clock, self.subject, self.scenario = clock, subject, scenario
         self.api = EmbeddedApi.in_memory(clock, owners=False)
         self.timeline = Timeline()
-        self.judge = Judge()
+        self.canary_case = CanaryCase(subject, scenario) if subject.is_canary else None
+        self.case: Case = self.canary_case or RolloutCase(subject)
+        self.judge = self.case.judge
         self.origin: datetime | None = None
-        self.stable_hash = ""
-        self.notes: list[str] = []
+        self.notes: list[str] = list(subject.notes)
         self.out: Counter[str] = Counter()
         self.store = Store()
         self.users = Users(scenario, np.random.default_rng(0), clock.now())
-        self.exporter = Exporter(self.store, self.users, [metric.query for metric in subject.metrics()])
+        self.exporter = Exporter(self.store, self.users, self.case.queries())
         self.plane = _Plane(self._rerouted)
+        self.queries, self.counted = _Queries(self), _Counted(self)
         self.outside: Informers
         self.node: SimulatedNode
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,17 +86,17 @@ class World:
         await self._create_objects()
         informers, clock = Informers(self.api), self.clock
         self.outside = informers
-        for resource in (INGRESSES, ROLLOUTS, REPLICA_SETS):
+        for resource in (INGRESSES, self.case.resource, REPLICA_SETS):
             # Writes of one moment are seen resource by resource, in this order: weights before the replicas that follow them.
             informers.of(resource)
         self.node = SimulatedNode(informers, clock, self._script)
         traffic = TrafficController(informers, clock, self.plane, ingress_address="127.0.0.1", ingress_port=8080,
                                     unprivileged_from=0)
-        controllers: list[Controller] = [ReplicaSetController(informers, clock), EndpointSliceController(informers)]
-        if any("job" in metric.raw.get("provider", {}) for metric in self.subject.metrics()):
-            controllers.append(JobController(informers, clock))
-        for resource, saw in ((PODS, self._saw_pod), (INGRESSES, self._saw), (ROLLOUTS, self._saw),
-                              (REPLICA_SETS, self._saw), (ANALYSIS_RUNS, self._saw_run)):
+        controllers: list[Controller] = [ReplicaSetController(informers, clock), EndpointSliceController(informers),
+                                         *self.case.outside(informers, clock)]
+        workloads = DEPLOYMENTS if self.subject.is_canary else REPLICA_SETS
+        for resource, saw in ((PODS, self._saw_pod), (INGRESSES, self._saw), (self.case.resource, self._saw),
+                              (workloads, self._saw), (ANALYSIS_RUNS, self._saw_run)):
             informers.of(resource).on_change(saw)
         for resource in (PODS, SERVICES, ENDPOINT_SLICES, SERVICE_MONITORS):
             informers.of(resource).on_change(self._targets_changed)
@@ -111,14 +109,7 @@ class World:
         """The controllers under rehearsal."""
         informers, clock = Informers(self.api), self.clock
         self._informers = informers
-        controllers: list[Controller] = [
-            RolloutController(informers, verify_weights=True), ExperimentController(informers),
-            AnalysisRunController(informers, clock, {
-                "prometheus": PrometheusProvider(_Queries(self), clock, connect=lambda server: _Queries(self)),
-                "job": JobProvider(informers.api, clock),
-                "fairway": GateProvider(_Counted(self), clock),
-            }),
-        ]  # fmt: skip
+        controllers = self.case.tested(self, informers)
         loops = [ControllerLoop(Noted(controller, self.timeline), informers, clock) for controller in controllers]
         self._tested = [asyncio.create_task(loop.run()) for loop in loops]
         await informers.synced()
@@ -152,24 +143,24 @@ class World:
         if self.subject.namespace != "default":
             await self.api.create(namespace)
         for obj in self.subject.others:
+            await self.api.create(self.canary_case.marked(obj) if self.canary_case else obj)
+        for obj in self.case.objects():
             await self.api.create(obj)
-        rollout = copy_of(self.subject.rollout)
-        _mark(rollout, OLD)
-        await self.api.create(rollout)
 
     @property
     def monitoring(self) -> bool:
         return not self.out["monitoring"]
 
     def rollout(self) -> Obj:
-        found = self.outside.of(ROLLOUTS).get(Key(self.subject.namespace, self.subject.name))
+        """The Rollout or Canary as it is."""
+        found = self.outside.of(self.case.resource).get(Key(self.subject.namespace, self.subject.name))
         return found if found is not None else {}
 
     def begin(self, seed: int) -> None:
         """The new version is applied now. Until then every seed's world is the same."""
         now = self.clock.now()
         self.origin = now
-        self.stable_hash = str(dig(self.rollout(), "status", "stableRS", default=""))
+        self.case.begin(self.rollout())
         self.users.begin(now, np.random.default_rng(seed))
         self.timeline.begin(now)
 
@@ -224,18 +215,17 @@ class World:
         if model is None:
             return found
         clusters = {cluster.name: cluster for cluster in model.clusters}
-        backends = entry(model, self.subject)
+        backends = entry(model, self.subject, self.case)
         whole = sum(backend.weight for backend in backends if clusters[backend.cluster].endpoints)
         for backend in backends:
             ends = clusters[backend.cluster].endpoints
             for end in ends if whole else ():
                 pod = pods.get(end.address)
-                pod_hash = labels_of(pod).get(HASH_LABEL, "") if pod else ""
-                version = OLD if not self.stable_hash or pod_hash == self.stable_hash else NEW
+                unit, version = self.case.unit(pod, backend.cluster.split("|")[1]), self.case.version(pod)
                 name = str(meta_of(pod)["name"]) if pod else end.address
                 share = backend.weight / whole / len(ends)
                 if share:
-                    found.append(Served(name, pod_hash, version, share, pod is not None and _is_running(pod)))
+                    found.append(Served(name, unit, version, share, pod is not None and _is_running(pod)))
         return found
 
     # --- metrics --------------------------------------------------------------------------------------------------
@@ -273,12 +263,12 @@ class World:
         units = [Unit(dict(target.labels).get("pod", ""), tuple((n, v) for n, v in target.labels if not n.startswith("__")),
                       interval_s=target.interval_s or DEFAULT_SCRAPE_S) for target in found.targets]
         if not units and pods and self._asks_the_application():
-            self._note("no ServiceMonitor and no prometheus.io/scrape annotation among the files: every pod is taken to be "
+            self.note("no ServiceMonitor and no prometheus.io/scrape annotation among the files: every pod is taken to be "
                        "scraped every 15 s, with its labels")
             units = [_assumed(pod) for pod in pods]
         interval = min((unit.interval_s for unit in units), default=DEFAULT_SCRAPE_S)
-        for pod_hash in sorted({labels_of(pod).get(HASH_LABEL, "") for pod in pods} - {""}):
-            units += [Unit(pod_hash, labels, prefix, interval) for prefix, labels in self._gateways(pod_hash)
+        for unit in sorted(self.case.units(pods)):
+            units += [Unit(unit, labels, prefix, interval) for prefix, labels in self.case.gateways(unit)
                       if self.exporter.needs(prefix)]
         return units
 
@@ -286,29 +276,14 @@ class World:
         return any(not metric.startswith(("envoy_cluster_", "istio_", "nginx_ingress_controller_", "kube_"))
                    for metric in self.exporter.metrics)
 
-    def _gateways(self, pod_hash: str) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
-        """Labels that each gateway gives to a version's requests."""
-        subject, new = self.subject, bool(self.stable_hash) and pod_hash != self.stable_hash
-        canary, ns = subject.canary, subject.namespace
-        service = str(canary.get("canaryService" if new else "stableService") or subject.name)
-        ingress = str(dig(canary, "trafficRouting", "nginx", "stableIngress", default=subject.name))
-        istio = {"reporter": "destination", "destination_workload": subject.name, "destination_workload_namespace": ns,
-                 "destination_service": f"{service}.{ns}.svc.cluster.local", "destination_service_name": service,
-                 "destination_service_namespace": ns, "rollouts_pod_template_hash": pod_hash}
-        nginx = {"namespace": ns, "exported_namespace": ns, "ingress": ingress, "service": service,
-                 "exported_service": service, "canary": f"{ns}-{service}-80" if new else ""}
-        envoy = {"envoy_cluster_name": f"{ns}|{service}|80|{pod_hash}"}
-        found = (("envoy_cluster_", envoy), ("istio_", istio), ("nginx_ingress_controller_", nginx))
-        return [(prefix, tuple(sorted((n, v) for n, v in labels.items() if v))) for prefix, labels in found]
-
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
 
 
-def entry(model: Model, subject: Subject) -> Sequence[Backend]:
-    """Where the users come in: the Ingress that leads to the Rollout's Services, else the stable Service itself."""
-    names = [str(subject.canary.get(name) or "") for name in ("stableService", "canaryService")]
+def entry(model: Model, subject: Subject, case: Case) -> Sequence[Backend]:
+    """Where the users come in: the Ingress that leads to one of its Services, else the stable Service itself."""
+    names = list(case.entries())
     names += [str(meta_of(obj)["name"]) for obj in subject.others if obj["kind"] == "Service"]
 
     def ours(backends: Sequence[Backend]) -> bool:
@@ -327,11 +302,6 @@ def _script_of(pods: PodScript) -> Script:
         start_s=pods.start.total_seconds(), ready_s=pods.ready.total_seconds() if pods.ready is not None else None,
         crash_s=pods.crash.total_seconds() if pods.crash is not None else None, crashes=pods.crashes,
     )  # fmt: skip
-
-
-def _mark(rollout: Obj, version: str) -> None:
-    template = rollout["spec"].setdefault("template", {})
-    template.setdefault("metadata", {}).setdefault("annotations", {})[VERSION] = version
 
 
 def _is_ready(pod: Obj) -> bool:

@@ -1,0 +1,86 @@
+"""The guides' own rollouts and canaries come to a verdict, corrected only where they are invalid as they stand.
+
+Found through FAIRWAY_GUIDES (default `../shared/guides`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fairway.kube.objects import Obj, dig
+from fairway.rehearse.run import rehearse
+from fairway.rehearse.spec import decode_scenario
+from fairway.rehearse.subject import subjects
+from tests.rehearse.files import template
+
+GUIDES = Path(os.environ.get("FAIRWAY_GUIDES", "../shared/guides")).absolute()
+
+pytestmark = pytest.mark.skipif(not GUIDES.is_dir(), reason=f"no guides at {GUIDES}; set FAIRWAY_GUIDES to their folder")
+
+
+def objects(text: str) -> list[Obj]:
+    return [obj for obj in yaml.safe_load_all(text) if obj]
+
+
+def separated(text: str) -> list[Obj]:
+    """Two objects in one document: the line between them is missing."""
+    return objects(re.sub(r"(?m)(?<!\A)^(?=apiVersion:)", "---\n", text))
+
+
+def with_services(text: str) -> list[Obj]:
+    """A traffic router needs to be told both Services, its Ingress and the templates have to be there."""
+    found = objects(text)
+    named = {str(ref.get("templateName")) for obj in found for ref in dig(
+        obj, "spec", "strategy", "canary", "analysis", "templates", default=[])}
+    present = {obj["metadata"]["name"] for obj in found if obj.get("kind") == "AnalysisTemplate"}
+    found += [template(name=name, args=[]) | {"metadata": {"name": name}} for name in sorted(named - present)]
+    for obj in list(found):
+        canary = dig(obj, "spec", "strategy", "canary")
+        if obj.get("kind") != "Rollout" or canary is None:
+            continue
+        name, labels = obj["metadata"]["name"], dig(obj, "spec", "template", "metadata", "labels", default={"app": "app"})
+        obj["spec"].setdefault("selector", {"matchLabels": dict(labels)})
+        template = obj["spec"].setdefault("template", {})
+        template.setdefault("metadata", {}).setdefault("labels", dict(labels))
+        template.setdefault("spec", {}).setdefault("containers", [{"name": "app", "image": "app:1"}])
+        if "nginx" not in (canary.get("trafficRouting") or {}):
+            canary.pop("trafficRouting", None)
+            continue
+        canary |= {"stableService": f"{name}-stable", "canaryService": f"{name}-canary"}
+        stable = canary["trafficRouting"]["nginx"].get("stableIngress") or name
+        backend = {"service": {"name": f"{name}-stable", "port": {"number": 80}}}
+        found += [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": f"{name}-{side}"}, "spec": {
+            "selector": dict(labels), "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}}
+            for side in ("stable", "canary")]
+        found.append({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": stable}, "spec": {
+            "rules": [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]}})
+    return found
+
+
+CASES: list[tuple[str, Callable[[str], list[Obj]]]] = [
+    ("S0/k8s/flagger/canary.yaml", objects),
+    ("S1/snippets/L0637-canary.yaml", objects),
+    ("S3/k8s/canary-deployment.yaml", separated),
+    ("S1/snippets/L0491-rollout.yaml", with_services),
+    ("S4/kubernetes/rollout.yaml", with_services),
+]
+
+
+@pytest.mark.parametrize(("path", "corrected"), CASES)
+@pytest.mark.parametrize("errors", ["0.1%", "60%"])
+def test_a_guide_rehearses_to_a_verdict(path: str, corrected: Callable[[str], list[Obj]], errors: str) -> None:
+    if not (GUIDES / path).is_file():
+        pytest.skip(f"{path} is not among these guides")
+    for subject in subjects(corrected((GUIDES / path).read_text())):
+        found = rehearse(subject, decode_scenario({"canary": {"errors": errors}, "limit": "3h"}))
+        assert not found.broken
+        assert found.outcome in ("promoted", "aborted", "held") and found.why
+        if subject.is_canary and errors == "60%" and any("success-rate" in str(m) for m in dig(
+                subject.rollout, "spec", "analysis", "metrics", default=[])):
+            assert found.outcome == "aborted" and found.errors > 0
