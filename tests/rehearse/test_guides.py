@@ -46,9 +46,9 @@ def with_services(text: str) -> list[Obj]:
             continue
         name, labels = obj["metadata"]["name"], dig(obj, "spec", "template", "metadata", "labels", default={"app": "app"})
         obj["spec"].setdefault("selector", {"matchLabels": dict(labels)})
-        template = obj["spec"].setdefault("template", {})
-        template.setdefault("metadata", {}).setdefault("labels", dict(labels))
-        template.setdefault("spec", {}).setdefault("containers", [{"name": "app", "image": "app:1"}])
+        pods = obj["spec"].setdefault("template", {})
+        pods.setdefault("metadata", {}).setdefault("labels", dict(labels))
+        pods.setdefault("spec", {}).setdefault("containers", [{"name": "app", "image": "app:1"}])
         if "nginx" not in (canary.get("trafficRouting") or {}):
             canary.pop("trafficRouting", None)
             continue
