@@ -39,7 +39,8 @@ def with_services(text: str) -> list[Obj]:
     named = {str(ref.get("templateName")) for obj in found for ref in dig(
         obj, "spec", "strategy", "canary", "analysis", "templates", default=[])}
     present = {obj["metadata"]["name"] for obj in found if obj.get("kind") == "AnalysisTemplate"}
-    found += [template(name=name, args=[{"name": "hash", "value": "any"}]) | {"metadata": {"name": name}} for name in sorted(named - present)]
+    args = [{"name": "hash", "value": "any"}]
+    found += [template(name=name, args=args) | {"metadata": {"name": name}} for name in sorted(named - present)]
     for obj in list(found):
         canary = dig(obj, "spec", "strategy", "canary")
         if obj.get("kind") != "Rollout" or canary is None:

@@ -201,7 +201,7 @@ def test_mistakes_are_named_with_their_path(written: Any, said: str) -> None:
 
 
 def test_files_without_a_rollout_and_rollouts_that_are_refused() -> None:
-    with pytest.raises(NothingToRehearse, match="no Rollout in these files"):
+    with pytest.raises(NothingToRehearse, match="no Rollout and no Canary in these files"):
         subjects([])
     broken = shop(template())
     broken.rollout["spec"]["strategy"]["canary"]["stableService"] = "nobody"

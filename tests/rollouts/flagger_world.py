@@ -139,7 +139,7 @@ async def flagger_world(clock: Clock, *objects: Obj, **more: Any) -> AsyncIterat
     outside = Informers(api)
     node = SimulatedNode(outside, clock, lambda pod: world.script(pod))
     traffic = TrafficController(outside, clock, world.plane, ingress_address="127.0.0.1", ingress_port=8080,
-                                address_seed="test", unprivileged_from=0)
+                                unprivileged_from=0)
     controllers: list[Controller] = [DeploymentController(outside, clock), ReplicaSetController(outside, clock),
                                      EndpointSliceController(outside)]
     runs = [node.run, traffic.run, *(ControllerLoop(c, outside, clock).run for c in controllers)]
