@@ -1,6 +1,6 @@
 """PromQL: Prometheus' own test language, run against our evaluator.
 
-A script loads series, then asks. Native histograms cannot be loaded: a case that touches one fails and says so.
+A script loads series, then asks.
 Positions ("(1:7)") at the end of warnings are not compared; the parser does not know them.
 """
 
@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from fairway.metrics.histogram import Histogram
 from fairway.metrics.labels import LabelTable
 from fairway.metrics.matchers import Matcher
 from fairway.metrics.promql import Answer, QueryError, Scalar, Text, Vector, instant, over_range
-from fairway.metrics.series import ABSENT_BITS, STALE_BITS, Block, matching_rows
+from fairway.metrics.series import ABSENT_BITS, STALE_BITS, Block, are_there, matching_rows
+from tests.conformance.promql_notation import Sample, Samples, converted, samples_of, starts_of
 from tests.conformance.result import CaseResult
 
 _STEP = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w|y)?")
@@ -28,10 +30,7 @@ _EVAL = re.compile(
     re.DOTALL,
 )
 _LABEL = re.compile(r'\s*(?:"((?:\\.|[^"\\])*)"|([\w.:]+))\s*(?:=\s*("(?:\\.|[^"\\])*"|\'[^\']*\'))?\s*,?')
-_REPEAT = re.compile(r"^(?P<base>.+?)(?:(?P<sign>[+-])(?P<delta>[\d.eE]+(?:[eE][+-]?\d+)?))?x(?P<times>\d+)$")
 _POSITION = re.compile(r" \(\d+:\d+\)$")
-
-Samples = list[float | str]  # a number, "_" (nothing), "stale", or "{{" (a native histogram)
 
 
 def suites(root: Path) -> dict[str, Callable[[], Iterable[CaseResult]]]:
@@ -51,46 +50,77 @@ def millis(text: str) -> int:
     return sign * round(1000 * sum(float(number) * _SECONDS[unit or None] for number, unit in _STEP.findall(text)))
 
 
+Key = tuple[tuple[str, str], ...]
+
+
 @dataclass
 class World:
-    """What has been loaded since the last `clear`."""
+    """What has been loaded since the last `clear`: samples and starts by series and time."""
 
-    blocks: list[Block] = field(default_factory=list)
+    series: dict[Key, dict[int, tuple[Sample, float]]] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
     """Metrics whose samples could not be loaded, and why."""
+    _block: Block | None = None
 
     def select(self, matchers: list[Matcher], start: int, end: int) -> list[Block]:
-        found = []
-        for block in self.blocks:
-            rows = matching_rows(block.labels, matchers)
-            when = (block.times > start) & (block.times <= end)
-            if rows.any() and when.any():
-                found.append(Block(block.labels.take(rows), block.times[when], block.values[rows][:, when]))
-        return found
+        self._block = self._block or self._built()
+        found = self._block.take(matching_rows(self._block.labels, matchers)).between(start, end)
+        return [found] if len(found.labels) and len(found.times) else []
 
-    def load(self, step: int, lines: list[str]) -> None:
-        series: dict[tuple[tuple[str, str], ...], Samples] = {}
+    def load(self, step: int, lines: list[str], *, nhcb: bool) -> None:
+        series: dict[Key, Samples] = {}
+        starts: dict[Key, list[float | None]] = {}
         for line in lines:
             labels, rest = labels_and_rest(line)
-            name = labels.get("__name__", "")
-            if "{{" in rest:
-                self.unread[name] = "native histograms are not supported"
+            key = tuple(sorted(labels.items()))
             try:
-                series[tuple(sorted(labels.items()))] = samples_of(rest)
-            except ValueError as error:
-                self.unread[name] = f"samples not understood: {error}"
-        length = max((len(samples) for samples in series.values()), default=0)
-        values = np.zeros((len(series), length))
+                if rest.startswith("@st"):
+                    starts[key] = starts_of(rest[3:], millis)
+                else:
+                    series[key] = samples_of(rest)
+            except (ValueError, KeyError) as error:
+                self.unread[labels.get("__name__", "")] = f"samples not understood: {error}"
+        self._block = None
+        for key, samples in {**series, **(converted(series) if nhcb else {})}.items():
+            began = starts.get(key, [])
+            for i, sample in enumerate(samples):
+                start = began[i] if i < len(began) else None
+                if sample != "_":
+                    self.series.setdefault(key, {})[i * step] = sample, 0.0 if start is None else i * step + start
+
+    def _built(self) -> Block:
+        times = sorted({time for samples in self.series.values() for time in samples})
+        place = {time: i for i, time in enumerate(times)}
+        values = np.zeros((len(self.series), len(times)))
         bits = values.view(np.int64)
         bits[:] = ABSENT_BITS
-        for i, samples in enumerate(series.values()):
-            for j, sample in enumerate(samples):
+        natives, began = np.full(values.shape, None, object), np.zeros(values.shape)
+        for i, samples in enumerate(self.series.values()):
+            before: Sample = "_"
+            for time, (sample, start) in sorted(samples.items()):
+                j = place[time]
+                began[i, j] = start
                 if isinstance(sample, float):
                     values[i, j] = sample
-                elif sample == "stale":
+                elif isinstance(sample, Histogram):
+                    values[i, j], natives[i, j] = 0.0, as_stored(sample, before)
+                else:
                     bits[i, j] = STALE_BITS
-        table = LabelTable.of([dict(labels) for labels in series])
-        self.blocks.append(Block(table, np.arange(length, dtype=np.int64) * step, values))
+                before = sample
+        has_natives = bool(are_there(natives).any())
+        table = LabelTable.of([dict(labels) for labels in self.series])
+        return Block(table, np.array(times, np.int64), values, natives if has_natives else None, began if began.any() else None)
+
+
+def as_stored(sample: Histogram, before: Sample) -> Histogram:
+    """With the reset hint that a store gives: it knows of no reset only for what continues the sample before."""
+    if sample.reset == "gauge":
+        return sample
+    plain = replace(sample, reset="unknown")
+    if not isinstance(before, Histogram) or before.reset == "gauge" or sample.reset == "reset":
+        return plain
+    layout = (before.schema, before.zero_threshold, before.custom) == (plain.schema, plain.zero_threshold, plain.custom)
+    return replace(plain, reset="not_reset") if layout and not plain.fell_since(before) else plain
 
 
 def labels_and_rest(line: str) -> tuple[dict[str, str], str]:
@@ -109,6 +139,8 @@ def labels_and_rest(line: str) -> tuple[dict[str, str], str]:
             labels["__name__"] = name
         else:
             labels[name] = _unquoted(label[3])
+            if not labels[name]:
+                del labels[name]
         position = label.end()
         while line[position] == " ":
             position += 1
@@ -117,23 +149,6 @@ def labels_and_rest(line: str) -> tuple[dict[str, str], str]:
 
 def _unquoted(text: str) -> str:
     return re.sub(r"\\(.)", lambda m: {"n": "\n", "t": "\t"}.get(m[1], m[1]), text[1:-1])
-
-
-def samples_of(text: str) -> Samples:
-    found: Samples = []
-    for word in re.findall(r"\{\{.*?\}\}(?:[+-]\{\{.*?\}\})?(?:x\d+)?|\S+", text):
-        if word.startswith("{{"):
-            found += ["{{"] * (int(word.rpartition("x")[2]) + 1 if re.search(r"x\d+$", word) else 1)
-        elif match := _REPEAT.match(word):
-            times = int(match["times"])
-            if match["base"] in ("_", "stale"):
-                found += [match["base"]] * times
-            else:
-                delta = float(match["delta"] or 0) * (-1 if match["sign"] == "-" else 1)
-                found += [float(match["base"]) + delta * i for i in range(times + 1)]
-        else:
-            found.append(word if word in ("_", "stale") else float(word))
-    return found
 
 
 @dataclass(frozen=True)
@@ -164,10 +179,10 @@ def run_script(name: str, text: str) -> Iterator[CaseResult]:
         if command == "clear":
             world = World()
         elif command in ("load", "load_with_nhcb"):
-            world.load(millis(line.split()[1]), block)
+            world.load(millis(line.split()[1]), block, nhcb=command == "load_with_nhcb")
         elif command.startswith("eval"):
             try:
-                reason = _judge(world, _case(line, block))
+                reason = _judge(world, _case(line.strip(), block))
             except (ValueError, AssertionError, IndexError) as error:
                 reason = f"not understood: {error}"
             yield CaseResult(f"{name}:{number}", "failed" if reason else "passed", reason)
@@ -191,8 +206,6 @@ def _judge(world: World, case: Case) -> str:
     for name, reason in world.unread.items():
         if re.search(rf"\b{re.escape(name)}\b", case.expr):
             return reason
-    if any("{{" in line for line in case.lines):
-        return "native histograms are not supported"
     fails = [expect for expect in case.expects if expect.split()[0] == "fail"]
     try:
         if case.at is not None:
@@ -274,7 +287,7 @@ def _compare(case: Case, answer: Answer) -> str:
     wanted_series = [labels_and_rest(line) for line in case.lines]
     expected = [(_key(labels), samples_of(rest)) for labels, rest in wanted_series]
     got = [
-        (_key(row), [float(v) if p else "_" for v, p in zip(value.values[i], value.present[i], strict=True)])
+        (_key(row), [value_at(value, i, step) for step in range(value.steps)])
         for i, row in enumerate(value.labels.rows())
     ]
     if "ordered" in case.expects and [key for key, _ in got] != [key for key, _ in expected]:
@@ -295,10 +308,40 @@ def _compare_series(
         found = got[key]
         padded = [*samples, *["_"] * (len(found) - len(samples))]
         for a, b in zip(found, padded, strict=True):
-            same = a == b if isinstance(a, str) or isinstance(b, str) else _close(a, b)
-            if not same:
+            if not same(a, b):
                 return f"{dict(key)}: got {found}, expected {samples}"
     return ""
+
+
+def value_at(vector: Vector, row: int, step: int) -> Sample:
+    if not vector.present[row, step]:
+        return "_"
+    native = None if vector.histograms is None else vector.histograms[row, step]
+    return float(vector.values[row, step]) if native is None else native
+
+
+def same(got: Sample, wanted: Sample) -> bool:
+    match got, wanted:
+        case float(), float():
+            return _close(got, wanted)
+        case Histogram(), Histogram():
+            return _same_histogram(got, wanted)
+        case _:
+            return isinstance(got, str) and got == wanted
+
+
+def _same_histogram(got: Histogram, wanted: Histogram) -> bool:
+    """The reset hint is compared where the script says what it expects."""
+    numbers = [(h.zero_count, h.count, h.sum) for h in (got, wanted)]
+    return (
+        (got.schema, got.zero_threshold, got.custom) == (wanted.schema, wanted.zero_threshold, wanted.custom)
+        and all(map(_close, *numbers))
+        and all(
+            a.keys() == b.keys() and all(_close(a[i], b[i]) for i in a)
+            for a, b in ((got.positive, wanted.positive), (got.negative, wanted.negative))
+        )
+        and wanted.reset in ("unknown", got.reset)
+    )
 
 
 def _compare_matrix(case: Case, blocks: list[Block]) -> str:
@@ -311,7 +354,9 @@ def _compare_matrix(case: Case, blocks: list[Block]) -> str:
     for block in blocks:
         valid = block.valid()
         for i, row in enumerate(block.labels.rows()):
-            at = {int(t): float(v) for t, v, ok in zip(block.times, block.values[i], valid[i], strict=True) if ok}
+            native = [None] * len(block.times) if block.histograms is None else block.histograms[i]
+            cells = zip(block.times, block.values[i], native, valid[i], strict=True)
+            at = {int(t): h or float(v) for t, v, h, ok in cells if ok}
             if any(t < start or t > end or (t - start) % step for t in at):
                 return f"samples off the grid: {at}"
             got[_key(row)] = [at.get(t, "_") for t in range(start, end + 1, step)]

@@ -21,12 +21,7 @@ class Blocks:
         self._blocks = blocks
 
     def select(self, matchers: Sequence[Matcher], start: int, end: int) -> list[Block]:
-        found = []
-        for block in self._blocks:
-            rows = matching_rows(block.labels, matchers)
-            when = (block.times > start) & (block.times <= end)
-            found.append(Block(block.labels.take(rows), block.times[when], block.values[rows][:, when]))
-        return found
+        return [block.take(matching_rows(block.labels, matchers)).between(start, end) for block in self._blocks]
 
 
 def block(step_s: float, rows: Sequence[Row], *, start_s: float = 0.0) -> Block:

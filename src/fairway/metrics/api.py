@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import promql_parser as ast
 from aiohttp import web
 
 from fairway import __version__
@@ -24,7 +23,8 @@ from fairway.metrics.labels import NAME
 from fairway.metrics.matchers import Matcher
 from fairway.metrics.promql import Answer, BadQuery, QueryError, Scalar, Text, Vector, instant, over_range, parse
 from fairway.metrics.promql.numbers import format_sample
-from fairway.metrics.promql.selectors import duration_ms, matchers_of
+from fairway.metrics.promql.selectors import duration_ms
+from fairway.metrics.promql.tree import Selector
 from fairway.metrics.series import Block, millis
 from fairway.metrics.store import Store
 
@@ -191,9 +191,9 @@ def _query(form: Form) -> str:
 
 def _selector(text: str) -> list[Matcher]:
     node = parse(text)
-    if not isinstance(node, ast.VectorSelector):
+    if not isinstance(node, Selector):
         raise BadData(f'invalid parameter "match[]": a series selector is expected, got {text!r}')
-    return matchers_of(node)
+    return list(node.matchers)
 
 
 def _time(form: Form, name: str, default: datetime | None = None, *, default_ms: int | None = None) -> int:

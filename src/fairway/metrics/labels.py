@@ -20,6 +20,8 @@ Codes = NDArray[np.int32]
 Index = NDArray[np.intp]
 
 NAME = "__name__"
+METADATA = (NAME, "__type__", "__unit__")
+"""What a metric says of itself: all of it goes where the name goes."""
 
 _texts: list[str] = [""]
 _codes: dict[str, int] = {"": 0}

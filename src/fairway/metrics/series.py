@@ -4,6 +4,8 @@ All series of one scrape have the same time, so a target's samples are one matri
 sample. Two signalling NaNs, which no arithmetic can produce, mark what is not a sample: ABSENT (this series had
 nothing at that time) and STALE (it had ended; Prometheus' own marker). An ordinary NaN is a sample.
 
+A native histogram is an object beside the matrix, and its cell there is 0. Most blocks have none, and pay nothing for them.
+
 Times are milliseconds since 1970, as everywhere in Prometheus.
 """
 
@@ -12,17 +14,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairway.metrics.labels import LabelTable
+from fairway.metrics.labels import Index, LabelTable
 from fairway.metrics.matchers import Matcher
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Times = NDArray[np.int64]
+Histograms = NDArray[np.object_]
+"""Each a `Histogram`, or None where the cell has none."""
+
+_NONE = np.array(None, object)
 
 STALE_BITS = 0x7FF0000000000002
 ABSENT_BITS = 0x7FF0000000000003
@@ -30,11 +36,29 @@ ABSENT_BITS = 0x7FF0000000000003
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """`values` is series × times; `times` ascends strictly."""
+    """`values` is series × times; `times` ascends strictly. `starts` are the times at which a sample's counter began, in
+    milliseconds, 0 where that is unknown.
+    """
 
     labels: LabelTable
     times: Times
     values: Floats
+    histograms: Histograms | None = None
+    starts: Floats | None = None
+
+    def take(self, rows: Index | Bools) -> Block:
+        """These series only."""
+        return self._cut(rows, slice(None))
+
+    def between(self, after: int, until: int) -> Block:
+        """The samples of (after, until]."""
+        low, high = np.searchsorted(self.times, [after, until], side="right")
+        return self._cut(slice(None), slice(int(low), int(high)))
+
+    def _cut(self, rows: Any, columns: Any) -> Block:
+        labels = self.labels if isinstance(rows, slice) else self.labels.take(rows)
+        histograms, starts = (None if part is None else part[rows][:, columns] for part in (self.histograms, self.starts))
+        return Block(labels, self.times[columns], self.values[rows][:, columns], histograms, starts)
 
     def absent(self) -> Bools:
         return np.asarray(self.values.view(np.int64) == ABSENT_BITS)
@@ -50,6 +74,11 @@ class Block:
     def seen(self) -> Bools:
         """Which series have any sample."""
         return np.asarray(self.valid().any(axis=1))
+
+
+def are_there(histograms: Histograms) -> Bools:
+    """Which cells hold a histogram."""
+    return np.asarray(np.not_equal(histograms, _NONE), np.bool_)
 
 
 class SeriesSource(Protocol):

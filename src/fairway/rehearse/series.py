@@ -11,13 +11,12 @@ import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import promql_parser as ast
 
 from fairway.metrics.envoy_stats import upstream_labels
 from fairway.metrics.labels import NAME
+from fairway.metrics.promql import tree
 from fairway.metrics.promql.syntax import parse
+from fairway.metrics.promql.tree import walk
 from fairway.metrics.promql.values import BadQuery
 from fairway.metrics.store import Store
 from fairway.rehearse.users import BUCKETS_S, ERRORS, HISTOGRAM, OK, REFUSED, SECONDS, Floats, Users
@@ -58,29 +57,16 @@ class Selector:
 def selectors_of(query: str) -> tuple[Selector, ...]:
     """Every selector of a query; none where it cannot be read, which the evaluation will say."""
     try:
-        return tuple(dict.fromkeys(_walk(parse(query))))
+        nodes = list(walk(parse(query)))
     except BadQuery:
         return ()
+    return tuple(dict.fromkeys(_selector(node) for node in nodes if isinstance(node, tree.Selector)))
 
 
-def _walk(node: Any) -> Iterator[Selector]:
-    if isinstance(node, ast.MatrixSelector):
-        yield from _walk(node.vector_selector)
-        return
-    if isinstance(node, ast.VectorSelector):
-        matchers = tuple(Matcher(m.name, _OPS.get(str(m.op), str(m.op)), m.value) for m in node.matchers.matchers)
-        name = node.name or next((m.value for m in matchers if m.label == NAME and m.op == "="), "")
-        yield Selector(name, tuple(m for m in matchers if m.label != NAME))
-        return
-    for part in ("expr", "lhs", "rhs", "param"):
-        inner = getattr(node, part, None)
-        if inner is not None and not isinstance(inner, (str, float)):
-            yield from _walk(inner)
-    for inner in getattr(node, "args", None) or ():
-        yield from _walk(inner)
-
-
-_OPS = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
+def _selector(node: tree.Selector) -> Selector:
+    matchers = tuple(Matcher(m.name, m.op, m.value) for m in node.matchers)
+    name = next((m.value for m in matchers if m.label == NAME and m.op == "="), "")
+    return Selector(name, tuple(m for m in matchers if m.label != NAME))
 
 
 # --- which series a metric has ----------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from fairway.metrics.labels import NAME, Index, code_of
+from fairway.metrics.labels import METADATA, Index, code_of
 from fairway.metrics.promql.compensated import group_means, group_sums
-from fairway.metrics.promql.numbers import format_float
+from fairway.metrics.promql.numbers import escaped, format_float
 from fairway.metrics.promql.quantile import row_quantiles
 from fairway.metrics.promql.values import QueryError, Vector, joined
 from fairway.metrics.series import Floats
@@ -20,7 +20,7 @@ class Groups:
 
     def __init__(self, vector: Vector, by: tuple[str, ...] | None, without: tuple[str, ...] | None) -> None:
         if without is not None:
-            table = vector.labels.drop((*without, NAME))
+            table = vector.labels.drop((*without, *METADATA))
         else:
             table = vector.labels.keep(by or ())
         self.vector = vector
@@ -124,16 +124,16 @@ def extremes(groups: Groups, k: Floats, *, largest: bool) -> Vector:
 
 def count_values(vector: Vector, by: tuple[str, ...] | None, without: tuple[str, ...] | None, label: str) -> Vector:
     """How many series of each group have each value; the value becomes label `label`."""
-    if not label or "\ufffd" in label or "\udcff" in label:
-        raise QueryError(f'invalid label name "{label}"')
+    if not label or escaped(label) != label:
+        raise QueryError(f'invalid label name "{escaped(label)}"')
     if without is not None:
-        kept = vector.labels.drop((*without, NAME, label))
+        kept = vector.labels.drop((*without, *METADATA, label))
     else:
         kept = vector.labels.keep(set(by or ()) - {label})
     counted: list[Vector] = []
     for step in range(vector.steps):
         rows = np.flatnonzero(vector.present[:, step])
-        values = np.array([code_of(format_float(v)) for v in vector.values[rows, step]], np.int32)
+        values = np.array([code_of(_written(vector, row, step)) for row in rows.tolist()], np.int32)
         one = Vector(
             kept.take(rows).with_column(label, values),
             np.ones((len(rows), vector.steps)),
@@ -147,6 +147,11 @@ def count_values(vector: Vector, by: tuple[str, ...] | None, without: tuple[str,
     every = joined(counted, vector.steps)
     groups = Groups(every, tuple(every.labels.names), None)
     return groups.answer(groups.counts)
+
+
+def _written(vector: Vector, row: int, step: int) -> str:
+    native = None if vector.histograms is None else vector.histograms[row, step]
+    return format_float(float(vector.values[row, step])) if native is None else str(native)
 
 
 def check_k(k: Floats) -> None:

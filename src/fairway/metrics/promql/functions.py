@@ -6,16 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import promql_parser as ast
 
 from fairway.metrics.labels import NAME, LabelTable
 from fairway.metrics.promql.calendar import DATE_FUNCTIONS
+from fairway.metrics.promql.histogram_functions import HISTOGRAM_FUNCTIONS
+from fairway.metrics.promql.info import info
 from fairway.metrics.promql.label_functions import label_join, label_replace, sorted_by_label, sorted_by_value
-from fairway.metrics.promql.quantile import ClassicHistograms
-from fairway.metrics.promql.selectors import matchers_of
-from fairway.metrics.promql.syntax import Node, unwrapped
+from fairway.metrics.promql.tree import Node, Range, Selector, unwrapped
 from fairway.metrics.promql.values import Scalar, Value, Vector
-from fairway.metrics.promql.window import windows
 from fairway.metrics.series import Bools, Floats
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ _ELEMENTWISE: dict[str, Callable[[Floats], Floats]] = {
 
 def _elementwise(function: Callable[[Floats], Floats]) -> Function:
     def call(evaluation: Evaluation, arguments: list[Node]) -> Value:
-        vector = evaluation.vector(arguments[0])
+        vector = evaluation.floats(arguments[0])
         return vector.mapped(function(vector.values))
 
     return call
@@ -43,7 +41,7 @@ def _date(function: Callable[[Floats], Floats]) -> Function:
     def call(evaluation: Evaluation, arguments: list[Node]) -> Value:
         if not arguments:
             return Vector.single(function(evaluation.steps / 1000))
-        vector = evaluation.vector(arguments[0])
+        vector = evaluation.floats(arguments[0])
         return vector.mapped(function(vector.values))
 
     return call
@@ -66,7 +64,7 @@ def _vector(evaluation: Evaluation, arguments: list[Node]) -> Value:
 
 def _scalar(evaluation: Evaluation, arguments: list[Node]) -> Value:
     """The value of the only element at each step; NaN where there is none, or more than one."""
-    vector = evaluation.vector(arguments[0])
+    vector = evaluation.floats(arguments[0])
     values = np.where(vector.present, vector.values, 0.0).sum(axis=0)
     return Scalar(np.where(vector.present.sum(axis=0) == 1, values, np.nan))
 
@@ -74,11 +72,25 @@ def _scalar(evaluation: Evaluation, arguments: list[Node]) -> Value:
 def _timestamp(evaluation: Evaluation, arguments: list[Node]) -> Value:
     """The time of the sample, for a selector; the time of the step, for anything computed."""
     inner = unwrapped(arguments[0])
-    if isinstance(inner, ast.VectorSelector):
-        vector, times = evaluation.newest(inner)
+    if isinstance(inner, Selector):
+        vector, times, _ = evaluation.newest(inner)
         return vector.mapped(times)
     vector = evaluation.vector(inner)
     return vector.mapped(np.broadcast_to(evaluation.steps / 1000, vector.values.shape))
+
+
+def _start_timestamp(evaluation: Evaluation, arguments: list[Node]) -> Value:
+    """When the sample's counter began, 0 where that is unknown; nothing computed knows it."""
+    inner = unwrapped(arguments[0])
+    if isinstance(inner, Selector):
+        vector, _, starts = evaluation.newest(inner)
+        return vector.mapped(starts)
+    return Vector.empty(len(evaluation.steps))
+
+
+def _edge(of: Callable[[Evaluation], float]) -> Function:
+    """A number of the query itself, in seconds."""
+    return lambda evaluation, _: Scalar(np.full(len(evaluation.steps), of(evaluation) / 1000))
 
 
 def _min_of(evaluation: Evaluation, arguments: list[Node]) -> Value:
@@ -94,26 +106,26 @@ def _max_of(evaluation: Evaluation, arguments: list[Node]) -> Value:
 
 def _round(evaluation: Evaluation, arguments: list[Node]) -> Value:
     """To the nearest multiple, halves up."""
-    vector = evaluation.vector(arguments[0])
+    vector = evaluation.floats(arguments[0])
     nearest = evaluation.scalar(arguments[1]) if len(arguments) > 1 else np.ones(vector.steps)
     inverse = 1.0 / nearest  # keeps 0.3 from becoming 0.30000000000000004, as upstream does it
     return vector.mapped(np.floor(vector.values * inverse + 0.5) / inverse)
 
 
 def _clamp(evaluation: Evaluation, arguments: list[Node]) -> Value:
-    vector = evaluation.vector(arguments[0])
+    vector = evaluation.floats(arguments[0])
     low, high = evaluation.scalar(arguments[1]), evaluation.scalar(arguments[2])
     present = vector.present & ~(high < low)
     return vector.mapped(np.maximum(low, np.minimum(high, vector.values)), present).trimmed()
 
 
 def _clamp_min(evaluation: Evaluation, arguments: list[Node]) -> Value:
-    vector = evaluation.vector(arguments[0])
+    vector = evaluation.floats(arguments[0])
     return vector.mapped(np.maximum(evaluation.scalar(arguments[1]), vector.values))
 
 
 def _clamp_max(evaluation: Evaluation, arguments: list[Node]) -> Value:
-    vector = evaluation.vector(arguments[0])
+    vector = evaluation.floats(arguments[0])
     return vector.mapped(np.minimum(evaluation.scalar(arguments[1]), vector.values))
 
 
@@ -123,11 +135,11 @@ def _clamp_max(evaluation: Evaluation, arguments: list[Node]) -> Value:
 def _equal_labels(node: Node) -> LabelTable:
     """The labels that a selector fixes: what `absent` can say about the series that is not there."""
     inner = unwrapped(node)
-    if isinstance(inner, ast.MatrixSelector):
-        inner = inner.vector_selector
-    if not isinstance(inner, ast.VectorSelector):
+    if isinstance(inner, Range):
+        inner = inner.selector
+    if not isinstance(inner, Selector):
         return LabelTable.empty(1)
-    matchers = [m for m in matchers_of(inner) if m.name != NAME]
+    matchers = [m for m in inner.matchers if m.name != NAME]
     names = [m.name for m in matchers]
     return LabelTable.of([{m.name: m.value for m in matchers if m.op == "=" and names.count(m.name) == 1}])
 
@@ -139,39 +151,12 @@ def _absent(evaluation: Evaluation, arguments: list[Node]) -> Value:
 
 
 def _absent_over_time(evaluation: Evaluation, arguments: list[Node]) -> Value:
-    series, ends, width = evaluation.ranges(arguments[0])
-    missing = np.ones(len(ends), np.bool_)
-    for one in series:
-        for step, window in windows(one.block, ends, width, evaluation.steps):
+    ranges = evaluation.ranges(arguments[0])
+    missing = np.ones(len(ranges.ends), np.bool_)
+    for one in ranges.series:
+        for step, window in ranges.windows(one.block):
             missing[step] &= not window.any.any()
-    return Vector.single(np.ones(len(ends)), missing, _equal_labels(arguments[0])).trimmed()
-
-
-# --- histograms -----------------------------------------------------------------------------------------------------
-
-
-def _histogram_quantile(evaluation: Evaluation, arguments: list[Node]) -> Value:
-    q = evaluation.scalar(arguments[0])
-    evaluation.warn_of_quantile(q)
-    histograms = _histograms(evaluation, arguments[1])
-    answer = histograms.quantiles(q)
-    for name in histograms.forced:
-        evaluation.notes.inform(f'PromQL info: input to histogram_quantile needed to be fixed for monotonicity in "{name}"')
-    return answer
-
-
-def _histogram_fraction(evaluation: Evaluation, arguments: list[Node]) -> Value:
-    lower, upper = evaluation.scalar(arguments[0]), evaluation.scalar(arguments[1])
-    return _histograms(evaluation, arguments[2]).fractions(lower, upper)
-
-
-def _histograms(evaluation: Evaluation, node: Node) -> ClassicHistograms:
-    histograms = ClassicHistograms(evaluation.vector(node))
-    for value, name in histograms.unreadable:
-        evaluation.notes.warn(
-            f'PromQL warning: bucket label "le" is missing or has a malformed value of "{value}" for metric name "{name}"'
-        )
-    return histograms
+    return Vector.single(np.ones(len(missing)), missing, _equal_labels(arguments[0])).trimmed()
 
 
 # --- labels ---------------------------------------------------------------------------------------------------------
@@ -192,13 +177,13 @@ def _sort(name: str) -> Function:
         vector = evaluation.vector(arguments[0])
         if vector.steps > 1:
             evaluation.notes.warn(
-                "PromQL warning: sort is ineffective for range queries since results are always ordered by labels"
+                "sort is ineffective for range queries since results are always ordered by labels"
             )
         descending = name.endswith("_desc")
         if name.startswith("sort_by_label"):
             names = [evaluation.text(argument) for argument in arguments[1:]]
             return sorted_by_label(vector, names, descending=descending)
-        return sorted_by_value(vector, descending=descending)
+        return sorted_by_value(vector.floats(), descending=descending).trimmed()
 
     return call
 
@@ -207,9 +192,12 @@ FUNCTIONS: dict[str, Function] = {
     **{name: _elementwise(function) for name, function in _ELEMENTWISE.items()},
     **{name: _date(function) for name, function in DATE_FUNCTIONS.items()},
     **{name: _sort(name) for name in ("sort", "sort_desc", "sort_by_label", "sort_by_label_desc")},
-    "time": _time, "pi": _pi, "vector": _vector, "scalar": _scalar, "timestamp": _timestamp,
+    **HISTOGRAM_FUNCTIONS,
+    "start": _edge(lambda query: query.start), "end": _edge(lambda query: query.end),
+    "step": _edge(lambda query: query.interval), "range": _edge(lambda query: query.end - query.start),
+    "time": _time, "pi": _pi, "info": info, "start_timestamp": _start_timestamp,
+    "vector": _vector, "scalar": _scalar, "timestamp": _timestamp,
     "min_of": _min_of, "max_of": _max_of, "round": _round, "clamp": _clamp, "clamp_min": _clamp_min,
     "clamp_max": _clamp_max, "absent": _absent, "absent_over_time": _absent_over_time,
-    "histogram_quantile": _histogram_quantile, "histogram_fraction": _histogram_fraction,
     "label_replace": _label_replace, "label_join": _label_join,
 }  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 
 from fairway.metrics.labels import NAME, Codes, code_of, text_of
 from fairway.metrics.matchers import BadPattern, pattern
+from fairway.metrics.promql.numbers import escaped
 from fairway.metrics.promql.values import QueryError, Vector
 from fairway.metrics.series import Bools
 
@@ -60,8 +61,8 @@ def _expanded(template: str, match: re.Match[str]) -> str:
 
 
 def _check_name(name: str, function: str) -> None:
-    if not name or "\ufffd" in name or any("\udc80" <= ch <= "\udcff" for ch in name):
-        raise QueryError(f"invalid destination label name in {function}(): {name}")
+    if not name or any("\udc80" <= ch <= "\udcff" for ch in name):
+        raise QueryError(f"invalid destination label name in {function}(): {escaped(name)}")
 
 
 # --- order: instant queries only; a range query's answer is always in the order of its labels -----------------------

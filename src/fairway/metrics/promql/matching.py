@@ -9,32 +9,20 @@ Source: Prometheus `promql/engine.go`, VectorBinop (behaviour).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 
-from fairway.metrics.labels import NAME, Index, LabelTable, stacked
-from fairway.metrics.promql.operators import ARITHMETIC, applied
+from fairway.metrics.labels import METADATA, NAME, Index, LabelTable, stacked
+from fairway.metrics.promql.notes import Notes
+from fairway.metrics.promql.operators import ARITHMETIC, Elements, applied
+from fairway.metrics.promql.tree import Matching
 from fairway.metrics.promql.values import QueryError, Vector, joined
 from fairway.metrics.series import Bools, Floats
 
-Card = Literal["one-to-one", "many-to-one", "one-to-many"]
 
-
-@dataclass(frozen=True, slots=True)
-class Matching:
-    """`labels` are those of on() where `on`, of ignoring() otherwise. `include` are those of group_left/group_right."""
-
-    card: Card = "one-to-one"
-    on: bool = False
-    labels: tuple[str, ...] = ()
-    include: tuple[str, ...] = ()
-    fill_left: float | None = None
-    fill_right: float | None = None
-
-    def signature(self, labels: LabelTable) -> LabelTable:
-        return labels.keep(self.labels) if self.on else labels.drop((*self.labels, NAME))
+def signature(matching: Matching, labels: LabelTable) -> LabelTable:
+    return labels.keep(matching.labels) if matching.on else labels.drop((*matching.labels, NAME))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +35,7 @@ class _Signatures:
 
     @staticmethod
     def of(left: Vector, right: Vector, matching: Matching) -> _Signatures:
-        both = stacked([matching.signature(left.labels), matching.signature(right.labels)])
+        both = stacked([signature(matching, left.labels), signature(matching, right.labels)])
         ids, first = both.identities()
         return _Signatures(ids[: len(left)], ids[len(left) :], len(first))
 
@@ -71,7 +59,7 @@ def set_operation(op: str, left: Vector, right: Vector, matching: Matching) -> V
             return joined([left, others], left.steps)
 
 
-def binary(op: str, left: Vector, right: Vector, matching: Matching, *, as_bool: bool) -> Vector:
+def binary(op: str, left: Vector, right: Vector, matching: Matching, notes: Notes, *, as_bool: bool) -> Vector:
     """Arithmetic or comparison of two vectors."""
     left, right = left.trimmed(), right.trimmed()
     if matching.fill_left is None and matching.fill_right is None:
@@ -87,15 +75,19 @@ def binary(op: str, left: Vector, right: Vector, matching: Matching, *, as_bool:
     together = many.present[i] & one.present[j]
     if matching.card == "one-to-one":
         _refuse_many(together, many_ids[i], ids.count)
-    lhs, rhs = (one.values[j], many.values[i]) if swapped else (many.values[i], one.values[j])
-    values, held = applied(op, lhs, rhs, lhs, as_bool=as_bool)
-    present = together if held is None else together & held
+    sides = _elements(many, i), _elements(one, j)
+    lhs, rhs = reversed(sides) if swapped else sides
+    found = applied(op, lhs, rhs, lhs, together, notes, as_bool=as_bool)
     labels = _result_labels(op, many.labels.take(i), one.labels.take(j), matching)
-    result = Vector(labels, values, present, many.drop_name[i] | as_bool)
+    result = Vector(labels, found.values, found.present, many.drop_name[i] | as_bool, found.histograms)
     if matching.card == "one-to-one":
         return result.merged().trimmed()
     _refuse_ambiguous(labels, together)
     return result.trimmed().merged("multiple matches for labels: grouping labels must ensure unique matches")
+
+
+def _elements(vector: Vector, rows: Index) -> Elements:
+    return Elements(vector.values[rows], None if vector.histograms is None else vector.histograms[rows])
 
 
 def _pairs(many: Index, one: Index, count: int) -> tuple[Index, Index]:
@@ -109,7 +101,7 @@ def _pairs(many: Index, one: Index, count: int) -> tuple[Index, Index]:
 
 
 def _result_labels(op: str, many: LabelTable, one: LabelTable, matching: Matching) -> LabelTable:
-    labels = many.drop((NAME,)) if op in ARITHMETIC else many
+    labels = many.drop(METADATA) if op in ARITHMETIC else many
     if matching.card == "one-to-one":
         labels = labels.keep(matching.labels) if matching.on else labels.drop(matching.labels)
     for name in matching.include:
@@ -138,7 +130,7 @@ def _stand_ins(other: Vector, ids: Index, missing: Bools, matching: Matching, va
     if value is None or len(other) == 0:
         return []
     signatures, rows = np.unique(ids, return_index=True)
-    labels = matching.signature(other.labels.take(rows))
+    labels = signature(matching, other.labels.take(rows))
     values: Floats = np.full((len(rows), other.steps), value)
     return [Vector(labels, values, missing[signatures], np.zeros(len(rows), np.bool_)).trimmed()]
 
@@ -148,10 +140,10 @@ def _refuse_duplicates(one: Vector, ids: Index, count: int, matching: Matching, 
     np.add.at(per_signature, ids, one.present)
     if (per_signature <= 1).all():
         return
-    signature, step = (int(where[0]) for where in np.nonzero(per_signature > 1))
-    rows = np.flatnonzero((ids == signature) & one.present[:, step])
+    double, step = (int(where[0]) for where in np.nonzero(per_signature > 1))
+    rows = np.flatnonzero((ids == double) & one.present[:, step])
     first, second = sorted(_shown(one.labels.row(int(i))) for i in rows)[:2]
-    group = matching.signature(one.labels.take(np.flatnonzero(ids == signature)[:1])).row(0)
+    group = signature(matching, one.labels.take(np.flatnonzero(ids == double)[:1])).row(0)
     raise QueryError(
         f"found duplicate series for the match group {_shown(group)} on the {side} hand-side of the operation: "
         f"[{first}, {second}];many-to-many matching not allowed: matching labels must be unique on one side"
@@ -177,12 +169,12 @@ def _shown(labels: dict[str, str]) -> str:
     return "{" + ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items())) + "}"
 
 
-def with_scalar(op: str, vector: Vector, scalar: Floats, *, scalar_left: bool, as_bool: bool) -> Vector:
-    """A vector and a scalar. A filtering comparison answers the vector's values and keeps its names."""
-    other = np.broadcast_to(scalar, vector.values.shape)
-    lhs, rhs = (other, vector.values) if scalar_left else (vector.values, other)
-    values, held = applied(op, lhs, rhs, vector.values, as_bool=as_bool)
-    present = vector.present if held is None else vector.present & held
-    if op in ARITHMETIC or as_bool:
-        return vector.mapped(values, present)
-    return replace(vector, values=values, present=present).trimmed()
+def with_scalar(op: str, vector: Vector, scalar: Floats, notes: Notes, *, scalar_left: bool, as_bool: bool) -> Vector:
+    """A vector and a scalar. A filtering comparison answers the vector's elements and keeps its names."""
+    own = Elements(vector.values, vector.histograms)
+    other = Elements(np.broadcast_to(scalar, vector.values.shape))
+    lhs, rhs = (other, own) if scalar_left else (own, other)
+    found = applied(op, lhs, rhs, own, vector.present, notes, as_bool=as_bool)
+    drop_name = np.ones(len(vector), np.bool_) if op in ARITHMETIC or as_bool else vector.drop_name
+    result = Vector(vector.labels, found.values, found.present, drop_name, found.histograms)
+    return result if op in ARITHMETIC and found.histograms is None else result.trimmed()

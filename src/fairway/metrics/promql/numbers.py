@@ -1,4 +1,4 @@
-"""Numbers as Prometheus writes them."""
+"""Numbers and names as Prometheus writes them."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def format_sample(value: float) -> str:
         digits = np.format_float_scientific(value, trim="-", exp_digits=2)
         return digits.replace("e-0", "e-") if digits[-4:-1] == "e-0" else digits
     return np.format_float_positional(value, trim="-")
+
+
+def escaped(name: str) -> str:
+    """A name with the bytes that are no text as `\\xHH`."""
+    return "".join(f"\\x{ord(ch) - 0xDC00:02x}" if "\udc80" <= ch <= "\udcff" else ch for ch in name)

@@ -68,6 +68,14 @@ class ClassicHistograms:
         self.values, self.present = vector.values[order], vector.present[order]
         self.owner = vector.take(first).with_labels(vector.labels.drop(("le",)).take(first))
 
+    def owner_present(self, place: int) -> Bools:
+        """At which steps a histogram has any bucket."""
+        return np.asarray(self.present[self.groups == place].any(axis=0))
+
+    def drop(self, place: int, steps: Bools) -> None:
+        """Take a histogram out at these steps."""
+        self.present = self.present & ~((self.groups == place)[:, np.newaxis] & steps)
+
     def quantiles(self, q: Floats) -> Vector:
         def ask(bounds: Floats, raw: Floats, step: int, groups: Index) -> Floats:
             counts, forced = _monotonic(raw)

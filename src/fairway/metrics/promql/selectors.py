@@ -1,21 +1,21 @@
-"""Selectors: which series, and the newest sample of each at every step."""
+"""Selectors: the newest sample of each series at every step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from dataclasses import replace
 
 import numpy as np
-import promql_parser as ast
 
-from fairway.metrics.labels import NAME
-from fairway.metrics.matchers import Matcher, MatchOp
-from fairway.metrics.promql.syntax import Node
-from fairway.metrics.promql.values import BadQuery, Vector
-from fairway.metrics.series import Block, Floats, Times
+from fairway.metrics.promql.lexer import duration_seconds
+from fairway.metrics.promql.values import Vector
+from fairway.metrics.series import Block, Floats, Times, are_there
 
 
-def newest(block: Block, ends: Times, lookback_ms: int) -> tuple[Vector, Floats]:
+def newest(block: Block, ends: Times, lookback_ms: int) -> tuple[Vector, Floats, Floats]:
+    """(the newest sample of each series in (end - lookback, end], its time, its start), times in seconds.
+
+    A start of 0 is unknown.
+    """
     low = np.searchsorted(block.times, ends - lookback_ms, side="right")
     high = np.searchsorted(block.times, ends, side="right")
     rows = len(block.labels)
@@ -29,47 +29,46 @@ def newest(block: Block, ends: Times, lookback_ms: int) -> tuple[Vector, Floats]
     inside = column >= low
     column = np.where(inside, column, 0)
     if there.shape[1] == 0:
-        return Vector.empty(len(ends)), np.zeros((0, len(ends)))
+        nothing = np.zeros((0, len(ends)))
+        return Vector.empty(len(ends)), nothing, nothing
     values = np.take_along_axis(block.values, column, axis=1)
     stale = np.take_along_axis(block.stale(), column, axis=1)
-    vector = Vector(block.labels, values, inside & ~stale, np.zeros(rows, np.bool_))
-    return vector, block.times[column] / 1000
+    histograms = None if block.histograms is None else np.take_along_axis(block.histograms, column, axis=1)
+    vector = Vector(block.labels, values, inside & ~stale, np.zeros(rows, np.bool_), histograms)
+    starts = np.zeros(values.shape) if block.starts is None else np.take_along_axis(block.starts, column, axis=1) / 1000
+    return vector, block.times[column] / 1000, starts
+
+
+def with_resets(block: Block) -> Block:
+    """The block with native histograms that say whether their counter fell since the one before."""
+    if block.histograms is None:
+        return block
+    natives = block.histograms.copy()
+    for row in natives:
+        before = None
+        for column in np.flatnonzero(are_there(row)):
+            found = row[column]
+            if before is not None and found.reset == "unknown":
+                row[column] = replace(found, reset="reset" if found.fell_since(before) else "not_reset")
+            before = found
+    return replace(block, histograms=natives)
+
+
+def forgetful(block: Block) -> Block:
+    """The block with native histograms that say nothing of resets: between these samples others were left out."""
+    if block.histograms is None:
+        return block
+    natives = block.histograms.copy()
+    for where in zip(*np.nonzero(are_there(natives)), strict=True):
+        if natives[where].reset != "gauge":
+            natives[where] = replace(natives[where], reset="unknown")
+    return replace(block, histograms=natives)
 
 
 def duration_ms(text: str) -> int | None:
     """A duration as PromQL writes it ("1h30m"), or a number of seconds; None where it is neither."""
     try:
         return round(float(text) * 1000)
-    except ValueError:
-        pass
-    try:
-        return millis(ast.parse_duration(text))
-    except ValueError:
-        return None
-
-
-def asked_ms(read: Callable[[], timedelta | datetime | None]) -> int | None:
-    """A duration or a time of a node, in milliseconds. The parser fails only when an impossible one is read."""
-    try:
-        found = read()
-    except (OverflowError, ValueError):
-        raise BadQuery('invalid parameter "query": parse error: a duration or time is out of range') from None
-    if isinstance(found, datetime):
-        return round(found.timestamp() * 1000)
-    return None if found is None else millis(found)
-
-
-def millis(delta: timedelta) -> int:
-    return round(delta.total_seconds() * 1000)
-
-
-_MATCH_OPS: dict[str, MatchOp] = {
-    "MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~",
-}  # fmt: skip
-
-
-def matchers_of(selector: Node) -> list[Matcher]:
-    if selector.matchers.or_matchers:
-        raise BadQuery("unsupported: `or` between label matchers; use a regular expression or the `or` operator")
-    found = [Matcher(m.name, _MATCH_OPS[str(m.op)], m.value) for m in selector.matchers.matchers]
-    return [Matcher(NAME, "=", selector.name), *found] if selector.name is not None else found
+    except (ValueError, OverflowError):
+        found = duration_seconds(text)
+        return None if found is None else round(found * 1000)

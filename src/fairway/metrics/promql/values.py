@@ -6,12 +6,13 @@ a day costs a few numpy calls and not one evaluation a point.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fairway.metrics.labels import NAME, Index, LabelTable, stacked
-from fairway.metrics.series import Bools, Floats
+from fairway.metrics.labels import METADATA, Index, LabelTable, stacked
+from fairway.metrics.series import Bools, Floats, Histograms, are_there
 
 
 class QueryError(ValueError):
@@ -37,7 +38,8 @@ class Text:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vector:
-    """`values` and `present` are series × steps; what is not present has no meaning.
+    """`values` and `present` are series × steps; what is not present has no meaning. `histograms` has the native
+    histograms among the elements; None where there are none at all, which is the usual and the fast case.
 
     `drop_name` marks series that lose their metric name when the query ends. It is not dropped at once, so that
     `label_replace` can still read it and two metrics do not collide half-way.
@@ -47,6 +49,7 @@ class Vector:
     values: Floats
     present: Bools
     drop_name: Bools  # series
+    histograms: Histograms | None = None
 
     @staticmethod
     def empty(steps: int) -> Vector:
@@ -67,7 +70,21 @@ class Vector:
         return int(self.values.shape[1])
 
     def take(self, index: Index | Bools) -> Vector:
-        return Vector(self.labels.take(index), self.values[index], self.present[index], self.drop_name[index])
+        histograms = None if self.histograms is None else self.histograms[index]
+        return Vector(self.labels.take(index), self.values[index], self.present[index], self.drop_name[index], histograms)
+
+    @property
+    def is_histogram(self) -> Bools:
+        """Which elements are native histograms."""
+        if self.histograms is None:
+            return np.zeros(self.present.shape, np.bool_)
+        return are_there(self.histograms) & self.present
+
+    def floats(self) -> Vector:
+        """Without native histograms, which most functions pass over."""
+        if self.histograms is None:
+            return self
+        return replace(self, present=self.present & ~self.is_histogram, histograms=None)
 
     def trimmed(self) -> Vector:
         """Without series that are present at no step."""
@@ -75,7 +92,7 @@ class Vector:
         return self if alive.all() else self.take(alive)
 
     def mapped(self, values: Floats, present: Bools | None = None) -> Vector:
-        """The same series with new values, which are no longer what the metric's name says."""
+        """The same series with new values, all of them numbers and no longer what the metric's name says."""
         return Vector(self.labels, values, self.present if present is None else present, np.ones(len(self), np.bool_))
 
     def masked(self, where: Bools) -> Vector:
@@ -96,14 +113,20 @@ class Vector:
         values, present = np.zeros(count.shape), count > 0
         rows, steps = np.nonzero(self.present)
         values[ids[rows], steps] = self.values[rows, steps]
+        histograms = None
+        if self.histograms is not None:
+            histograms = no_histograms(count.shape)
+            histograms[ids[rows], steps] = self.histograms[rows, steps]
         drop_name = np.zeros(len(first), np.bool_)
         np.logical_or.at(drop_name, ids, self.drop_name)
-        return Vector(self.labels.take(first), values, present, drop_name)
+        return Vector(self.labels.take(first), values, present, drop_name, histograms)
 
     def finished(self) -> Vector:
         """As the query answers it: names dropped, no two series alike."""
         alive = self.trimmed()
-        labels = alive.labels.blank_where(NAME, alive.drop_name)
+        labels = alive.labels
+        for name in METADATA:
+            labels = labels.blank_where(name, alive.drop_name)
         return replace(alive, labels=labels, drop_name=np.zeros(len(alive), np.bool_)).merged()
 
 
@@ -118,7 +141,19 @@ def joined(vectors: list[Vector], steps: int) -> Vector:
         np.concatenate([v.values for v in vectors]),
         np.concatenate([v.present for v in vectors]),
         np.concatenate([v.drop_name for v in vectors]),
+        joined_histograms([v.histograms for v in vectors], [v.values.shape for v in vectors]),
     )
+
+
+def no_histograms(shape: tuple[int, ...]) -> Histograms:
+    return np.full(shape, None, object)
+
+
+def joined_histograms(parts: Sequence[Histograms | None], shapes: Sequence[tuple[int, ...]]) -> Histograms | None:
+    """Rows of all parts; None where no part has any."""
+    if all(part is None for part in parts):
+        return None
+    return np.concatenate([no_histograms(shape) if part is None else part for part, shape in zip(parts, shapes, strict=True)])
 
 
 Value = Scalar | Text | Vector

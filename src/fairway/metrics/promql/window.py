@@ -9,12 +9,14 @@ from functools import cached_property
 import numpy as np
 
 from fairway.metrics.labels import Index
-from fairway.metrics.series import Block, Bools, Floats, Times
+from fairway.metrics.series import Block, Bools, Floats, Histograms, Times
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """`values` and `valid` are series × samples; times are milliseconds. `now` is the step's own time."""
+    """`values` and `valid` are series × samples; times are milliseconds. `now` is the step's own time. `histograms` and
+    `starts` are the block's, where it has them.
+    """
 
     times: Times
     values: Floats
@@ -22,6 +24,8 @@ class Window:
     start: int
     end: int
     now: int
+    histograms: Histograms | None = None
+    starts: Floats | None = None
 
     @cached_property
     def whole(self) -> bool:
@@ -83,5 +87,9 @@ def windows(block: Block, ends: Times, range_ms: int, steps: Times) -> Iterator[
         end = int(ends[step])
         yield (
             int(step),
-            Window(block.times[cut], block.values[:, cut], valid[:, cut], end - range_ms, end, int(steps[step])),
-        )
+            Window(
+                block.times[cut], block.values[:, cut], valid[:, cut], end - range_ms, end, int(steps[step]),
+                None if block.histograms is None else block.histograms[:, cut],
+                None if block.starts is None else block.starts[:, cut],
+            ),
+        )  # fmt: skip
