@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,14 @@ from fairway.kube.reconcile import Controller, ControllerLoop
 from fairway.kube.resources import REPOSITORIES, Resource
 from fairway.metrics import api as metrics_api
 from fairway.metrics.controller import Scraper
+from fairway.metrics.journal import Journal
 from fairway.metrics.querier import EmbeddedQuerier
+from fairway.metrics.rules.controller import RuleController
 from fairway.metrics.store import Store
+from fairway.notify.alerting import Alerting
 from fairway.notify.controller import NotifyController
 from fairway.notify.sinks import ConsoleSink, Sink, WebhookSink
-from fairway.notify.spec import NotifyMistake, decode_webhooks
+from fairway.notify.spec import Addresses, NotifyMistake, decode_alertmanagers, decode_webhooks
 from fairway.releases.controller import ReleaseController
 from fairway.rollouts.analysis_controller import AnalysisRunController
 from fairway.rollouts.controller import RolloutController
@@ -89,8 +92,12 @@ class Delivery:
         self._web_url = web_url
         self._loops: dict[str, ControllerLoop] = {}
         self._parts: dict[str, Part] = {}
-        self.store = Store()
-        self.scraper = Scraper(informers, clock, self.store, data_plane, snapshot=state.metrics / "samples.npz")
+        journal = Journal(state.metrics)
+        self.store = Store(journal=journal)
+        self.scraper = Scraper(informers, clock, self.store, data_plane, snapshot=state.metrics / "samples.npz",
+                               journal=journal)
+        self._alerting: Alerting | None = None
+        self._rules = RuleController(informers, clock, self.store, folder=state.rules, tell=self._tell_of_alerts, url=web_url)
         self.git = Repositories(state.git, on_change=self._repository_changed)
         self.known = KnownRepositories(informers, self.git, web_url=web_url, cache=state.root / "cache" / "git")
         self.job_tokens = JobTokens()
@@ -99,7 +106,7 @@ class Delivery:
         self._pipelines: PipelineController | None = None
         compose: dict[str, Callable[[], None]] = {
             "gitops": self._compose_gitops, "rollouts": lambda: self._compose_rollouts(data_plane),
-            "metrics": lambda: self.run_beside("metrics", self.scraper.run), "ci": self._compose_ci,
+            "metrics": self._compose_metrics, "ci": self._compose_ci,
             "releases": self._compose_releases, "notify": self._compose_notify,
         }  # fmt: skip
         for name, part in compose.items():
@@ -142,8 +149,21 @@ class Delivery:
     def _compose_releases(self) -> None:
         self.add(ReleaseController(self.informers))
 
+    def _compose_metrics(self) -> None:
+        self.run_beside("metrics", self.scraper.run)
+        self.run_beside("rules", self._rules.run)
+
     def _compose_notify(self) -> None:
-        self.run_beside("notify", NotifyController(self.informers, self._clock, _sinks(self._state.notifications)).run)
+        sinks, elsewhere = _configured(self._state.notifications)
+        notify = NotifyController(self.informers, self._clock, sinks)
+        self.run_beside("notify", notify.run)
+        self._alerting = Alerting(self._clock, notify.outbox, configuration=self._state.alertmanager, elsewhere=elsewhere,
+                                  file=self._state.metrics / "alertmanager.json", url=self._web_url)
+        self.run_beside("alerting", self._alerting.run)
+
+    async def _tell_of_alerts(self, alerts: Sequence[Mapping[str, Any]]) -> None:
+        if self._alerting is not None:
+            await self._alerting.take(alerts)
 
     def _compose_ci(self) -> None:
         state = self._state
@@ -168,7 +188,9 @@ class Delivery:
         yield from serving.routes(LocalRegistry(self._state.registry), token=self._token)
         yield from http_backend.routes(self.git, token=self._token, on_push=self._repository_changed,
                                        allows=self.job_tokens.allows)
-        yield from metrics_api.routes(self.store, self._clock, self.scraper)
+        yield from metrics_api.routes(self.store, self._clock, self.scraper, self._rules)
+        if self._alerting is not None:
+            yield from self._alerting.routes()
         yield from ci_logs.routes(self._state.ci)
         if self._gitops is not None:
             yield from webhooks.routes(lambda: webhooks.secrets_in(self.informers), self._gitops.pushed)
@@ -216,22 +238,27 @@ class Delivery:
             })  # fmt: skip
 
 
-def _sinks(configuration: Path) -> list[Sink]:
-    """The log hears everything; `notify.yaml` in the state folder names the webhooks. Raises `NotifyMistake`."""
+def _configured(configuration: Path) -> tuple[list[Sink], Addresses]:
+    """(sinks, Alertmanagers elsewhere). The log hears everything; `notify.yaml` in the state folder names the rest.
+
+    Raises `NotifyMistake`.
+    """
     sinks: list[Sink] = [ConsoleSink(_one_line, redacted)]
+    elsewhere: Addresses = ()
     if configuration.is_file():
         try:
             written = yaml.safe_load(configuration.read_text()) or {}
             if not isinstance(written, dict):
-                raise NotifyMistake("a mapping with the key webhooks is needed")
+                raise NotifyMistake("a mapping with the key webhooks or alertmanagers is needed")
             webhooks = decode_webhooks(written.get("webhooks") or [])
+            elsewhere = decode_alertmanagers(written.get("alertmanagers") or [])
         except yaml.MarkedYAMLError as error:  # its own text quotes the line, which may be a webhook's URL
             line = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
             raise NotifyMistake(f"{configuration}: it is no YAML{line}; correct it, or remove the file") from None
         except NotifyMistake as mistake:
             raise NotifyMistake(f"{configuration}: {mistake}") from None
         sinks += [WebhookSink(webhook, redacted) for webhook in webhooks]
-    return sinks
+    return sinks, elsewhere
 
 
 def _one_line(text: str) -> None:

@@ -96,5 +96,15 @@ class StateDir:
         return self.root / "notify.yaml"
 
     @property
+    def rules(self) -> Path:
+        """Written by the user: files of Prometheus rule groups, `*.yml` or `*.yaml`."""
+        return self.root / "rules"
+
+    @property
+    def alertmanager(self) -> Path:
+        """Written by the user: an Alertmanager configuration."""
+        return self.root / "alertmanager.yml"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"

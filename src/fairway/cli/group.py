@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kubeconfig": ("fairway.cli.kubeconfig", "Where the kubeconfig of the platform is."),
     "logs": ("fairway.cli.logs", "Logs of a pod, or of a pipeline run."),
     "query": ("fairway.cli.query", "Ask the metrics a PromQL question."),
+    "alerts": ("fairway.cli.alerts", "Alerts that fire, rules, and silences."),
     "reject": ("fairway.cli.reject", "End a job of a pipeline run that waits for approval."),
     "rehearse": ("fairway.cli.rehearse", "A rollout in virtual time, with what goes wrong, before anyone meets it."),
     "releases": ("fairway.cli.releases", "What was deployed, when, from which commit, and how it ended."),

@@ -204,6 +204,8 @@ CLUSTER_ANALYSIS_TEMPLATES = _row("argoproj.io", "v1alpha1", "ClusterAnalysisTem
 ANALYSIS_RUNS = _row("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns", "ar")
 EXPERIMENTS = _row("argoproj.io", "v1alpha1", "Experiment", "experiments", "exp", subs="status")
 SERVICE_MONITORS = _row("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors", "smon")
+POD_MONITORS = _row("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors", "pmon")
+PROMETHEUS_RULES = _row("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules", "promrule")
 REPOSITORIES = _row("fairway.dev", "v1alpha1", "Repository", "repositories", "repo", subs="status")
 PIPELINE_RUNS = _row("fairway.dev", "v1alpha1", "PipelineRun", "pipelineruns", "plr", subs="status")
 ENVIRONMENTS = _row("fairway.dev", "v1alpha1", "Environment", "environments")
@@ -223,8 +225,8 @@ SCALED_OBJECTS = _row("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects", "s
 
 CUSTOM: tuple[Resource, ...] = (
     APPLICATIONS, APP_PROJECTS, APPLICATION_SETS, ROLLOUTS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, ANALYSIS_RUNS,
-    SERVICE_MONITORS, REPOSITORIES, PIPELINE_RUNS, RELEASES, ROLLBACK_POLICIES, CANARIES, METRIC_TEMPLATES, ALERT_PROVIDERS,
-    VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES, SCALED_OBJECTS,
+    SERVICE_MONITORS, POD_MONITORS, PROMETHEUS_RULES, REPOSITORIES, PIPELINE_RUNS, RELEASES, ROLLBACK_POLICIES, CANARIES,
+    METRIC_TEMPLATES, ALERT_PROVIDERS, VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES, SCALED_OBJECTS,
     EXPERIMENTS, ISTIO_GATEWAYS, GATEWAYS, GATEWAY_CLASSES,
     ENVIRONMENTS,
 )  # fmt: skip

@@ -7,25 +7,26 @@ that cannot be answered. GET and POST forms mean the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-import numpy as np
 from aiohttp import web
 
 from fairway import __version__
 from fairway.kube.clock import Clock
+from fairway.metrics.answers import answered
 from fairway.metrics.controller import Scraper
-from fairway.metrics.labels import NAME
 from fairway.metrics.matchers import Matcher
-from fairway.metrics.promql import Answer, BadQuery, QueryError, Scalar, Text, Vector, instant, over_range, parse
-from fairway.metrics.promql.numbers import format_sample
+from fairway.metrics.promql import BadQuery, QueryError, instant, over_range, parse
+from fairway.metrics.promql.printer import pretty
 from fairway.metrics.promql.selectors import duration_ms
 from fairway.metrics.promql.tree import Selector
-from fairway.metrics.series import Block, millis
+from fairway.metrics.rules.api import alerts_as_json, groups_as_json
+from fairway.metrics.rules.controller import RuleController
+from fairway.metrics.series import millis
 from fairway.metrics.store import Store
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,15 +52,21 @@ class BadData(ValueError):
     """A parameter that cannot be read."""
 
 
-def routes(store: Store, clock: Clock, scraper: Scraper | None = None) -> list[web.RouteDef]:
-    """The routes under /api/v1/. `scraper` tells about targets and metadata; without one there are none."""
-    api = _Api(store, clock, scraper)
+def routes(
+    store: Store, clock: Clock, scraper: Scraper | None = None, rules: RuleController | None = None
+) -> list[web.RouteDef]:
+    """The routes under /api/v1/. `scraper` tells about targets and metadata, `rules` about rules and alerts; without them
+    there are none.
+    """
+    api = _Api(store, clock, scraper, rules)
     found: list[web.RouteDef] = []
     for path, answer in (
         ("query", api.query),
         ("query_range", api.query_range),
         ("series", api.series),
         ("labels", api.labels),
+        ("format_query", api.format_query),
+        ("query_exemplars", api.exemplars),
     ):
         handler = _answering(answer)
         found += [web.get(f"/api/v1/{path}", handler), web.post(f"/api/v1/{path}", handler)]
@@ -67,8 +74,14 @@ def routes(store: Store, clock: Clock, scraper: Scraper | None = None) -> list[w
         ("label/{name}/values", api.label_values),
         ("metadata", api.metadata),
         ("targets", api.targets),
+        ("rules", api.rules),
+        ("alerts", api.alerts),
+        ("alertmanagers", api.alertmanagers),
         ("status/buildinfo", api.buildinfo),
         ("status/tsdb", api.usage),
+        ("status/flags", api.flags),
+        ("status/config", api.config),
+        ("status/runtimeinfo", api.runtime),
     ):
         found.append(web.get(f"/api/v1/{path}", _answering(one)))
     return found
@@ -97,26 +110,47 @@ def _json(status: int, body: Mapping[str, Any]) -> web.Response:
 class _Api:
     """One method per path: from the form to `data` (and warnings)."""
 
-    def __init__(self, store: Store, clock: Clock, scraper: Scraper | None) -> None:
+    def __init__(self, store: Store, clock: Clock, scraper: Scraper | None, rules: RuleController | None) -> None:
         self._store = store
         self._clock = clock
         self._scraper = scraper
+        self._rules = rules
+        self._started = clock.now()
 
     def query(self, form: Form) -> Mapping[str, Any]:
-        at = _time(form, "time", self._clock.now())
-        return _answered(instant(_query(form), self._store, at, lookback_ms=_lookback(form)), ranged=False)
+        at, begun = _time(form, "time", self._clock.now()), self._clock.now()
+        answer = instant(_query(form), self._store, at, lookback_ms=_lookback(form))
+        return {**answered(answer, ranged=False, limit=_limit(form)), **self._stats(form, begun)}
 
     def query_range(self, form: Form) -> Mapping[str, Any]:
         start, end = _time(form, "start"), _time(form, "end")
         step = _duration(form, "step")
         if end < start:
             raise BadData('invalid parameter "end": end timestamp must not be before start time')
-        return _answered(over_range(_query(form), self._store, start, end, step, lookback_ms=_lookback(form)), ranged=True)
+        begun = self._clock.now()
+        answer = over_range(_query(form), self._store, start, end, step, lookback_ms=_lookback(form))
+        return {**answered(answer, ranged=True, limit=_limit(form)), **self._stats(form, begun)}
+
+    def _stats(self, form: Form, begun: datetime) -> Mapping[str, Any]:
+        """`stats=…`: how long it took."""
+        if not form.get("stats"):
+            return {}
+        return {"stats": {"timings": {"evalTotalTime": (self._clock.now() - begun).total_seconds()}}}
+
+    def format_query(self, form: Form) -> Mapping[str, Any]:
+        return {"data": pretty(parse(_query(form)))}
+
+    def exemplars(self, _: Form) -> Mapping[str, Any]:
+        """None are kept."""
+        return {"data": []}
 
     def series(self, form: Form) -> Mapping[str, Any]:
         if not form.all("match[]"):
             raise BadData("no match[] parameter provided")
-        return {"data": self._series(form)}
+        found = self._series(form)
+        limit = _limit(form)
+        cut = {"warnings": ["results truncated due to limit"]} if 0 < limit < len(found) else {}
+        return {"data": found[:limit] if limit else found, **cut}
 
     def labels(self, form: Form) -> Mapping[str, Any]:
         return {"data": _limited(form, sorted({name for row in self._series(form) for name in row}))}
@@ -134,14 +168,9 @@ class _Api:
 
     def metadata(self, form: Form) -> Mapping[str, Any]:
         known = self._scraper.metadata() if self._scraper is not None else {}
-        wanted = form.get("metric")
-        return {
-            "data": {
-                name: [{"type": m.kind, "help": m.help, "unit": m.unit} for m in entries]
-                for name, entries in sorted(known.items())
-                if not wanted or name == wanted
-            }
-        }
+        wanted, limit = form.get("metric"), _limit(form)
+        names = [name for name in sorted(known) if not wanted or name == wanted][: limit or None]
+        return {"data": {name: [{"type": m.kind, "help": m.help, "unit": m.unit} for m in known[name]] for name in names}}
 
     def targets(self, _: Form) -> Mapping[str, Any]:
         states = self._scraper.targets if self._scraper is not None else []
@@ -152,6 +181,38 @@ class _Api:
             "health": state.health,
         } for state in states]  # fmt: skip
         return {"data": {"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {}}}
+
+    def rules(self, form: Form) -> Mapping[str, Any]:
+        kind = form.get("type")
+        if kind not in ("", "alert", "record"):
+            raise BadData(f'invalid parameter "type": not supported value "{kind}"')
+        groups = self._rules.groups if self._rules is not None else []
+        wanted = [name for key in ("rule_group[]", "file[]") for name in form.all(key)]
+        groups = [g for g in groups if not wanted or g.group.name in wanted or g.group.file in wanted]
+        return {"data": {"groups": groups_as_json(groups, kind=kind, names=form.all("rule_name[]"))}}
+
+    def alerts(self, _: Form) -> Mapping[str, Any]:
+        return {"data": {"alerts": alerts_as_json(self._rules.groups if self._rules is not None else [])}}
+
+    def alertmanagers(self, _: Form) -> Mapping[str, Any]:
+        return {"data": {"activeAlertmanagers": [], "droppedAlertmanagers": []}}
+
+    def flags(self, _: Form) -> Mapping[str, Any]:
+        return {"data": {
+            "storage.tsdb.retention.time": f"{self._store.retention_ms // 1000}s", "query.lookback-delta": "5m",
+            "storage.tsdb.retention.size": str(self._store.limit_bytes),
+        }}  # fmt: skip
+
+    def config(self, _: Form) -> Mapping[str, Any]:
+        return {"data": {"yaml": "global:\n  scrape_interval: 5s\n"}}
+
+    def runtime(self, _: Form) -> Mapping[str, Any]:
+        usage = self._store.usage()
+        return {"data": {
+            "startTime": self._started.isoformat(), "CWD": "/", "reloadConfigSuccess": True, "corruptionCount": 0,
+            "lastConfigTime": self._started.isoformat(), "goroutineCount": 0, "GOMAXPROCS": 1, "GOGC": "", "GODEBUG": "",
+            "storageRetention": f"{self._store.retention_ms // 1000}s or {usage.limit_bytes}B",
+        }}  # fmt: skip
 
     def buildinfo(self, _: Form) -> Mapping[str, Any]:
         """Grafana reads the version to know which endpoints there are: those of Prometheus 3."""
@@ -186,11 +247,29 @@ class _Api:
 
 
 def _query(form: Form) -> str:
-    return form.get("query")
+    text = form.get("query")
+    try:
+        parse(text)
+    except BadQuery as error:
+        raise BadData(f'invalid parameter "query": {error}') from None
+    return text
+
+
+def _limit(form: Form) -> int:
+    """0: none."""
+    text = form.get("limit")
+    if not text:
+        return 0
+    if not text.isdecimal():
+        raise BadData(f'invalid parameter "limit": limit must be non-negative, got {text!r}')
+    return int(text)
 
 
 def _selector(text: str) -> list[Matcher]:
-    node = parse(text)
+    try:
+        node = parse(text)
+    except BadQuery as error:
+        raise BadData(f'invalid parameter "match[]": {error}') from None
     if not isinstance(node, Selector):
         raise BadData(f'invalid parameter "match[]": a series selector is expected, got {text!r}')
     return list(node.matchers)
@@ -233,66 +312,4 @@ def _lookback(form: Form) -> int:
 
 
 def _limited(form: Form, names: list[str]) -> list[str]:
-    limit = form.get("limit")
-    return names[: int(limit)] if limit.isdigit() and int(limit) else names
-
-
-# --- answers --------------------------------------------------------------------------------------------------------
-
-
-def _answered(answer: Answer, *, ranged: bool) -> Mapping[str, Any]:
-    notes = {name: found for name, found in (("warnings", answer.notes.warnings), ("infos", answer.notes.infos)) if found}
-    return {"data": _data(answer, ranged=ranged), **notes}
-
-
-def _data(answer: Answer, *, ranged: bool) -> Mapping[str, Any]:
-    times = [time / 1000 for time in answer.times.tolist()]
-    match answer.value:
-        case Scalar(values) if not ranged:
-            return {"resultType": "scalar", "result": [times[0], format_sample(float(values[0]))]}
-        case Text(value):
-            return {"resultType": "string", "result": [times[0], value]}
-        case Scalar(values):
-            return {"resultType": "matrix", "result": _matrix(Vector.single(values), times)}
-        case Vector() as vector if ranged:
-            return {"resultType": "matrix", "result": _matrix(vector, times)}
-        case Vector() as vector:
-            return {
-                "resultType": "vector",
-                "result": [
-                    {"metric": _metric(row), "value": [times[0], format_sample(value)]}
-                    for row, value in zip(vector.labels.rows(), vector.values[:, 0].tolist(), strict=True)
-                ],
-            }
-        case blocks:
-            return {"resultType": "matrix", "result": _sorted(one for block in blocks for one in _of_block(block))}
-
-
-def _matrix(vector: Vector, times: list[float]) -> list[Mapping[str, Any]]:
-    return _sorted(
-        {
-            "metric": _metric(row),
-            "values": [[times[k], format_sample(float(vector.values[i, k]))] for k in np.flatnonzero(vector.present[i])],
-        }
-        for i, row in enumerate(vector.labels.rows())
-    )
-
-
-def _of_block(block: Block) -> Iterable[Mapping[str, Any]]:
-    valid = block.valid()
-    for i, row in enumerate(block.labels.rows()):
-        yield {
-            "metric": _metric(row),
-            "values": [
-                [int(block.times[k]) / 1000, format_sample(float(block.values[i, k]))] for k in np.flatnonzero(valid[i])
-            ],
-        }
-
-
-def _sorted(series: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return sorted(series, key=lambda one: sorted(one["metric"].items()))
-
-
-def _metric(row: dict[str, str]) -> dict[str, str]:
-    """The name first, as Prometheus writes it."""
-    return {NAME: row[NAME], **row} if NAME in row else row
+    return names[: _limit(form) or None]

@@ -12,6 +12,7 @@ from fairway.kube.clock import Clock
 from fairway.kube.objects import Obj, key_of, status_of
 from fairway.kube.resources import Resource
 from fairway.metrics.exposition import Metadata
+from fairway.metrics.journal import Journal
 from fairway.metrics.kube_state import SERIES, StateRecorder
 from fairway.metrics.scrape import EnvoySource, Fetch, HttpFetch, Scrapes, TargetState
 from fairway.metrics.series import millis
@@ -30,7 +31,9 @@ _WATCHED = (resources.PODS, resources.SERVICES, resources.ENDPOINT_SLICES, resou
 
 
 class Scraper:
-    """`snapshot` is where samples are kept between runs; None keeps none. `fetch` is HTTP where none is given."""
+    """`snapshot` is where samples are kept between runs; None keeps none. `journal`, the store's own, has what came since.
+    `fetch` is HTTP where none is given.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class Scraper:
         interval_s: float = DEFAULT_INTERVAL_S,
         *,
         snapshot: Path | None = None,
+        journal: Journal | None = None,
         fetch: Fetch | None = None,
     ) -> None:
         self._informers = informers
@@ -48,6 +52,7 @@ class Scraper:
         self._store = store
         self._interval_s = interval_s
         self._snapshot = snapshot
+        self._journal = journal
         self._http = HttpFetch()
         self._scrapes = Scrapes(store, clock, fetch or self._http, envoy)
         self._state = store.block(_KUBE_STATE)
@@ -60,6 +65,8 @@ class Scraper:
         """Scrape until cancelled; on the way out, write the snapshot."""
         if self._snapshot is not None:
             self._store.load(self._snapshot, warn=log.warning)
+        if self._journal is not None:
+            self._journal.begin()
         for resource in dict.fromkeys((*_WATCHED, *SERIES)):
             cache = self._informers.of(resource)
             if resource in _WATCHED:
@@ -73,6 +80,8 @@ class Scraper:
                 if now >= expire_at:
                     self._store.expire(millis(self._clock.now()))
                     expire_at = now + _EXPIRE_EVERY_S
+                if self._journal is not None and self._journal.full:
+                    await self._compact()
                 await asyncio.sleep(PROGRESSING_INTERVAL_S - now % PROGRESSING_INTERVAL_S)
         finally:
             self._scrapes.stop()
@@ -93,8 +102,23 @@ class Scraper:
         await self._scrapes.settle()
 
     def save(self) -> None:
-        if self._snapshot is not None:
-            self._store.save(self._snapshot)
+        """Write the snapshot; the journal is then taken in and deleted."""
+        if self._snapshot is None:
+            return
+        if self._journal is not None:
+            self._journal.begin()
+        self._store.save(self._snapshot)
+        if self._journal is not None:
+            self._journal.drop_before(self._journal.number)
+
+    async def _compact(self) -> None:
+        """As `save`, while scraping goes on: a new segment is begun before the samples are copied."""
+        if self._snapshot is None or self._journal is None:
+            return
+        self._journal.begin()
+        number, copy = self._journal.number, self._store.copied()
+        await asyncio.to_thread(self._store.written, copy, self._snapshot)
+        self._journal.drop_before(number)
 
     @property
     def targets(self) -> list[TargetState]:

@@ -8,7 +8,7 @@ store stays under `limit_bytes`, and when it cannot, the oldest samples go first
 A counter that appears on a target that was scraped before began at 0 in between. That zero is put in at the scrape
 before; without it PromQL cannot see the counter's first increase, and one burst of errors would count as none.
 
-A snapshot is written on close and read on start; samples scraped since the last snapshot are lost with the process.
+A snapshot is written now and then and on close, and read on start; what was scraped since stands in the journal.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fairway.metrics.journal import Journal
 from fairway.metrics.labels import Index, LabelTable, stacked
 from fairway.metrics.matchers import Matcher
 from fairway.metrics.series import ABSENT_BITS, STALE_BITS, Block, Bools, Floats, Times, matching_rows
@@ -33,6 +34,8 @@ _FIRST_ROWS, _FIRST_COLUMNS = 16, 64
 _SNAPSHOT = 1
 
 Labels = Mapping[str, str]
+Copy = tuple[int, list[tuple[str, list[dict[str, str]], Times, Floats]]]
+"""(first segment of the journal that it has not taken in, [(key, labels, times, values) of each target])."""
 SeriesKey = tuple[tuple[str, str], ...]
 
 
@@ -108,6 +111,7 @@ class TargetBlock:
             numbers = np.asarray(values, np.float64)
             self._values[index, column] = np.where(np.isnan(numbers), np.nan, numbers)
             now[index] = True
+        self._store.scraped(self, time, rows, values, self._born if self._complete and column > 0 else (), complete=complete)
         ended = np.flatnonzero(self._last_rows & ~now[: len(self._last_rows)])
         bits[ended, column] = STALE_BITS
         if self._complete and column > 0:
@@ -184,6 +188,9 @@ class TargetBlock:
             self._table = LabelTable.of(self._labels)
         return self._table
 
+    def labels_of(self, row: int) -> dict[str, str]:
+        return self._labels[row]
+
     @property
     def bytes(self) -> int:
         return self._values.nbytes + self._times.nbytes
@@ -221,7 +228,13 @@ class TargetBlock:
         self._times[: len(times)] = times
         self._values = _blank(max(_FIRST_ROWS, len(labels)), len(self._times))
         self._values[: len(labels), : len(times)] = values
-        self._last_rows = np.zeros(len(labels), np.bool_)
+        self.rest()
+
+    def rest(self) -> None:
+        """Nothing is known of what comes next: no series ends for not being in it, and none has just been born."""
+        self._last_rows = np.zeros(len(self._labels), np.bool_)
+        self._complete = False
+        self._born.clear()
 
 
 def _blank(rows: int, columns: int) -> Floats:
@@ -242,8 +255,12 @@ class _Catalogue:
 class Store:
     """The blocks of every target. It is the `SeriesSource` of embedded queries."""
 
-    def __init__(self, *, retention_ms: int = DEFAULT_RETENTION_MS, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+    def __init__(
+        self, *, retention_ms: int = DEFAULT_RETENTION_MS, limit_bytes: int = DEFAULT_LIMIT_BYTES,
+        journal: Journal | None = None,
+    ) -> None:  # fmt: skip
         self.retention_ms = retention_ms
+        self._journal = journal
         self.limit_bytes = limit_bytes
         self.refused = 0
         self.shortened = False
@@ -331,6 +348,14 @@ class Store:
         self._known = None
         self._owners.pop(key, None)
 
+    def scraped(
+        self, block: TargetBlock, time: int, rows: Sequence[int], values: Sequence[float], born: Sequence[int], *,
+        complete: bool,
+    ) -> None:  # fmt: skip
+        """A scrape that is about to be kept."""
+        if self._journal is not None:
+            self._journal.scraped(block, time, rows, values, born, complete=complete)
+
     def afford(self, more: int) -> bool:
         if sum(block.bytes for block in self._blocks.values()) + more <= self.limit_bytes:
             return True
@@ -341,9 +366,19 @@ class Store:
 
     def save(self, path: Path) -> None:
         """Write everything, replacing an older snapshot at once."""
-        blocks = [(block.key, *block.frozen()) for block in self._blocks.values() if block.newest >= 0]
+        self.written(self.copied(), path)
+
+    def copied(self) -> Copy:
+        """All samples as they are now, to be written while scraping goes on."""
+        number = self._journal.number if self._journal is not None else 0
+        parts = [(block.key, *block.frozen()) for block in self._blocks.values() if block.newest >= 0]
+        return number, [(key, list(labels), times.copy(), values.copy()) for key, labels, times, values in parts]
+
+    @staticmethod
+    def written(copy: Copy, path: Path) -> None:
+        number, blocks = copy
         head = {
-            "version": _SNAPSHOT,
+            "version": _SNAPSHOT, "journal": number,
             "blocks": [
                 {"key": key, "labels": labels, "columns": len(times), "rows": len(labels)} for key, labels, times, _ in blocks
             ],
@@ -358,9 +393,13 @@ class Store:
         part.replace(path)
 
     def load(self, path: Path, *, warn: Callable[[str], None]) -> None:
-        """Read a snapshot where there is one; a damaged one is reported and left out."""
-        if not path.exists():
-            return
+        """Read a snapshot where there is one, and what the journal has since; what is damaged is reported and left out."""
+        since = self._loaded(path, warn) if path.exists() else 0
+        if self._journal is not None:
+            self._journal.replay(self, since, warn=warn)
+
+    def _loaded(self, path: Path, warn: Callable[[str], None]) -> int:
+        """The first segment of the journal that the snapshot has not taken in."""
         try:
             with path.open("rb") as file:
                 head = json.loads(file.readline())
@@ -373,5 +412,7 @@ class Store:
                     if len(times) != columns:
                         raise ValueError("it is cut off")
                     self.block(entry["key"]).restore(entry["labels"], times, values)
+                return int(head.get("journal", 0))
         except (OSError, ValueError, KeyError, TypeError) as error:
             warn(f"samples of the last run cannot be read from {path} and are left out: {error}")
+            return 0

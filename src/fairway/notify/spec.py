@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 
 Trigger = Literal[
     "release-promoted", "release-rolled-back", "release-failed", "rollout-aborted", "app-degraded", "app-synced",
-    "app-sync-failed", "pipeline-failed",
+    "app-sync-failed", "pipeline-failed", "alert-firing", "alert-resolved",
 ]  # fmt: skip
 TRIGGERS: tuple[Trigger, ...] = get_args(Trigger)
-BAD_NEWS: frozenset[Trigger] = frozenset(TRIGGERS) - {"release-promoted", "app-synced"}
+BAD_NEWS: frozenset[Trigger] = frozenset(TRIGGERS) - {"release-promoted", "app-synced", "alert-resolved"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +76,18 @@ def _triggers(written: object, path: str) -> frozenset[Trigger]:
         if name not in TRIGGERS:
             raise NotifyMistake(f"{path}: unknown trigger {name!r}; known are {', '.join(TRIGGERS)}")
     return frozenset(wanted)
+
+
+Addresses = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+"""(address, headers) of servers elsewhere; the headers are secrets."""
+
+
+def decode_alertmanagers(written: object, path: str = "alertmanagers") -> Addresses:
+    """`[{url, headers?}]`: real Alertmanagers that get the alerts instead of the one here."""
+    if not isinstance(written, list):
+        raise NotifyMistake(f"{path}: a list is needed")
+    found = []
+    for i, one in enumerate(written):
+        webhook = _webhook({"name": "alertmanager", **one} if isinstance(one, Mapping) else one, f"{path}[{i}]")
+        found.append((webhook.url, webhook.headers))
+    return tuple(found)

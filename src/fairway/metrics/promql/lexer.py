@@ -21,7 +21,7 @@ _TOKEN = re.compile(
     re.ASCII,
 )
 _IN_BRACKETS = re.compile(r"(?P<symbol>:)|(?P<name>\w+)", re.ASCII)
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
 _DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|[abfnrtv\\'\"])|\\")
 _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", "'": "'", '"': '"'}
@@ -95,7 +95,7 @@ def duration_seconds(text: str) -> float | None:
     if match is None or not text:
         return None
     parts = zip(match.groups(), ("y", "w", "d", "h", "m", "s", "ms"), strict=True)
-    return reduce(lambda total, part: total + int(part[0] or 0) * _UNITS[part[1]], parts, 0.0)
+    return reduce(lambda total, part: total + int(part[0] or 0) * UNITS[part[1]], parts, 0.0)
 
 
 def _duration(text: str, at: int, piece: str) -> float:

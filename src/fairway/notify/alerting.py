@@ -1,0 +1,86 @@
+"""Alerts, put together: the Alertmanager here, or those elsewhere, and the notifications that hear of alerts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from fairway.kube.clock import Clock
+from fairway.manifests import yaml
+from fairway.notify.alertmanager import api
+from fairway.notify.alertmanager.alert import BadAlert
+from fairway.notify.alertmanager.controller import Alertmanager, RemoteAlertmanagers, Sender
+from fairway.notify.alertmanager.receivers import News
+from fairway.notify.alertmanager.spec import AlertmanagerMistake, Config, decode_config, default_config
+from fairway.notify.controller import Outbox
+from fairway.notify.decide import Message
+from fairway.notify.spec import Addresses, NotifyMistake
+
+log = logging.getLogger("fairway.notify.alerts")
+
+Alerts = Sequence[Mapping[str, Any]]
+
+
+class Alerting:
+    """`take` gets alerts in the form of `POST /api/v2/alerts`."""
+
+    def __init__(
+        self, clock: Clock, outbox: Outbox, *, configuration: Path, file: Path, url: str, elsewhere: Addresses = (),
+    ) -> None:  # fmt: skip
+        config, library = _config(configuration)
+        self._sender = Sender()
+        self._clock = clock
+        self._outbox = outbox
+        self.manager = Alertmanager(config, clock, send=self._sender, tell_here=self._tell, file=file, url=url, library=library)
+        self._remote = RemoteAlertmanagers((address, dict(headers)) for address, headers in elsewhere) if elsewhere else None
+
+    async def take(self, alerts: Alerts) -> None:
+        post: Callable[[Alerts], Awaitable[None]] = self._remote.post if self._remote is not None else self.manager.post
+        try:
+            await post(alerts)
+        except BadAlert as bad:  # our own alerts: a rule whose labels are no labels
+            log.warning("an alert could not be taken: %s", bad)
+
+    async def run(self) -> None:
+        try:
+            await self.manager.run()
+        finally:
+            await self._sender.close()
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        return api.routes(self.manager, self._clock)
+
+    def _tell(self, news: News) -> None:
+        trigger = "alert-firing" if news.firing else "alert-resolved"
+        facts = [("Alerts", news.text)]
+        name = dict(news.group_labels).get("alertname", "")
+        identity = f"{news.group_key}/{news.now.timestamp():.0f}"
+        self._outbox.put(Message(identity, trigger, "Alert", "", name, news.title, tuple(facts), news.now))  # type: ignore[arg-type]
+
+
+def _config(path: Path) -> tuple[Config, tuple[str, ...]]:
+    """(configuration, texts of its template files). Raises `NotifyMistake`; without a file there is a default."""
+    if not path.is_file():
+        return default_config(), ()
+    text = path.read_text()
+    try:
+        config = decode_config(yaml.load(text, str(path)), _without_secrets(text))
+        library = tuple(file.read_text() for pattern in config.templates for file in sorted(path.parent.glob(pattern)))
+    except (AlertmanagerMistake, ValueError, OSError) as error:
+        raise NotifyMistake(f"{path}: {error}") from None
+    return config, library
+
+
+def _without_secrets(text: str) -> str:
+    """The file as a status page may show it: values of keys that hold secrets are hidden."""
+    lines = []
+    for line in text.splitlines():
+        key, colon, _ = line.partition(":")
+        word = key.strip(" -").lower()
+        hidden = colon and any(part in word for part in ("url", "key", "token", "password", "credentials", "secret"))
+        lines.append(f"{key}: <secret>" if hidden else line)
+    return "\n".join(lines)
