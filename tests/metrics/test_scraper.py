@@ -38,10 +38,10 @@ class Script:
         self.answers: dict[str, str] = {}
         self.asked: list[str] = []
 
-    async def __call__(self, url: str, timeout_s: float) -> str:
-        self.asked.append(url)
+    async def __call__(self, target: Target, timeout_s: float) -> str:
+        self.asked.append(target.url)
         for address, text in self.answers.items():
-            if address in url:
+            if address in target.url:
                 return text
         raise FetchFailed("connection refused")
 
@@ -170,9 +170,9 @@ def test_an_endless_answer_is_cut_off_and_a_closed_session_is_opened_again() -> 
             base = f"http://127.0.0.1:{listening.getsockname()[1]}"
             fetch = HttpFetch()
             with pytest.raises(FetchFailed, match="larger than 32 MiB"):
-                await fetch(f"{base}/endless", 20)
+                await fetch(Target(f"{base}/endless", ()), 20)
             await fetch.close()
-            assert await fetch(f"{base}/small", 5) == "x 1\n"
+            assert await fetch(Target(f"{base}/small", ()), 5) == "x 1\n"
             await fetch.close()
             await runner.cleanup()
 

@@ -109,3 +109,31 @@ def test_a_monitor_that_cannot_be_read_is_named_and_the_others_go_on() -> None:
 )
 def test_rules(rule: dict[str, Any], expected: dict[str, str] | None) -> None:
     assert relabelled({"a": "1", "b": "x"}, rules([rule])) == expected
+
+
+def test_a_pod_monitor_finds_pods_by_port_name_with_its_secrets_timeouts_and_limits() -> None:
+    watched = pod("shop-1", "127.1.0.2", template_hash="abc")
+    one = {
+        "apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": {"name": "shop", "namespace": "shop"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "shop"}}, "sampleLimit": 100,
+            "podMetricsEndpoints": [{
+                "port": "http", "path": "/m", "interval": "10s", "scrapeTimeout": "2s", "params": {"match": ["x"]},
+                "basicAuth": {"username": {"name": "login", "key": "user"}, "password": {"name": "login", "key": "password"}},
+                "relabelings": [{"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}],
+            }],
+        },
+    }  # fmt: skip
+    secret = {"kind": "Secret", "metadata": {"name": "login", "namespace": "shop"},
+              "data": {"user": "b3Bz", "password": "c2VjcmV0"}}  # fmt: skip
+    (target,) = find_targets([watched], [], [], [], [one], [secret]).targets
+    assert (target.url, target.interval_s, target.timeout_s, target.sample_limit) == (
+        "http://127.1.0.2:8000/m?match=x", 10.0, 2.0, 100
+    )  # fmt: skip
+    labels = dict(target.labels)
+    assert (labels["job"], labels["pod"], labels["node"]) == ("shop/shop", "shop-1", "fairway")
+    assert target.authorization == "Basic b3BzOnNlY3JldA==" and "b3Bz" not in repr(target)
+    found = find_targets([watched], [], [], [], [one])
+    assert found.targets == () and found.problems == (
+        "PodMonitor shop/shop: secret 'login' does not exist in namespace 'shop'",
+    )

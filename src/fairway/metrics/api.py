@@ -175,7 +175,8 @@ class _Api:
     def targets(self, _: Form) -> Mapping[str, Any]:
         states = self._scraper.targets if self._scraper is not None else []
         active = [{
-            "discoveredLabels": {}, "labels": dict(state.target.labels), "scrapePool": state.target.source,
+            "discoveredLabels": dict(state.target.discovered), "labels": dict(state.target.labels),
+            "scrapePool": state.target.source,
             "scrapeUrl": state.target.url, "globalUrl": state.target.url, "lastError": state.error,
             "lastScrape": datetime.fromtimestamp(state.at, UTC).isoformat(), "lastScrapeDuration": state.seconds,
             "health": state.health,

@@ -14,6 +14,7 @@ from fairway.kube.resources import Resource
 from fairway.metrics.exposition import Metadata
 from fairway.metrics.journal import Journal
 from fairway.metrics.kube_state import SERIES, StateRecorder
+from fairway.metrics.mesh_names import Backing, Backings
 from fairway.metrics.scrape import EnvoySource, Fetch, HttpFetch, Scrapes, TargetState
 from fairway.metrics.series import millis
 from fairway.metrics.store import Store
@@ -27,7 +28,8 @@ PROGRESSING_INTERVAL_S = 1.0
 _EXPIRE_EVERY_S = 60.0
 _KUBE_STATE = "kube-state"
 
-_WATCHED = (resources.PODS, resources.SERVICES, resources.ENDPOINT_SLICES, resources.SERVICE_MONITORS)
+_WATCHED = (resources.PODS, resources.SERVICES, resources.ENDPOINT_SLICES, resources.SERVICE_MONITORS,
+            resources.POD_MONITORS, resources.SECRETS)  # fmt: skip
 
 
 class Scraper:
@@ -54,7 +56,7 @@ class Scraper:
         self._snapshot = snapshot
         self._journal = journal
         self._http = HttpFetch()
-        self._scrapes = Scrapes(store, clock, fetch or self._http, envoy)
+        self._scrapes = Scrapes(store, clock, fetch or self._http, envoy, self._backing)
         self._state = store.block(_KUBE_STATE)
         self._shown = StateRecorder(self._state)
         self._state_beat = -1
@@ -67,7 +69,7 @@ class Scraper:
             self._store.load(self._snapshot, warn=log.warning)
         if self._journal is not None:
             self._journal.begin()
-        for resource in dict.fromkeys((*_WATCHED, *SERIES)):
+        for resource in dict.fromkeys((*_WATCHED, resources.INGRESSES, *SERIES)):
             cache = self._informers.of(resource)
             if resource in _WATCHED:
                 cache.on_change(self._changed)
@@ -137,13 +139,17 @@ class Scraper:
         self._targets_dirty = True
 
     def _look_for_targets(self) -> None:
-        pods, services, slices, monitors = (self._objects(resource) for resource in _WATCHED)
-        found = find_targets(pods, services, slices, monitors)
+        found = find_targets(*(self._objects(resource) for resource in _WATCHED))
         if found.problems != self._problems:
             for problem in found.problems:
                 log.warning("%s", problem)
             self._problems = found.problems
         self._scrapes.set_targets(found.targets)
+
+    def _backing(self, namespace: str, service: str, version: str) -> Backing:
+        """Asked once for each series of the gateway."""
+        found = Backings(*(self._objects(r) for r in (resources.PODS, resources.SERVICES, resources.INGRESSES)))
+        return found(namespace, service, version)
 
     def _objects(self, resource: Resource) -> list[Obj]:
         return self._informers.of(resource).list()

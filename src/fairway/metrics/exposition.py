@@ -44,6 +44,8 @@ class Exposition:
 
     rows: Callable[[Labels], int]
     metadata: dict[str, Metadata] = field(default_factory=dict)
+    samples: int = 0
+    """How many the last answer had, before any was left out."""
     _known: dict[str, int] = field(default_factory=dict)
     _comments: set[str] = field(default_factory=set)
 
@@ -52,6 +54,7 @@ class Exposition:
         rows: list[int] = []
         values: list[float] = []
         known = self._known
+        self.samples = 0
         for line in text.split("\n"):
             key, _, number = line.rpartition(" ")
             row = known.get(key)
@@ -60,6 +63,7 @@ class Exposition:
                     self._comment(line)
                     continue
                 key, number, row = self._new(line)
+            self.samples += 1
             if row < 0:
                 continue
             try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import aiohttp
@@ -14,6 +15,7 @@ from fairway.kube.clock import Clock
 from fairway.metrics.envoy_stats import upstream_labels
 from fairway.metrics.exposition import BadExposition, Exposition
 from fairway.metrics.labels import NAME
+from fairway.metrics.mesh_names import Find, copies
 from fairway.metrics.relabel import relabelled
 from fairway.metrics.series import millis
 from fairway.metrics.store import Store
@@ -25,13 +27,14 @@ TIMEOUT_S = 3.0
 PATIENCE_S = 15.0
 """A server that boots is down for some seconds, and longer is worth a warning."""
 _AT_ONCE = 32
+_ACCEPT = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 _MAX_BODY = 32 * 1024 * 1024
 
 
 class Fetch(Protocol):
-    """The text that a URL answers. Raises `FetchFailed`."""
+    """The text that a target answers. Raises `FetchFailed`."""
 
-    async def __call__(self, url: str, timeout_s: float) -> str: ...
+    async def __call__(self, target: Target, timeout_s: float) -> str: ...
 
 
 class EnvoySource(Protocol):
@@ -62,7 +65,7 @@ class TargetState:
 
 class TargetScrape:
     """One target: its cache of lines, its block, its state. `label` maps a sample's labels to ours (None: leave it
-    out).
+    out); `copies` names series that get the same number, times a factor.
     """
 
     def __init__(
@@ -71,11 +74,14 @@ class TargetScrape:
         store: Store,
         clock: Clock,
         label: Callable[[Mapping[str, str]], Mapping[str, str] | None],
+        copies: Callable[[Mapping[str, str]], Iterable[tuple[dict[str, str], float]]] | None = None,
     ) -> None:
         self.state = TargetState(target)
         self.running = False
         self._block = store.block(target.key)
         self._label = label
+        self._copies = copies
+        self._copied: dict[int, list[tuple[int, float]]] = {}
         self._clock = clock
         self._exposition = Exposition(self._row)
         self._generation = self._block.generation
@@ -90,24 +96,34 @@ class TargetScrape:
         begun = self._clock.now()
         rows: list[int] = []
         values: list[float] = []
-        error = ""
+        error, added = "", 0
         try:
             text = await fetch()
             self._refresh()
+            known = self._block.series
             rows, values = self._exposition.read(text)
+            if self._copied:
+                extra = [(row, value * by) for own, value in zip(rows, values, strict=True)
+                         for row, by in self._copied.get(own, ())]  # fmt: skip
+                rows += [row for row, _ in extra]
+                values += [value for _, value in extra]
+            added = self._block.series - known
+            if 0 < self.state.target.sample_limit < len(rows):
+                raise FetchFailed(f"sample limit exceeded: {len(rows)} samples, {self.state.target.sample_limit} are allowed")
         except (FetchFailed, BadExposition) as failure:
-            rows, values, error = [], [], str(failure)
+            rows, values, added, error = [], [], 0, str(failure)
         finally:
             self.running = False
         self._refresh()
         state, labels = self.state, dict(self.state.target.labels)
         state.health, state.error, state.at = "down" if error else "up", error, at_ms / 1000
         state.seconds = (self._clock.now() - begun).total_seconds()
-        for name, value in (
-            ("up", float(not error)),
-            ("scrape_duration_seconds", state.seconds),
-            ("scrape_samples_scraped", float(len(rows))),
-        ):
+        scraped = float(self._exposition.samples if not error else 0)
+        own = [("up", float(not error)), ("scrape_duration_seconds", state.seconds), ("scrape_samples_scraped", scraped),
+               ("scrape_samples_post_metric_relabeling", float(len(rows))), ("scrape_series_added", float(added))]
+        if state.target.sample_limit:
+            own.append(("scrape_sample_limit", float(state.target.sample_limit)))
+        for name, value in own:
             row = self._block.row({**labels, NAME: name})
             if row >= 0:
                 rows.append(row)
@@ -120,11 +136,20 @@ class TargetScrape:
     def _refresh(self) -> None:
         if self._generation != self._block.generation:
             self._exposition.forget()
+            self._copied.clear()
             self._generation = self._block.generation
 
     def _row(self, labels: dict[str, str]) -> int:
         public = self._label(labels)
-        return -1 if public is None else self._block.row(public, counter=self._exposition.is_counter(labels[NAME]))
+        if public is None:
+            return -1
+        counter = self._exposition.is_counter(labels[NAME])
+        row = self._block.row(public, counter=counter)
+        if row >= 0 and self._copies is not None:
+            rows = [(self._block.row(copy, counter=counter), by) for copy, by in self._copies(public)]
+            if kept := [(one, by) for one, by in rows if one >= 0]:
+                self._copied[row] = kept
+        return row
 
 
 def target_labels(target: Target) -> Callable[[Mapping[str, str]], Mapping[str, str] | None]:
@@ -164,7 +189,7 @@ class Beat:
 class Scrapes:
     """All targets of one process."""
 
-    def __init__(self, store: Store, clock: Clock, fetch: Fetch, envoy: EnvoySource | None) -> None:
+    def __init__(self, store: Store, clock: Clock, fetch: Fetch, envoy: EnvoySource | None, find: Find | None = None) -> None:
         self._store = store
         self._clock = clock
         self._fetch = fetch
@@ -174,7 +199,8 @@ class Scrapes:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._running: set[asyncio.Task[None]] = set()
         if envoy is not None:
-            self._scrapes[ENVOY.key] = TargetScrape(ENVOY, store, clock, upstream_labels)
+            named = None if find is None else partial(copies, find=find)
+            self._scrapes[ENVOY.key] = TargetScrape(ENVOY, store, clock, upstream_labels, named)
 
     @property
     def states(self) -> list[TargetState]:
@@ -203,7 +229,9 @@ class Scrapes:
                 # the beat's own time, not the clock's: targets of one interval then share their timestamps
                 at = now - now % max(round(min(interval, 1.0) * 1000), 1)
                 scrape.running = True
-                task = asyncio.create_task(self._one(scrape, at, min(max(interval, 1.0), TIMEOUT_S)))
+                wanted = scrape.state.target.timeout_s
+                timeout = min(wanted, interval) if wanted else min(max(interval, 1.0), TIMEOUT_S)
+                task = asyncio.create_task(self._one(scrape, at, timeout))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
 
@@ -222,7 +250,7 @@ class Scrapes:
                     return await self._envoy.stats()
                 except Exception as error:  # another room fills this port, and its errors are its own
                     raise FetchFailed(str(error) or type(error).__name__) from None
-            return await self._fetch(scrape.state.target.url, timeout_s)
+            return await self._fetch(scrape.state.target, timeout_s)
 
         async with self._slots:
             await scrape.scrape(at_ms, fetch)
@@ -248,10 +276,10 @@ class HttpFetch:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
-    async def __call__(self, url: str, timeout_s: float) -> str:
+    async def __call__(self, target: Target, timeout_s: float) -> str:
         if self._session is None:
-            self._session = aiohttp.ClientSession(headers={"Accept": "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"})
-        return await _get(self._session, url, timeout_s)
+            self._session = aiohttp.ClientSession(headers={"Accept": _ACCEPT})
+        return await _get(self._session, target, timeout_s)
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -259,9 +287,13 @@ class HttpFetch:
             await session.close()
 
 
-async def _get(session: aiohttp.ClientSession, url: str, timeout_s: float) -> str:
+async def _get(session: aiohttp.ClientSession, target: Target, timeout_s: float) -> str:
+    headers = {"X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_s:g}"}
+    if target.authorization:
+        headers["Authorization"] = target.authorization
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
-        async with session.get(url, timeout=aiohttp.ClientTimeout(total=timeout_s), allow_redirects=True) as answer:
+        async with session.get(target.url, timeout=timeout, headers=headers, ssl=target.verify) as answer:
             if answer.status != 200:
                 raise FetchFailed(f"server returned HTTP status {answer.status} {answer.reason}")
             body = bytearray()
