@@ -22,6 +22,8 @@ from fairway.manifests.rendering import Jsonnet
 SECONDS = 20.0
 MEMORY_BYTES = 1 * 2**30
 """Of address space: an evaluation of 10 000 objects takes 0.2 GB."""
+OUTPUT_BYTES = 64 * 2**20
+"""Of one file's value as JSON."""
 
 
 def evaluate(tree: FileTree, file: str, options: Jsonnet) -> Any:
@@ -49,8 +51,8 @@ def _conversation(process: subprocess.Popen[bytes], tree: FileTree, file: str, o
     while True:
         line = _line(process, deadline)
         if line is None:
-            raise ManifestError(Place(file), f"Jsonnet took more than {SECONDS:g} s or {MEMORY_BYTES >> 20} MB and was stopped",
-                                "look for a recursion without end")
+            raise ManifestError(Place(file), f"Jsonnet took more than {SECONDS:g} s or {MEMORY_BYTES >> 20} MB, or printed "
+                                f"more than {OUTPUT_BYTES >> 20} MB, and was stopped", "look for a recursion without end")
         answer = json.loads(line)
         if "import" in answer:
             _say(process, _import(tree, answer["from"], answer["import"], options.libraries))
@@ -80,7 +82,7 @@ def _line(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:
     while not found.endswith(b"\n"):
         ready, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
         data = os.read(fd, 1 << 20) if ready else b""
-        if not data:
-            return None
         found += data
+        if not data or len(found) > OUTPUT_BYTES:
+            return None
     return bytes(found)

@@ -79,10 +79,15 @@ def resolve_plain(text: str) -> Any:
 
 
 class _Loader(CParser):
-    """libyaml's composer. Tags of plain scalars are left to `_Builder`: `resolve` only says "plain" or "quoted"."""
+    """libyaml's composer. Tags of plain scalars are left to `_Builder`: `resolve` only says "plain" or "quoted".
 
-    def __init__(self, text: str) -> None:
+    It is asked once for every node, so it also stops a file of more nodes than anybody means: 20 MB of `1,` would take 3 GB.
+    """
+
+    def __init__(self, text: str, file: str) -> None:
         CParser.__init__(self, text)
+        self._file = file
+        self._nodes = 0
 
     def descend_resolver(self, parent: Node | None, index: Any) -> None:
         pass
@@ -91,6 +96,9 @@ class _Loader(CParser):
         pass
 
     def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise ManifestError(Place(self._file), f"more than {MAX_NODES} values in one file", "split it")
         if kind is ScalarNode:
             return "" if implicit[0] else _STR
         return _MAP if kind is MappingNode else _SEQ
@@ -115,7 +123,7 @@ def nodes(data: bytes | str, file: str = "") -> list[Node]:
     """One node per non-empty document."""
     text = decode(data, file)
     try:
-        loader = _Loader(text)
+        loader = _Loader(text, file)
         found = []
         with without_collector():
             while loader.check_node():

@@ -12,6 +12,7 @@ import os
 import resource
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,8 @@ SECONDS = 30.0
 """For one chart: kube-prometheus-stack takes 0.1 s."""
 MEMORY_BYTES = 4 * 2**30
 """Of address space: Go reserves 1.8 GB before it does anything, and large charts take 0.2 GB of it."""
+OUTPUT_BYTES = 128 * 2**20
+"""Of one chart: kube-prometheus-stack with its CRDs prints 6 MB."""
 IDLE_SECONDS = 60.0
 """A worker that nobody asks ends by itself: it holds 140 MB."""
 
@@ -140,6 +143,9 @@ class WorkerEngine:
             if not data:
                 return b""
             found += data
+            if len(found) > OUTPUT_BYTES:
+                self._end()
+                raise HelmRefused(f"the templates print more than {OUTPUT_BYTES >> 20} MB; rendering was stopped")
         return bytes(found)
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -168,19 +174,23 @@ class CommandEngine:
         self._memory = memory
 
     def render(self, request: Request) -> Rendered:
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as values:
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as values, tempfile.TemporaryFile("w+") as printed:
             json.dump(request.values, values)
             values.flush()
-            process = subprocess.Popen(self.argv(request, values.name), text=True,
-                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process = subprocess.Popen(self.argv(request, values.name), text=True, stdout=printed, stderr=subprocess.PIPE)
             with suppress(ProcessLookupError):
                 resource.prlimit(process.pid, resource.RLIMIT_AS, (self._memory, self._memory))
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (OUTPUT_BYTES, OUTPUT_BYTES))
             try:
-                output, words = process.communicate(timeout=self._seconds)
+                _, words = process.communicate(timeout=self._seconds)
             except subprocess.TimeoutExpired as error:
                 process.kill()
                 process.communicate()
                 raise HelmRefused(f"rendering took more than {self._seconds:g} s and was stopped") from error
+            printed.seek(0)
+            output = printed.read()
+        if process.returncode == -signal.SIGXFSZ:
+            raise HelmRefused(f"the templates print more than {OUTPUT_BYTES >> 20} MB; rendering was stopped")
         if process.returncode != 0:
             raise HelmRefused(words.strip().removeprefix("Error: "))
         crds = {str(path.relative_to(request.chart.parent)): path.read_text()

@@ -46,6 +46,8 @@ class Building:
     documents: dict[str, Documents] = field(default_factory=dict)
     remotes: dict[str, RemoteAddress] = field(default_factory=dict)
     image_entries: list[ImageEntry] = field(default_factory=list)
+    layers: int = 0
+    """How many were begun: a limit stands on it."""
 
     def whence(self, folder: str) -> Whence:
         mount = mount_of(folder)

@@ -26,6 +26,11 @@ from fairway.manifests.kustomize.spec import Kustomization
 from fairway.manifests.kustomize.transformers import Step, configured, steps_of
 from fairway.manifests.values import copied
 
+MAX_DEPTH = 100
+"""Of layers that lie on one another: trees of teams have four or five."""
+MAX_LAYERS = 10_000
+"""Of one build, each as often as it is named: two bases that both name two bases, and so on, double with every level."""
+
 
 def top_layer(building: Building, kustomization: Kustomization) -> Layer:
     return _layer(building, kustomization, ())
@@ -39,6 +44,10 @@ def _layer(building: Building, k: Kustomization, above: tuple[str, ...]) -> Laye
 
 
 def _accumulate(building: Building, k: Kustomization, layer: Layer, above: tuple[str, ...]) -> Layer:
+    building.layers += 1
+    if len(above) > MAX_DEPTH or building.layers > MAX_LAYERS:
+        raise ManifestError(k.place(), f"more than {MAX_DEPTH} layers on one another, or {MAX_LAYERS} in all",
+                            "name a base once, in the layer that needs it")
     _choose_schema(building, k)
     for name in ("resources", "bases"):
         for index, path in enumerate(k.list(name)):

@@ -14,6 +14,9 @@ from fairway.manifests.kustomize.merge import Deleted, strategic_merge
 from fairway.manifests.kustomize.resource import Resource, Resources, id_of
 from fairway.manifests.kustomize.schemas import Schemas
 
+MAX_COPIES = 12
+"""Of `copy` operations on one object: each can double it, and twelve make four thousand of one."""
+
 _LITERAL = re.compile(r"^[A-Za-z0-9-]+\Z")
 
 
@@ -35,6 +38,8 @@ def apply_patch(resources: Resources, documents: Iterable[tuple[Any, Place]], ta
 
 
 def _json(resources: Resources, item: Resource, operations: list[Any], place: Place) -> None:
+    if sum(1 for operation in operations if isinstance(operation, dict) and operation.get("op") == "copy") > MAX_COPIES:
+        raise ManifestError(place, f"patch of {item.id}: more than {MAX_COPIES} copy operations", "write the values out")
     try:
         patched = json_patch.apply_operations(item.obj, operations)
     except json_patch.PatchFailed as error:
