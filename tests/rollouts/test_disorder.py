@@ -8,19 +8,32 @@ import random
 import pytest
 
 from fairway.kube.clock import Clock, run_virtual
-from fairway.kube.objects import dig
-from tests.rollouts.world import World, a_world, analysis, rollout, success_rate
+from fairway.kube.objects import Obj, dig
+from tests.rollouts.world import World, a_world, analysis, blue_green, rollout, success_rate
 
 DEEDS = ("image", "image", "abort", "retry", "promote", "kill", "bad", "good", "scale", "slow")
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_any_order_of_events_keeps_the_promises(seed: int) -> None:
+    disorder(seed, rollout(analysis=analysis(), maxUnavailable=1))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_order_of_events_keeps_the_promises_of_blue_green(seed: int) -> None:
+    disorder(seed, blue_green(prePromotionAnalysis=analysis(), postPromotionAnalysis=analysis(), scaleDownDelaySeconds=20,
+                              **({"previewReplicaCount": 1} if seed % 2 else {"autoPromotionSeconds": 5})))
+
+
+def disorder(seed: int, made: Obj) -> None:
+    """Ten kinds of deeds in an order by chance; then all is well again, and it has to settle."""
+
     async def story(clock: Clock) -> None:
         chance = random.Random(seed)
         async with a_world(clock) as world:
-            await world.api.create(success_rate())
-            await world.api.create(rollout(analysis=analysis(), maxUnavailable=1))
+            await world.api.create(success_rate(count=3, inconclusiveLimit=3) if "blueGreen" in made["spec"]["strategy"]
+                                   else success_rate())
+            await world.api.create(made)
             await world.healthy()
             for _ in range(14):
                 await deed(world, chance)

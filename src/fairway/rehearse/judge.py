@@ -10,6 +10,8 @@ requests, and collects what is broken:
 - a version becomes stable only after all steps or by a person's word, never with an analysis that failed or does not know,
   and an analysis step is passed only by a run that succeeded;
 - after an abort the weight never rises;
+- in blue-green, users are led to a new version only when all of its pods are available, whom they reach is never made smaller,
+  and an abort leads them back to stable;
 - a step is never gone back to without a reason.
 
 It imports nothing of the planner's, on purpose: a mistake there must not be a mistake here.
@@ -111,9 +113,12 @@ class Judge:
 
     def _capacity(self, shrunk: str) -> None:
         """Stable carries 100 minus the weight that the Ingress asks for."""
+        status, wanted = status_of(self._rollout or {}), dig(self._rollout, "spec", "replicas", default=1)
+        if dig(status, "blueGreen", "activeSelector") == shrunk:
+            has = self._sets[shrunk]["spec"]["replicas"]
+            self._rule(has >= wanted, f"the active version has {has} of {wanted} replicas")
         if self._rollout is None or dig(self._rollout, "spec", "strategy", "canary", "trafficRouting") is None:
             return
-        status, wanted = status_of(self._rollout), dig(self._rollout, "spec", "replicas", default=1)
         stable = self._sets.get(str(status.get("stableRS")))
         if stable is None or status.get("stableRS") != shrunk:
             return
@@ -131,6 +136,8 @@ class Judge:
         old, new = status_of(before), status_of(after)
         if new.get("stableRS") != old.get("stableRS") and old.get("stableRS"):
             self._promoted(old, new, after)
+        if dig(after, "spec", "strategy", "blueGreen"):
+            self._active(old, new, after)
         same_update = old.get("currentPodHash") == new.get("currentPodHash") and old.get("currentStepHash") == new.get(
             "currentStepHash")
         was, now = old.get("currentStepIndex") or 0, new.get("currentStepIndex") or 0
@@ -138,6 +145,17 @@ class Judge:
         self._rule(excused or now >= was, f"step went back to {now}")
         if not excused and now == was + 1 and not new.get("promoteFull"):
             self._passed(old, after, was)
+
+    def _active(self, old: Obj, new: Obj, rollout: Obj) -> None:
+        """Where the active Service of a blue-green Rollout leads."""
+        was, now = (dig(status, "blueGreen", "activeSelector") for status in (old, new))
+        if now != was and was is not None and not (now == new.get("stableRS") and new.get("abort")):
+            known = (self._sets.get(str(now)), self._sets_before.get(str(now)))
+            available = max(dig(found, "status", "availableReplicas", default=0) for found in known)
+            wanted = dig(rollout, "spec", "replicas", default=1)
+            self._rule(available >= wanted, f"users are led to {now}, of which {available} of {wanted} pods are available")
+        lost = bool(new.get("abort")) and bool(new.get("abortedAt")) and now is not None and now != new.get("stableRS")
+        self._rule(not lost, f"users stay on {now} although it was aborted")
 
     def _passed(self, old: Obj, rollout: Obj, index: int) -> None:
         """An analysis step that took as long as it took: the run it waited for has succeeded."""
@@ -158,7 +176,9 @@ class Judge:
         if self._by_hand:
             self._by_hand = False
             return
-        for name in ("currentBackgroundAnalysisRunStatus", "currentStepAnalysisRunStatus"):
-            run: dict[str, Any] = dig(old, "canary", name, default={})
+        runs: list[dict[str, Any]] = [dig(old, "canary", name, default={}) for name in (
+            "currentBackgroundAnalysisRunStatus", "currentStepAnalysisRunStatus")]
+        runs += [dig(old, "blueGreen", f"{name}PromotionAnalysisRunStatus", default={}) for name in ("pre", "post")]
+        for run in runs:
             phase = dig(self._runs.get(str(run.get("name"))), "status", "phase", default="")
             self._rule(phase not in ("Failed", "Error", "Inconclusive"), f"promoted although {run.get('name')} is {phase}")
