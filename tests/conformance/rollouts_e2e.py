@@ -542,3 +542,33 @@ class Stage:
             return any(c["type"] == kind and c["status"] == answer for c in status.get("conditions", ()))
 
         await self.until(holds, what)
+
+    # --- verbs of upstream's that need no more than the ones above -----------------------------------------------------
+
+    async def v_PauseRollout(self) -> None:
+        await self.change(commands.pause(await self.rollout()))
+
+    async def v_DeleteRollout(self) -> None:
+        await self.api.delete(ROLLOUTS, self.name, NS)
+        await asyncio.sleep(1)
+
+    async def v_ExpectRolloutReplicas(self, count: int) -> None:
+        self._equal(status_of(await self.rollout()).get("replicas", 0), count)
+
+    async def _wait_run(self, kind: str, phase: str, timeout: str) -> None:
+        async def holds() -> bool:
+            return await self._run_phase(kind) == phase
+
+        await self.until(holds, f"{kind} run {phase}", timeout)
+
+    async def v_WaitForPrePromotionAnalysisRunPhase(self, phase: str, timeout: str = "") -> None:
+        await self._wait_run("PrePromotion", phase, timeout)
+
+    async def v_WaitForPostPromotionAnalysisRunPhase(self, phase: str, timeout: str = "") -> None:
+        await self._wait_run("PostPromotion", phase, timeout)
+
+    async def v_ExpectPrePromotionAnalysisRunPhase(self, phase: str) -> None:
+        self._equal(await self._run_phase("PrePromotion"), phase)
+
+    async def v_ExpectPostPromotionAnalysisRunPhase(self, phase: str) -> None:
+        self._equal(await self._run_phase("PostPromotion"), phase)

@@ -21,7 +21,7 @@ from fairway.traffic.matching import route_of
 from fairway.traffic.model import Route
 from tests.traffic.backends import ask
 from tests.traffic.test_decide import CANARY, HASHES, SLICES, STABLE, service, slice_of
-from tests.traffic.world import DATA_PLANES, HOST, data_plane, world
+from tests.traffic.world import DATA_PLANES, HOST, data_plane, failed, share, world
 
 
 def virtual(*http: Obj, hosts: tuple[str, ...] = ("shop.example.com",), **more: Any) -> Obj:
@@ -80,7 +80,10 @@ def test_the_first_rule_that_matches_takes_the_request() -> None:
 
 def test_a_canary_without_ready_pods_gets_nothing_and_costs_nothing() -> None:
     empty = (SLICES[0], slice_of("canary", ("127.64.0.3", "c1", False)))
-    assert taken(routed(virtual(to(50, 50)), slices=empty)[0], "/") == {"stable": 1}
+    routing, remarks = routed(virtual(to(50, 50)), slices=empty)
+    assert taken(routing, "/") == {"stable": 1}
+    assert remarks[0].reason.code == "DestinationNotReady" and not routing.generations, "half of it is not in force"
+    assert routed(virtual(to(100, 0)), slices=empty)[0].generations
 
 
 def test_subsets_are_pods_of_one_hash() -> None:
@@ -180,5 +183,30 @@ def test_requests_follow_the_object_once_its_generation_is_answered_for(kind: st
                 wanted = str((await w.api.get(resource, "shop", "default"))["metadata"]["generation"])
                 await w.until(lambda wanted=wanted: w.note(resource, "shop", APPLIED_GENERATION) == wanted)  # type: ignore[misc]
                 assert {await ask("127.0.0.1", w.port, HOST) for _ in range(5)} == {(200, version)}
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("kind", DATA_PLANES)
+def test_weights_of_a_virtual_service_move_under_load_and_no_request_fails(kind: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(data_plane(kind, tmp_path)) as w:
+            await w.service("stable", {"s1": await w.pod("s1", "old", "aaa")})
+            await w.service("canary", {"c1": await w.pod("c1", "new", "bbb")})
+            made = virtual(to(100, 0), hosts=(HOST,))
+            made["metadata"] = {"name": "shop", "namespace": "default"}
+            await w.api.create(made)
+            await w.until(lambda: w.note(VIRTUAL_SERVICES, "shop", APPLIED_GENERATION) == "1")
+            async with w.load(500) as answers:
+                for weight in (0, 30, 100, 0):
+                    hosts = [{"destination": {"host": "stable"}, "weight": 100 - weight},
+                             {"destination": {"host": "canary"}, "weight": weight}]
+                    await w.patch(VIRTUAL_SERVICES, "shop", {"spec": {"http": [{"route": hosts}]}})
+                    wanted = str((await w.api.get(VIRTUAL_SERVICES, "shop", "default"))["metadata"]["generation"])
+                    await w.until(lambda wanted=wanted: w.note(  # type: ignore[misc]
+                        VIRTUAL_SERVICES, "shop", APPLIED_GENERATION) == wanted)
+                    seen = await w.more(answers, 300)
+                    assert abs(share(seen, "new") - weight / 100) <= (0.01 if weight in (0, 100) else 0.11), weight
+            assert failed(answers) == []
 
     asyncio.run(story())

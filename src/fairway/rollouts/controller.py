@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from fairway.kube.cache import Informers
+from fairway.kube.cache import Informers, version_of
 from fairway.kube.decision import Outcome, carry_out, carry_out_decision
 from fairway.kube.errors import BadRequest, Invalid
 from fairway.kube.events import EventKind, EventRecorder
@@ -86,6 +86,8 @@ class RolloutController:
         self._destination_rules = informers.of(DESTINATION_RULES)
         self._http_routes = informers.of(HTTP_ROUTES)
         self._deployments = informers.of(DEPLOYMENTS)
+        self._names: dict[str, tuple[int, Names]] = {}
+        self._rollouts.on_change(self._forget)
 
     def watches(self) -> Sequence[Watch]:
         owned = owner_keys(ROLLOUTS.kind)
@@ -131,7 +133,7 @@ class RolloutController:
     def _gather(self, rollout: Obj, key: Key) -> Seen:
         uid = uid_of(rollout)
         sets = tuple(rs for rs in self._sets.owned_by(uid) if HASH_LABEL in labels_of(rs))
-        named = names_in(rollout)
+        named = self._named(rollout)
         return Seen(
             rollout=rollout,
             replica_sets=sets,
@@ -153,6 +155,18 @@ class RolloutController:
     def _marked(self, key: Key) -> list[Obj]:
         """Services that this Rollout moves, or once did."""
         return [found for found in self._services.list(key.namespace) if annotations_of(found).get(MANAGED_BY) == key.name]
+
+    def _forget(self, old: Obj | None, new: Obj | None) -> None:
+        if old is not None and new is None:
+            self._names.pop(uid_of(old), None)
+
+    def _named(self, rollout: Obj) -> Names:
+        """What it names; read once per version of it, because every change of a Service asks all Rollouts."""
+        uid, version = uid_of(rollout), version_of(rollout)
+        known = self._names.get(uid)
+        if known is None or known[0] != version:
+            known = self._names[uid] = (version, names_in(rollout))
+        return known[1]
 
     def _workload(self, namespace: str, named: Names) -> Obj | None:
         cache = {"Deployment": self._deployments, "ReplicaSet": self._sets}.get(named.workload[0])
@@ -178,7 +192,7 @@ class RolloutController:
 
         def users(obj: Obj) -> Iterable[Key]:
             key = key_of(obj)
-            return (key_of(rollout) for rollout in self._rollouts.list() if of(names_in(rollout), key))
+            return (key_of(rollout) for rollout in self._rollouts.list() if of(self._named(rollout), key))
 
         return users
 

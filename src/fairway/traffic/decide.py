@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from fairway.kube.objects import Key
 from fairway.traffic.addresses import is_loopback, listening_port
-from fairway.traffic.decide_rules import Group, PortKey, inside, rule_routes
+from fairway.traffic.decide_rules import NOT_READY, Group, PortKey, inside, rule_routes
 from fairway.traffic.model import (
     Backend,
     Cluster,
@@ -77,7 +77,9 @@ def route(seen: Seen) -> Routing:
         services,
         tuple(sorted(clusters, key=lambda cluster: cluster.name)),
     )
-    generations: dict[tuple[RuleKind, Key], str] = {(one.kind, one.key): one.generation for one in seen.rule_sets}
+    short = {(remark.kind, remark.key) for remark in remarks if remark.reason.code == NOT_READY}
+    generations: dict[tuple[RuleKind, Key], str] = {
+        (one.kind, one.key): one.generation for one in seen.rule_sets if (one.kind, one.key) not in short}
     weights |= {key: said for (kind, key), said in generations.items() if kind == "Ingress" and said}
     return Routing(model, _serving(seen, model), weights, generations, tuple(remarks))
 

@@ -30,6 +30,8 @@ class Group(NamedTuple):
     ready: int
 
 
+NOT_READY = "DestinationNotReady"
+"""Where this is said of an object, what it asks for is not wholly in force: it is not answered for."""
 Groups = Mapping[PortKey, tuple[Group, ...]]
 Ports = Mapping[Key, tuple[ServicePort, ...]]
 Spread = Callable[[Iterable[tuple[int, tuple[Group, ...]]]], tuple[Backend, ...]]
@@ -77,6 +79,9 @@ def _backends(rule_set: RuleSet, targets: Iterable[Destination], groups: Groups,
     parts = [(target.weight, _behind(rule_set, target, groups, ports, remarks)) for target in targets]
     parts = [(weight, behind) for weight, behind in parts if behind]
     ready = [(weight, behind) for weight, behind in parts if weight > 0 and any(group.ready for group in behind)]
+    if ready and len(ready) < sum(1 for weight, _ in parts if weight > 0):
+        remarks.append(Remark.on(rule_set.kind, rule_set.key, NOT_READY,
+                                 "a destination has no ready endpoints; the others take its share"))
     return spread(ready or [(1, behind) for _, behind in parts[:1]])
 
 
