@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from fairway.kube.api import MergePatch
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock, run_virtual
@@ -117,18 +119,24 @@ def test_a_good_version_is_recorded_from_commit_to_promotion() -> None:
     run_virtual(story)
 
 
-def test_a_bad_version_is_rolled_back_and_the_revert_is_no_deployment() -> None:
+@pytest.mark.parametrize(("exposed", "judged"), [
+    (
+        {"canary": {"weights": {"canary": {"weight": 5, "podTemplateHash": "h2"}}}},
+        ("canary", "currentBackgroundAnalysisRunStatus"),
+    ),
+    ({"blueGreen": {"activeSelector": "h2"}}, ("blueGreen", "postPromotionAnalysisRunStatus")),
+])  # fmt: skip
+def test_a_bad_version_is_rolled_back_and_the_revert_is_no_deployment(exposed: Obj, judged: tuple[str, str]) -> None:
     async def story(clock: Clock) -> None:
         async with a_delivery(clock) as delivery:
             await promoted(delivery, "c1", A, "1" * 40, "", "h1")
             await delivery.pipeline("c2", B)
             await delivery.sync("2" * 40, B)
-            share = {"weight": 5, "podTemplateHash": "h2"}
-            await delivery.rollout(phase="Progressing", currentPodHash="h2", canary={"weights": {"canary": share}})
+            await delivery.rollout(phase="Progressing", currentPodHash="h2", **exposed)
             await asyncio.sleep(4)
             run = {"name": "shop-h2-2", "status": "Failed", "message": 'Metric "success-rate" assessed Failed'}
             await delivery.rollout(phase="Degraded", abort=True, message="RolloutAborted: …",
-                                   canary={"currentBackgroundAnalysisRunStatus": run})
+                                   **{judged[0]: {judged[1]: run}})
             bad = (await delivery.releases())["b2"]
             assert bad["status"]["outcome"] == "InProgress", "until the old version is back in git and in the cluster"
             assert bad["status"]["evidence"] == 'AnalysisRun shop/shop-h2-2: Metric "success-rate" assessed Failed'

@@ -140,6 +140,7 @@ def _stand(workload: Obj, runs: Sequence[Obj], recorded: Collection[str]) -> _St
     new, stable = status.get("currentPodHash"), status.get("stableRS")
     weight = dig(status, "canary", "weights", "canary", default={})
     reached = weight.get("weight", 0) > 0 and weight.get("podTemplateHash") == new
+    reached = reached or (new is not None and dig(status, "blueGreen", "activeSelector") == new)
     exposed = observed and (reached if new != stable else status.get("availableReplicas", 0) > 0)
     healthy = observed and status.get("phase") == "Healthy" and new == stable
     return _Stand(digest, healthy, exposed, observed and bool(status.get("abort")), str(status.get("message") or ""))
@@ -181,12 +182,16 @@ def _superseded(release: Release, stand: _Stand, now: datetime) -> Release:
     return replace(release, outcome="Failed", finished_at=now, evidence=release.evidence or taken)
 
 
+_RUNS = (("canary", "currentBackgroundAnalysisRunStatus"), ("canary", "currentStepAnalysisRunStatus"),
+         ("blueGreen", "prePromotionAnalysisRunStatus"), ("blueGreen", "postPromotionAnalysisRunStatus"))
+"""Where the status of a Rollout names its analysis."""
+
+
 def _evidence(seen: Seen, stand: _Stand) -> str:
     """What the analysis said, with the name of the run; else the Rollout's own message."""
     for workload in seen.workloads:
-        canary = dig(workload, "status", "canary", default={})
-        for name in ("currentBackgroundAnalysisRunStatus", "currentStepAnalysisRunStatus"):
-            run = canary.get(name) or {}
+        for where, name in _RUNS:
+            run = dig(workload, "status", where, name, default={})
             if run.get("status") in ("Failed", "Error") and run.get("message"):
                 return f"AnalysisRun {meta_of(workload).get('namespace', '')}/{run.get('name')}: {run['message']}"
     return stand.message
