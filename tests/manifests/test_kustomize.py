@@ -133,6 +133,19 @@ def test_plain_folders_are_read_file_by_file(tmp_path: Path) -> None:
         render(FolderTree(tmp_path))
 
 
+def test_a_patched_object_has_one_item_a_key_also_where_the_patch_says_nothing() -> None:
+    patch = "{kind: Pod, apiVersion: v1, metadata: {name: a, labels: {x: y}}}"
+    files = {"kustomization.yaml": f"resources: [a.yaml]\npatches: [{{patch: '{patch}'}}]\n",
+             "a.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: c\n    env: [{name: A, "
+                       "value: old}, {name: B}, {name: A, value: new}, {name: [odd]}, {name: [odd]}]\n"
+                       "    ports: [{containerPort: 1}, {containerPort: 1, protocol: TCP, name: p}, {containerPort: 1, "
+                       "protocol: UDP}]\n    args: [same, same]\n"}
+    container = render(DictTree(files))[0]["spec"]["containers"][0]
+    assert container["env"] == [{"name": "A", "value": "new"}, {"name": "B"}, {"name": ["odd"]}, {"name": ["odd"]}]
+    assert container["ports"] == [{"containerPort": 1, "protocol": "TCP", "name": "p"}, {"containerPort": 1, "protocol": "UDP"}]
+    assert container["args"] == ["same", "same"]
+
+
 def test_time_grows_with_the_number_of_objects_not_with_its_square() -> None:
     def seconds(count: int) -> float:
         objects = "---\n".join(DEPLOYMENT.replace("name: shop\nspec", f"name: d{n}\nspec") for n in range(count))

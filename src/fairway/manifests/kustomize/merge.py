@@ -26,7 +26,8 @@ def strategic_merge(obj: Obj, patch: Obj, schema: Schema | None) -> Obj:
     if patch.get("$patch") == "replace":
         identity: Obj = {key: obj[key] for key in ("apiVersion", "kind") if key in obj}
         return {**identity, **copy.deepcopy({k: v for k, v in patch.items() if k != "$patch"})}
-    return _merge_maps(obj, patch, schema or ANY)
+    merged = _merge_maps(obj, patch, schema or ANY)
+    return merged if schema is None else dict(_one_of_each(merged, schema))
 
 
 def _merge_maps(target: Obj, patch: Obj, schema: Schema) -> Obj:
@@ -102,6 +103,29 @@ def _merge_items(old: list[Any], new: list[Obj], keys: tuple[str, ...], schema: 
         else:
             said[at] = _merge_maps(said[at], item, schema)
     return said + rest
+
+
+def _one_of_each(value: Any, schema: Schema) -> Any:
+    """`value` where every list that merges has one item a key, the last one in the place of the first: upstream walks the whole
+    object, also what the patch does not name. The very same value where nothing is twice."""
+    if isinstance(value, dict):
+        found = {name: _one_of_each(inner, schema.child(name) or ANY) for name, inner in value.items()
+                 if isinstance(inner, (dict, list))}  # fmt: skip
+        changed = any(inner is not value[name] for name, inner in found.items())
+        return {**value, **found} if changed else value
+    if not isinstance(value, list):
+        return value
+    items = [_one_of_each(item, schema.items or ANY) for item in value]
+    keys = (schema.keys or ((schema.merge_key,) if schema.merge_key else ())) if "merge" in schema.strategies else ()
+    if keys and all(isinstance(item, dict) for item in items):
+        by_key: dict[tuple[Any, ...], Any] = {}
+        for n, item in enumerate(items):
+            found_keys = (item.get(k, "TCP" if k == "protocol" else None) for k in keys)
+            key = tuple(None if isinstance(part, (dict, list)) else part for part in found_keys)
+            by_key[(n, *key) if None in key else key] = item
+        items = list(by_key.values())
+    same = len(items) == len(value) and all(a is b for a, b in zip(items, value, strict=True))
+    return value if same else items
 
 
 def _same_item(other: Any, item: Obj, given: tuple[str, ...]) -> bool:
