@@ -258,7 +258,7 @@ def claiming(name: str, size: int) -> tarfile.TarInfo:
     (gzip.compress(b"not a tar"), "not a packaged chart"),
     (b"not even compressed", "not a packaged chart"),
     (package()[:60], "not a packaged chart"),
-])  # fmt: skip
+], ids=["climbs", "absolute", "link", "no-chart", "huge", "no-tar", "plain", "cut"])  # fmt: skip
 def test_hostile_packages_are_refused(data: bytes, message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         unpacked(data, "web")

@@ -146,6 +146,17 @@ def test_a_patched_object_has_one_item_a_key_also_where_the_patch_says_nothing()
     assert container["args"] == ["same", "same"]
 
 
+def test_words_that_old_yaml_takes_for_booleans_are_text_in_objects_and_in_their_patches() -> None:
+    files = {"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {on: yes}}\ndata: {k: off, t: True}\n",
+             "kustomization.yaml": "resources: [a.yaml]\npatches:\n"
+                                   "- patch: '{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {n: no}}'\n"
+                                   "- patch: '[{op: add, path: /data/j, value: yes}]'\n  target: {kind: ConfigMap}\n"}
+    found = render(DictTree(files))[0]
+    assert found["data"] == {"k": "off", "t": True, "n": "no", "j": True} and found["metadata"]["labels"] == {"on": "yes"}
+    plain = render(DictTree({"a.yaml": files["a.yaml"]}))[0]
+    assert plain["data"] == {"k": False, "t": True}, "a plain file is as kubectl reads it"
+
+
 def test_time_grows_with_the_number_of_objects_not_with_its_square() -> None:
     def seconds(count: int) -> float:
         objects = "---\n".join(DEPLOYMENT.replace("name: shop\nspec", f"name: d{n}\nspec") for n in range(count))

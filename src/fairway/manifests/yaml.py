@@ -78,6 +78,12 @@ def resolve_plain(text: str) -> Any:
     return text
 
 
+def resolve_without_words(text: str) -> Any:
+    """The same as kustomize reads objects: of the words only `true` and `false` are booleans, `yes` and `off` are text."""
+    value = resolve_plain(text)
+    return text if isinstance(value, bool) and text.lower() not in ("true", "false") else value
+
+
 class _Loader(CParser):
     """libyaml's composer. Tags of plain scalars are left to `_Builder`: `resolve` only says "plain" or "quoted".
 
@@ -151,9 +157,10 @@ def place_of(node: Node, file: str) -> Place:
 
 
 class _Builder:
-    def __init__(self, file: str, *, last_wins: bool = False) -> None:
+    def __init__(self, file: str, *, last_wins: bool = False, words: bool = True) -> None:
         self.file = file
         self.last_wins = last_wins
+        self.words = words
         self.built = 0
         self.open: set[int] = set()
 
@@ -175,7 +182,7 @@ class _Builder:
 
     def _scalar(self, node: ScalarNode) -> Any:
         if node.tag == "":
-            return resolve_plain(node.value)
+            return resolve_plain(node.value) if self.words else resolve_without_words(node.value)
         kind = node.tag.removeprefix("tag:yaml.org,2002:")
         if kind in ("int", "float", "bool", "null"):
             value = resolve_plain(node.value)
@@ -232,11 +239,14 @@ def load(data: bytes | str, file: str = "") -> Any:
     return value_of(found[0], file) if found else None
 
 
-def load_all(data: bytes | str, file: str = "") -> Iterator[tuple[Any, Place]]:
-    """Value and place of each document that is not empty."""
-    builder_file = file
+def load_all(data: bytes | str, file: str = "", *, words: bool = True) -> Iterator[tuple[Any, Place]]:
+    """Value and place of each document that is not empty.
+
+    Without `words` a mapping is read as kustomize reads objects: `yes`, `no`, `on`, `off`, `y`, `n` are text. A list, which is
+    a JSON patch, is read with them there, too.
+    """
     for node in nodes(data, file):
-        value = _Builder(builder_file).value(node)
+        value = _Builder(file, words=words or isinstance(node, SequenceNode)).value(node)
         if value is not None:
             yield value, place_of(node, file)
 

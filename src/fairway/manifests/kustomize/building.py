@@ -59,7 +59,7 @@ class Building:
     def read(self, file: str) -> Documents:
         """The documents of a file, parsed once a build: not to be changed."""
         if file not in self.documents:
-            self.documents[file] = list(yaml.load_all(self.files.read(file), file))
+            self.documents[file] = list(yaml.load_all(self.files.read(file), file, words=False))
         return self.documents[file]
 
 

@@ -189,7 +189,7 @@ def plugin_configs(building: Building, k: Kustomization, path: Any, place: Place
     """The configurations that `generators:` and the like name, with their file: inline YAML, a file, or a folder."""
     text = str(path)
     if "\n" in text:
-        return [(v, place, k.file) for v, _ in yaml.load_all(text, k.file) if isinstance(v, dict)]
+        return [(v, place, k.file) for v, _ in yaml.load_all(text, k.file, words=False) if isinstance(v, dict)]
     if building.files.is_dir(join(k.folder, text)) or RemoteAddress.parse(text):
         below = _layer(building, spec.read(building.files, folder_of(building, k, text, place)), above)
         return [(item.obj, item.place, item.place.file) for item in below.resources]

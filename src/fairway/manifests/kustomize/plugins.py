@@ -136,11 +136,11 @@ def _patches(config: Obj, kind: str, place: Place, documents: Documents) -> list
     said = config.get(by_path) or []
     for path in said if isinstance(said, list) else [said]:
         if "\n" in str(path):
-            found += [(value, place) for value, _ in yaml.load_all(str(path), place.file)]
+            found += [(value, place) for value, _ in yaml.load_all(str(path), place.file, words=False)]
         else:
             found += documents(str(path))
     if config.get(inline):
-        found += [(value, place) for value, _ in yaml.load_all(str(config[inline]), place.file)]
+        found += [(value, place) for value, _ in yaml.load_all(str(config[inline]), place.file, words=False)]
     return found
 
 

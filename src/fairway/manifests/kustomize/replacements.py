@@ -165,7 +165,7 @@ def _combined(old: Any, value: Any, options: Mapping[str, Any], place: Place) ->
     if isinstance(value, (dict, list)) or value is None:
         return copied(value)
     text = _text(value)
-    return text if isinstance(old, str) else yaml.resolve_plain(text)  # as text where text was, else as it reads unquoted
+    return text if isinstance(old, str) else yaml.resolve_without_words(text)  # text where text was, else as it reads unquoted
 
 
 def _visit(at: Any, path: list[str], setter: Callable[[Any], Any], *, create: Any) -> bool:
@@ -210,7 +210,7 @@ def _visit_list(at: list[Any], step: str, rest: list[str], setter: Callable[[Any
     elif m := _LIST_KEY.match(step):
         chosen = [n for n, item in enumerate(at) if isinstance(item, dict) and _text(item.get(m[1])) == m[2]]
         if not chosen and create is not None:
-            new: Obj = {m[1]: yaml.resolve_plain(m[2]) if m[2] else ""}
+            new: Obj = {m[1]: yaml.resolve_without_words(m[2]) if m[2] else ""}
             at.append(new)
             chosen = [len(at) - 1]
     elif step.strip("[]").isdigit():

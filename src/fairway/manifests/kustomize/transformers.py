@@ -98,7 +98,7 @@ def _documents(building: Building, k: Kustomization, entry: Mapping[str, Any], p
     if entry.get("path"):
         return building.read(file_of(building, k, entry["path"], place))
     try:
-        return [(value, place) for value, _ in yaml.load_all(str(entry["patch"]), k.file)]
+        return [(value, place) for value, _ in yaml.load_all(str(entry["patch"]), k.file, words=False)]
     except ManifestError as error:
         raise ManifestError(place, f"unable to parse SM or JSON patch: {error.mistake}", error.mend) from error
 
