@@ -59,9 +59,12 @@ from fairway.releases.controller import ReleaseController
 from fairway.rollouts.analysis_controller import AnalysisRunController
 from fairway.rollouts.controller import RolloutController
 from fairway.rollouts.experiment_controller import ExperimentController
+from fairway.rollouts.flagger.controller import CanaryController
+from fairway.rollouts.flagger.posting import http_post
 from fairway.rollouts.gate_provider import GateProvider
 from fairway.rollouts.job import JobProvider
-from fairway.rollouts.prometheus import PrometheusProvider
+from fairway.rollouts.prometheus import PrometheusProvider, Queriers
+from fairway.rollouts.rollback.controller import RollbackController
 from fairway.rollouts.web import WebProvider
 from fairway.secrets.masking import Masker
 from fairway.secrets.redaction import redacted
@@ -106,6 +109,8 @@ class Delivery:
         self._pipelines: PipelineController | None = None
         compose: dict[str, Callable[[], None]] = {
             "gitops": self._compose_gitops, "rollouts": lambda: self._compose_rollouts(data_plane),
+            "canaries": lambda: self._compose_canaries(data_plane),
+            "rollback": self._compose_rollback,
             "metrics": self._compose_metrics, "ci": self._compose_ci,
             "releases": self._compose_releases, "notify": self._compose_notify,
         }  # fmt: skip
@@ -145,6 +150,17 @@ class Delivery:
             "job": JobProvider(self.informers.api, clock),
             "fairway": GateProvider(DataPlaneCounts(data_plane), clock),
         }))  # fmt: skip
+
+    def _compose_canaries(self, data_plane: DataPlane | None) -> None:
+        """Where requests go through our own data plane its counts are asked, and it confirms weights."""
+        own = AnalysisQuerier(EmbeddedQuerier(self.store))
+        self.add(CanaryController(
+            self.informers, self._clock, query=Queriers(own, own_addresses=(self._web_url,)), post=http_post,
+            own_metrics=data_plane is not None, verify_weights=data_plane is not None))
+
+    def _compose_rollback(self) -> None:
+        own = AnalysisQuerier(EmbeddedQuerier(self.store))
+        self.add(RollbackController(self.informers, self._clock, own))
 
     def _compose_releases(self) -> None:
         self.add(ReleaseController(self.informers))

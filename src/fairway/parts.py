@@ -1,7 +1,7 @@
 """The parts of a platform, and which of them are switched off: `fairway up --without gitops,rollouts`.
 
-A part is left to somebody else: gitops to a real Argo CD, rollouts to a real Argo Rollouts, CI to a hosted one. Its kinds stay
-served and its objects stay as they are. Small, because `fairway up --help` imports it.
+A part is left to somebody else: gitops to a real Argo CD, rollouts to a real Argo Rollouts, canaries to a real Flagger, CI to
+a hosted one. Its kinds stay served and its objects stay as they are. Small, because `fairway up --help` imports it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ EMBEDDED = {
 DELIVERY = {
     "gitops": "Applications and ApplicationSets",
     "rollouts": "Rollouts, Experiments and AnalysisRuns",
+    "canaries": "Flagger's Canaries",
+    "rollback": "RollbackPolicies",
     "metrics": "scraping",
     "ci": "pipelines",
     "releases": "Releases, and with them delivery metrics",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,8 @@ from fairway.node.simulated import Script
 from fairway.rollouts.flagger.alerts import letters
 from fairway.rollouts.flagger.questions import Notice
 from fairway.rollouts.flagger.spec import decode_canary
+from fairway.rollouts.keys import TRACKING_ID
+from fairway.rollouts.rollback.note import TAKE_BACK
 from tests.rollouts.flagger_world import NS, FlaggerWorld, canary, deployment, flagger_world, ingress
 
 Story = Callable[[FlaggerWorld], Awaitable[None]]
@@ -71,6 +74,23 @@ def test_failed_checks_take_the_traffic_away_and_the_version_is_not_tried_again_
         await world.until("Progressing")
 
     play(story, deployment(), ingress(), canary(), answer=lambda text, at: 50.0)
+
+
+def test_a_refused_version_is_reported_to_whoever_owns_its_files() -> None:
+    tracked = deployment()
+    tracked["metadata"]["annotations"] = {TRACKING_ID: "shop:apps/Deployment:default/shop"}
+
+    async def story(world: FlaggerWorld) -> None:
+        await world.until("Initialized")
+        await world.new_version()
+        await world.until("Failed")
+        note = json.loads(annotations_of(await world.api.get(DEPLOYMENTS, "shop", NS))[TAKE_BACK])
+        assert (note["bad"], note["good"]) == ({"shop": "shop:2"}, {"shop": "shop:1"})
+        assert note["evidence"].startswith("Canary default/shop: Rolling back shop.default failed checks threshold reached 2")
+        primary = await world.api.get(DEPLOYMENTS, "shop-primary", NS)
+        assert TRACKING_ID not in annotations_of(primary), "what Flagger made is nobody's to prune"
+
+    play(story, tracked, ingress(), canary(), answer=lambda text, at: 50.0)
 
 
 def test_no_data_and_a_dead_metrics_server_halt_and_say_so() -> None:

@@ -385,20 +385,24 @@ class ApplicationController:
     # --- git is corrected -----------------------------------------------------------------------------------------------
 
     async def _correct_git(self, this: _Pass) -> None:
-        """Commit the revert of an aborted Rollout's images, once, with the evidence."""
+        """Commit the revert of the images of a workload that was stopped or is to be taken back, once, with the evidence."""
         state = this.state
         if state is None or not state.revision:
             return
-        rollouts = [entry for entry in this.compared
-                    if entry.live is not None and entry.key.kind == "Rollout" and revert.is_aborted(entry.live)]
-        if not rollouts:
+        stopped = [entry for entry in this.compared if entry.live is not None and (
+            revert.is_noted(entry.live) or (entry.key.kind == "Rollout" and revert.is_aborted(entry.live)))]
+        if not stopped:
             return
         synced = {object_key(o): o for o in (await self._targets(this, state.revision)).objects}
-        for entry in rollouts:
+        for entry in stopped:
             assert entry.live is not None
-            found = revert.find_revert(
-                this.app.tracking.app_of(entry.live), tracked_app(*this.key), entry.live, synced.get(entry.key),
-                self._stable(entry.live), state.revision, self._informers.of(ANALYSIS_RUNS).list(entry.key.namespace))
+            owner, app = this.app.tracking.app_of(entry.live), tracked_app(*this.key)
+            if revert.is_noted(entry.live):
+                found = revert.find_noted(owner, app, entry.live, synced.get(entry.key), state.revision)
+            else:
+                found = revert.find_revert(
+                    owner, app, entry.live, synced.get(entry.key), self._stable(entry.live), state.revision,
+                    self._informers.of(ANALYSIS_RUNS).list(entry.key.namespace))
             if isinstance(found, Reason):
                 this.reasons.append(found)
                 continue

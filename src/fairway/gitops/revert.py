@@ -7,15 +7,18 @@ that names other images is left alone, a revision is reverted once, and the reve
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairway.gitops.crd_health_argo import rollout_observed
 from fairway.gitops.operation_state import short
 from fairway.kube.decision import Reason
-from fairway.kube.objects import Obj, dig, key_of, meta_of, owner_reference, parse_time, spec_of, status_of
+from fairway.kube.objects import Obj, annotations_of, dig, key_of, meta_of, owner_reference, parse_time, spec_of, status_of
 
 REVERT, EVIDENCE = "Fairway-Revert", "Fairway-Evidence"
+TAKE_BACK = "fairway.dev/take-back"
+"""Annotation on a workload: JSON with bad and good images (container to image), evidence and story."""
 Images = Mapping[str, str]
 """Container name to image reference."""
 
@@ -36,14 +39,17 @@ class Revert:
     bad_revision: str
     images: tuple[tuple[str, str], ...]
     evidence: Evidence
+    noted: bool = False
+    """Asked for by a note on the workload: it had been promoted, or a Canary refused it."""
 
     def message(self, app: str, good_revision: str) -> str:
         pairs = "\n".join(f"  {old}\n  -> {good}" for old, good in self.images)
         back = f"\nThe last good version was deployed by {short(good_revision)}.\n" if good_revision else "\n"
+        what = f"{self.rollout} is taken back from revision {short(self.bad_revision)}." if self.noted else (
+            f"Rollout {self.rollout} was aborted for revision {short(self.bad_revision)}; the stable version keeps serving.")
         return (
             f"Revert {app} to the last good version\n\n"
-            f"{self.evidence.story}\nRollout {self.rollout} was aborted for revision {short(self.bad_revision)}; "
-            f"the stable version keeps serving.\n{back}\n{pairs}\n\n"
+            f"{self.evidence.story}\n{what}\n{back}\n{pairs}\n\n"
             f"{REVERT}: {self.bad_revision}\n{EVIDENCE}: {self.evidence.text}\n"
         )
 
@@ -86,6 +92,32 @@ def find_revert(owner: str | None, app: str, rollout: Obj, synced: Obj | None, s
         return Reason("NoImageChange", f"Rollout {name} was aborted, but its images are those of the stable version; "
                       "revert the commit by hand")
     return Revert(name, revision, tuple(dict.fromkeys(changed)), evidence(rollout, runs))
+
+
+def is_noted(obj: Obj) -> bool:
+    """Somebody who watches this workload asks for its version to be taken back."""
+    return bool(annotations_of(obj).get(TAKE_BACK))
+
+
+def find_noted(owner: str | None, app: str, obj: Obj, synced: Obj | None, revision: str) -> Revert | Reason:
+    """The revert that the note on a workload calls for. One that speaks of other images than those of now is old."""
+    name = f"{obj['kind']} {key_of(obj)}"
+    if owner != app:
+        return Reason("NotOwned", f"{name} does not belong to this application")
+    try:
+        note = json.loads(annotations_of(obj)[TAKE_BACK])
+        bad, good = dict(note["bad"]), dict(note["good"])
+        said = Evidence(" ".join(str(note["evidence"]).split()), str(note["story"]))
+    except (ValueError, KeyError, TypeError):
+        return Reason("NoteNotRead", f"the annotation {TAKE_BACK} of {name} cannot be read")
+    if dict(containers(obj)) != bad:
+        return Reason("NotOurVersion", f"the note on {name} is about images that it no longer has")
+    if synced is None or dict(containers(synced)) != bad:
+        return Reason("NotOurVersion", f"the note on {name} is about images that {short(revision)} does not name")
+    changed = tuple((bad[c], good[c]) for c in bad if c in good and bad[c] != good[c])
+    if not changed:
+        return Reason("NoImageChange", f"{name} is to be taken back, but its images do not change; revert the commit by hand")
+    return Revert(name, revision, tuple(dict.fromkeys(changed)), said, noted=True)
 
 
 def evidence(rollout: Obj, runs: Iterable[Obj]) -> Evidence:

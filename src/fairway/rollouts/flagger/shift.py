@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from fairway.kube.api import JsonPatch
 from fairway.kube.decision import Action, Change, Create
+from fairway.kube.objects import spec_of
 from fairway.kube.resources import CONFIG_MAPS, SECRETS
 from fairway.rollouts.flagger import ingress, scalers
 from fairway.rollouts.flagger.checks import analysed
@@ -18,7 +19,8 @@ from fairway.rollouts.flagger.seen import View
 from fairway.rollouts.flagger.spec import TOTAL, Analysis
 from fairway.rollouts.flagger.tick import Tick, call_of
 from fairway.rollouts.flagger.weights import Routes, advanced, highest, next_step, withdrawn
-from fairway.rollouts.flagger.workload import promotion, to_nothing
+from fairway.rollouts.flagger.workload import KINDS, promotion, to_nothing
+from fairway.rollouts.rollback.note import ask_to_take_back, images, owned_by_git
 
 BLUE_GREEN_WITHOUT_ROUTES = 10
 """Iterations where the provider knows no weights and the Canary names none."""
@@ -188,10 +190,23 @@ def rolled_back(tick: Tick, view: View, router: Router) -> None:
     else:
         tick.warn("Failed", f"Canary failed! Scaling down {spec.name}.{spec.namespace}")
         tick.act(scalers.pause(spec, view.seen.scalers))
-        tick.act([to_nothing(spec, view.target)])
+        tick.act([to_nothing(spec, view.target), _for_git(tick, view)])
     tick.move(view, "Failed")
     tick.status = replace(tick.status, weight=TOTAL if canary_serves else 0, failed_checks=0)
     _afterwards(tick)
+
+
+def _for_git(tick: Tick, view: View) -> Action | None:
+    """Git still describes the refused version: whoever owns it is asked to name the primary's images again."""
+    if view.seen.primary is None or not view.label or not owned_by_git(view.target):
+        return None
+    bad, good = (images(spec_of(obj).get("template") or {}) for obj in (view.target, view.seen.primary))
+    if bad == good:
+        return None
+    why = next((said.reason.message for said in tick.said if said.kind == "Warning"), "it failed")
+    return ask_to_take_back(KINDS[view.target["kind"]], view.target, bad, good,
+                            evidence=f"Canary {tick.spec.namespace}/{tick.spec.name}: {why}",
+                            story=f"Canary {tick.spec.namespace}/{tick.spec.name} refused the version: {why}.")
 
 
 def _afterwards(tick: Tick) -> None:

@@ -22,6 +22,7 @@ from fairway.rollouts.rollback.workloads import (
     APPROVED,
     Workload,
     hurry,
+    is_good,
     of_deployment,
     of_rollout,
     serving,
@@ -70,7 +71,8 @@ class RollbackController:
         workload, before = self._workload(policy), read_status(obj)
         if workload.obj is None:
             return await self._refused(obj, f"{policy.kind} {policy.workload} is not in {policy.namespace}")
-        watched = Watched(serving(workload), annotations_of(obj).get(APPROVED, ""))
+        version = serving(workload)
+        watched = Watched(version, annotations_of(obj).get(APPROVED, ""), is_good(workload, version, before.good))
         measured = await self._measured(policy, now) if wants_answers(policy, before, watched, now) else {}
         found = decide(policy, before, watched, measured, now)
         return await self._carry_out(obj, policy, workload, found)

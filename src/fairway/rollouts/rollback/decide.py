@@ -31,6 +31,8 @@ class Watched:
 
     version: str = ""
     approved: str = ""
+    is_good: bool = False
+    """It runs what a rollback under way goes to (the same images: the API may have completed the template)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def decide(policy: Policy, before: Status, watched: Watched, measured: Mapping[s
                 return _take_back(status, "a person agreed")
             return Verdict(status, None, (Reason("AwaitingApproval", status.message),))
         case "RollingBack":
-            if watched.version == status.good:
+            if watched.version and watched.is_good:
                 done = replace(status, phase="RolledBack", message=f"{status.good} serves again", version=watched.version)
                 return Verdict(done, None, (Reason("RolledBack", done.message),))
             return Verdict(status, now + policy.every, (Reason("RollingBack", status.message),))
@@ -71,7 +73,7 @@ def _appeared(policy: Policy, status: Status, watched: Watched, now: datetime) -
         return status
     if not status.version:
         return replace(status, phase="Idle", version=watched.version, message="the next version is watched")
-    if status.phase == "RollingBack" and watched.version == status.good:
+    if status.phase == "RollingBack" and watched.is_good:
         return status
     return Status("Watching", f"{watched.version} is watched for {policy.window.total_seconds():g} s", watched.version,
                   status.version, promoted_at=now, readings={c.name: Reading() for c in policy.criteria})

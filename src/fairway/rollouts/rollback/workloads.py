@@ -1,12 +1,7 @@
-"""Which version of a workload serves, and how it is taken back to another: by a note for GitOps, or directly.
-
-The note is the annotation `fairway.dev/rollback`: JSON with `bad` and `good` (container to image), `evidence` and `story`.
-Whoever owns the workload's files commits what it says; it means nothing any more once the images are others.
-"""
+"""Which version of a workload serves, and how it is taken back to another: by a note for GitOps, or directly."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,9 +9,9 @@ from fairway.kube.api import JsonPatch, MergePatch
 from fairway.kube.decision import Action, Change
 from fairway.kube.objects import Obj, annotations_of, condition, copy_of, dig, labels_of, meta_of, spec_of, status_of
 from fairway.kube.resources import DEPLOYMENTS, ROLLOUTS
-from fairway.rollouts.keys import HASH_LABEL, REVISION, TRACKING_ID
+from fairway.rollouts.keys import HASH_LABEL, REVISION
+from fairway.rollouts.rollback.note import ask_to_take_back, images, owned_by_git, withdraw_note
 
-ROLLBACK = "fairway.dev/rollback"
 APPROVED = "fairway.dev/rollback-approved"
 _DEPLOYMENT_HASH = "pod-template-hash"
 _DEPLOYMENT_REVISION = "deployment.kubernetes.io/revision"
@@ -62,6 +57,15 @@ def serving(workload: Workload) -> str:
     return _newest(workload) if seen and progressing.get("reason") == "NewReplicaSetAvailable" else ""
 
 
+def is_good(workload: Workload, version: str, good: str) -> bool:
+    serves, wanted = workload.hashes.get(version), workload.hashes.get(good)
+    if serves is None:
+        return False
+    if version == good or wanted is None:
+        return version == good
+    return images(spec_of(serves)["template"]) == images(spec_of(wanted)["template"])
+
+
 def _newest(workload: Workload) -> str:
     """Of those that have pods: the highest revision."""
     with_pods = [rs for rs in workload.sets if int(spec_of(rs).get("replicas") or 0) > 0]
@@ -76,16 +80,6 @@ def _revision(replica_set: Obj) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def owned_by_git(obj: Obj) -> bool:
-    return TRACKING_ID in annotations_of(obj)
-
-
-def images(template: Obj) -> dict[str, str]:
-    spec = template.get("spec") or {}
-    return {str(c.get("name")): str(c.get("image")) for c in (*(spec.get("initContainers") or ()),
-                                                              *(spec.get("containers") or ()))}
-
-
 def take_back(workload: Workload, good: str, evidence: str, story: str) -> tuple[tuple[Action, ...], str]:
     """The actions, and why there are none ("" where there are)."""
     obj, old = workload.obj, workload.hashes.get(good)
@@ -97,9 +91,7 @@ def take_back(workload: Workload, good: str, evidence: str, story: str) -> tuple
     if owned_by_git(obj):
         if bad_images == good_images:
             return (), f"the images of {good} are the same: what else changed has to be taken back by a commit of yours"
-        note = json.dumps({"bad": bad_images, "good": good_images, "evidence": evidence, "story": story}, sort_keys=True)
-        patch = MergePatch({"metadata": {"annotations": {ROLLBACK: note}}})
-        return (Change(resource, meta["namespace"], meta["name"], patch),), ""
+        return (ask_to_take_back(resource, obj, bad_images, good_images, evidence=evidence, story=story),), ""
     template = _without_hash(spec_of(old)["template"])
     if workload.canary is not None:  # the primary's own label, id and configuration names are not the target's
         template = copy_of(spec_of(obj)["template"])
@@ -115,7 +107,8 @@ def hurry(workload: Workload, good: str) -> tuple[Action, ...]:
     if obj is None or obj["kind"] != "Rollout":
         return ()
     status = status_of(obj)
-    if status.get("currentPodHash") != good or status.get("stableRS") == good or status.get("promoteFull"):
+    current = str(status.get("currentPodHash") or "")
+    if not is_good(workload, current, good) or status.get("stableRS") == current or status.get("promoteFull"):
         return ()
     meta = meta_of(obj)
     return (Change(ROLLOUTS, meta["namespace"], meta["name"], MergePatch({"status": {"promoteFull": True}}), "status"),)
@@ -124,11 +117,10 @@ def hurry(workload: Workload, good: str) -> tuple[Action, ...]:
 def settled(workload: Workload) -> tuple[Action, ...]:
     """The note is of no use any more."""
     obj = workload.obj
-    if obj is None or ROLLBACK not in annotations_of(obj):
+    if obj is None:
         return ()
-    resource = ROLLOUTS if obj["kind"] == "Rollout" else DEPLOYMENTS
-    meta = meta_of(obj)
-    return (Change(resource, meta["namespace"], meta["name"], MergePatch({"metadata": {"annotations": {ROLLBACK: None}}})),)
+    found = withdraw_note(ROLLOUTS if obj["kind"] == "Rollout" else DEPLOYMENTS, obj)
+    return (found,) if found is not None else ()
 
 
 def _without_hash(template: Obj) -> Obj:
