@@ -67,7 +67,7 @@ def test_a_secret_opens_the_repository_and_a_wrong_one_deletes_nothing(tmp_path:
 
         api = EmbeddedApi.in_memory(clock)
         informers = Informers(api)
-        known = KnownRepositories(informers, Repositories(tmp_path / "own"), web_url="http://127.0.0.1:1", token="",
+        known = KnownRepositories(informers, Repositories(tmp_path / "own"), web_url="http://127.0.0.1:1",
                                   cache=tmp_path / "cache")
         controller = ApplicationController(informers, clock, known)
         loop = ControllerLoop(controller, informers, clock)

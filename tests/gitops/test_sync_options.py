@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from fairway.kube.objects import dig, uid_of
-from fairway.kube.resources import CONFIG_MAPS
+from fairway.kube.resources import CONFIG_MAPS, JOBS
 from tests.gitops.conftest import Play
-from tests.gitops.world import World, config_map
+from tests.gitops.world import World, config_map, hook
 
 
 def test_apply_out_of_sync_only_leaves_the_rest_alone(perform: Play) -> None:
@@ -76,5 +76,78 @@ def test_the_history_is_as_long_as_is_asked_for(perform: Play) -> None:
             await world.settled(world.push(prod__a=config_map("a", str(n))))
             await asyncio.sleep(1)
         assert [h["id"] for h in (await world.app())["status"]["history"]] == [2, 3]
+
+    perform(story)
+
+
+def test_what_is_to_be_skipped_is_left_alone(perform: Play) -> None:
+    async def story(world: World) -> None:
+        first = world.push(prod__a=config_map("a"))
+        await world.create_app()
+        await world.settled(first)
+        note = "argocd.argoproj.io/skip-reconcile"
+        await world.edit_app({"metadata": {"annotations": {note: "true"}}})
+        second = world.push(prod__a=config_map("a", "2"))
+        await asyncio.sleep(60)
+        assert (await world.app())["status"]["sync"]["revision"] == first and world.why() == ["SkipReconcile"]
+        await world.edit_app({"metadata": {"annotations": {note: None}}})
+        await world.settled(second)
+
+    perform(story)
+
+
+def test_a_retry_may_take_the_newest_commit(perform: Play) -> None:
+    """`retry.refresh`: also for a sync by hand, which a newer commit does not supersede."""
+
+    async def story(world: World) -> None:
+        world.push(prod__a=config_map("a"), prod__first=hook("first", "PreSync", outcome="Failed"))
+        await world.create_app(automated=False)
+        await world.until(lambda o: dig(o, "status", "sync", "status") == "OutOfSync")
+        retry = {"limit": 3, "refresh": True, "backoff": {"duration": "30s"}}
+        await world.edit_app({"operation": {"sync": {}, "retry": retry, "initiatedBy": {"username": "ann"}}})
+        await world.until(lambda o: "Retrying attempt" in dig(o, "status", "operationState", "message", default=""))
+        fixed = world.push(prod__first=hook("first", "PreSync"))
+        await world.settled(fixed)
+
+    perform(story)
+
+
+def test_only_what_is_asked_for_is_made_anew(perform: Play) -> None:
+    """A field that the API does not let change: refused without force; with it the object is made anew."""
+
+    async def story(world: World) -> None:
+        job = "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: once}}\nspec: {{template: {{spec: {{restartPolicy: Never, " \
+              "containers: [{{name: main, image: 'tools:{0}'}}]}}}}}}\n"
+        await world.settled(await begin(world, job.format(1)))
+        born = (await world.get(JOBS, "once") or {})["metadata"]["uid"]
+        world.push(prod__once=job.format(2))
+        await world.until(lambda o: dig(o, "status", "sync", "status") == "OutOfSync")
+        for force in (False, True):
+            sync = {"syncStrategy": {"hook": {"force": True}}} if force else {}
+            await world.edit_app({"operation": {"sync": sync, "initiatedBy": {"username": "ann"}}})
+            wanted = "Succeeded" if force else "Failed"
+            await world.until(lambda o, w=wanted: dig(o, "status", "operationState", "phase") == w and "operation" not in o)
+        made = await world.get(JOBS, "once") or {}
+        assert made["metadata"]["uid"] != born
+        assert made["spec"]["template"]["spec"]["containers"][0]["image"] == "tools:2"
+
+    async def begin(world: World, text: str) -> str:
+        sha = world.push(prod__once=text)
+        await world.create_app(automated=False)
+        await world.until(lambda o: dig(o, "status", "sync", "status") == "OutOfSync")
+        await world.edit_app({"operation": {"sync": {}, "initiatedBy": {"username": "ann"}}})
+        return sha
+
+    perform(story)
+
+
+def test_without_hooks_where_that_is_asked_for(perform: Play) -> None:
+    async def story(world: World) -> None:
+        world.push(prod__a=config_map("a"), prod__first=hook("first", "PreSync"))
+        await world.create_app(automated=False)
+        await world.until(lambda o: dig(o, "status", "sync", "status") == "OutOfSync")
+        await world.edit_app({"operation": {"sync": {"syncStrategy": {"apply": {}}}, "initiatedBy": {"username": "ann"}}})
+        await world.until(lambda o: dig(o, "status", "operationState", "phase") == "Succeeded")
+        assert await world.get(JOBS, "first") is None and await world.get(CONFIG_MAPS, "a") is not None
 
     perform(story)

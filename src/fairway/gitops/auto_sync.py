@@ -80,7 +80,7 @@ def _operation(app: Application, compared: Sequence[Compared], revision: str, at
     found: Obj = {"initiatedBy": {"automated": True}, "sync": sync, "retry": {"limit": DEFAULT_RETRIES}}
     if retry is not None:
         found["retry"] = {
-            "limit": retry.limit,
+            "limit": retry.limit, **({"refresh": True} if retry.refresh else {}),
             "backoff": {"duration": f"{retry.duration.total_seconds():g}s", "factor": retry.factor,
                         "maxDuration": f"{retry.max_duration.total_seconds():g}s"},
         }

@@ -78,9 +78,25 @@ def unique(targets: Iterable[Obj]) -> tuple[list[Obj], list[ObjectKey]]:
     return [*found.values(), *unnamed], repeated
 
 
-def normalised(obj: Obj, ignore: Sequence[IgnoreRule] = ()) -> Obj:
+@dataclass(frozen=True, slots=True)
+class CompareOptions:
+    """Whose `status` does not count (all, CRDs alone, nobody), and whether rules that the API aggregates count."""
+
+    status: Literal["all", "crd", "none"] = "all"
+    aggregated_roles: bool = False
+
+    def leaves_out_status(self, obj: Obj) -> bool:
+        return self.status == "all" or (self.status == "crd" and obj.get("kind") == "CustomResourceDefinition")
+
+
+DEFAULT = CompareOptions()
+
+
+def normalised(obj: Obj, ignore: Sequence[IgnoreRule] = (), options: CompareOptions = DEFAULT) -> Obj:
     """What counts in a comparison: no status, no bookkeeping of the server, no ignored fields."""
-    found = {key: value for key, value in obj.items() if key != "status"}
+    found = {key: value for key, value in obj.items() if key != "status" or not options.leaves_out_status(obj)}
+    if options.aggregated_roles and obj.get("kind") == "ClusterRole" and obj.get("aggregationRule"):
+        found.pop("rules", None)
     found["metadata"] = {key: value for key, value in meta_of(obj).items() if key not in _VOLATILE}
     if found.get("kind") == "Secret" and isinstance(found.get("stringData"), dict):
         encoded = {k: base64.b64encode(str(v).encode()).decode() for k, v in found.pop("stringData").items()}
@@ -103,9 +119,10 @@ def _step(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
-def compared(target: Obj, live: Obj, predicted: Obj, rules: Sequence[IgnoreRule]) -> Compared:
+def compared(target: Obj, live: Obj, predicted: Obj, rules: Sequence[IgnoreRule],
+             options: CompareOptions = DEFAULT) -> Compared:
     """`predicted` is what applying `target` would make of `live`."""
     live_side, predicted_side = without_trusted(live, predicted, rules)
-    before, after = normalised(live_side, rules), normalised(predicted_side, rules)
+    before, after = normalised(live_side, rules, options), normalised(predicted_side, rules, options)
     fields = tuple(differing_fields(before, after))
     return Compared(object_key(target), target, live, predicted, modified=bool(fields), fields=fields)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fairway.git import GitError, LostRace, Unreachable
+from fairway.git.port import without_credentials
 from fairway.gitops import auto_sync, gates, revert, status
 from fairway.gitops.compare import Compared, object_key
 from fairway.gitops.comparison import MANAGER, Comparison
@@ -43,6 +44,7 @@ from fairway.kube.resources import ANALYSIS_RUNS, APP_PROJECTS, APPLICATIONS, CO
 from fairway.manifests import ManifestError
 
 REFRESH = "argocd.argoproj.io/refresh"
+SKIP = "argocd.argoproj.io/skip-reconcile"
 ROLLBACK = "fairway.dev/rollback-to"
 """Id of a history entry whose images a user wants back; answered by a commit."""
 _UNREACHABLE_AGAIN = timedelta(seconds=30)
@@ -127,7 +129,11 @@ class ApplicationController:
         pushed = {plain_url(url) for url in push.urls}
         for obj in self._informers.of(APPLICATIONS).list():
             spec = obj.get("spec") or {}
-            if any(plain_url(str(s.get("repoURL") or "")) in pushed for s in spec.get("sources") or [spec.get("source") or {}]):
+            urls = [str(s.get("repoURL") or "") for s in spec.get("sources") or [spec.get("source") or {}]]
+            told = [url for url in urls if plain_url(url) in pushed]
+            for url in told:
+                self._sources.moved(without_credentials(url))
+            if told:
                 self._sources.forget(key_of(obj))
                 self._look_again(key_of(obj))
 
@@ -170,6 +176,8 @@ class ApplicationController:
             return Outcome()
         if is_deleting(obj):
             return await self._delete(obj, now)
+        if annotations_of(obj).get(SKIP) == "true":
+            return Outcome(reasons=(Reason("SkipReconcile", f"the annotation {SKIP} says to leave it alone"),))
         settings = self._settings_now()
         try:
             app = with_settings(decode(obj), settings)
@@ -293,7 +301,8 @@ class ApplicationController:
                 this.wake.append(due)
                 this.reasons.append(Reason("WaitingForRetry", state.message))
                 return
-            this.state = self._operator.retried(state)
+            anew = operation.retry.refresh and not operation.revision
+            this.state = self._operator.retried(replace(state, revision=this.revision) if anew else state)
             this.wake.append(this.now)
             return
         held = gates.window_gate(this.app, this.project, manual=not operation.automated, now=this.now,

@@ -8,6 +8,7 @@ The keys are Argo CD's own, so that the ConfigMap moves here unchanged:
     resource.customizations.useOpenLibs.<group>_<kind>           "true"
     resource.customizations                                      the older form: one map by "<group>/<kind>"
     resource.exclusions, resource.inclusions                     lists of {apiGroups, kinds, clusters}
+    resource.compareoptions                                      ignoreAggregatedRoles, ignoreResourceStatusField
     application.resourceTrackingMethod                           annotation, label or annotation+label
     application.instanceLabelKey, installationID                 which label; which installation
 """
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fairway.gitops.compare import DEFAULT, CompareOptions
 from fairway.gitops.health import Health, health, own_health
 from fairway.gitops.ignoring import BadExpression, IgnoreRule, check_expression
 from fairway.gitops.lua_health import LuaHealth
@@ -54,6 +56,7 @@ class Customizations:
     inclusions: tuple[KindPattern, ...] = ()
     mistakes: tuple[Reason, ...] = ()
     tracking: Tracking = BY_ANNOTATION
+    comparison: CompareOptions = DEFAULT
 
     def health(self, obj: Obj) -> Health | None:
         """The user's check of the kind, then of a pattern that fits it, then the built-in one."""
@@ -103,7 +106,23 @@ def decode_customizations(data: Mapping[str, str]) -> Customizations:
         tracking = BY_ANNOTATION
         mistakes.append(Reason("InvalidSpecError", f"ConfigMap {CONFIG_MAP}, application.resourceTrackingMethod: {error}"))
     return Customizations(checks, tuple(ignore), _kinds(data, "resource.exclusions", mistakes),
-                          _kinds(data, "resource.inclusions", mistakes), tuple(mistakes), tracking)
+                          _kinds(data, "resource.inclusions", mistakes), tuple(mistakes), tracking,
+                          _compare_options(data, mistakes))
+
+
+def _compare_options(data: Mapping[str, str], mistakes: list[Reason]) -> CompareOptions:
+    """`resource.compareoptions`. `ignoreDifferencesOnResourceUpdates` has no part here: an event never causes a comparison
+    of what it did not change."""
+    try:
+        said = yaml.load(data.get("resource.compareoptions") or "{}", "resource.compareoptions") or {}
+        status = str(said.get("ignoreResourceStatusField") or "all")
+        if status not in ("all", "crd", "none", "off", "False", "false"):
+            raise ValueError(f"ignoreResourceStatusField: {status!r} is none of all, crd, none")
+    except (ManifestError, ValueError, AttributeError) as error:
+        mistakes.append(Reason("InvalidSpecError", f"ConfigMap {CONFIG_MAP}, resource.compareoptions: {error}"))
+        return DEFAULT
+    return CompareOptions("crd" if status == "crd" else "all" if status == "all" else "none",
+                          bool(said.get("ignoreAggregatedRoles")))
 
 
 def _group_kind(name: str) -> tuple[str, str]:

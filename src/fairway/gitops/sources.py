@@ -29,6 +29,7 @@ from fairway.manifests import RecordingTree
 T = TypeVar("T")
 
 _RENDERS = 2048  # sources kept rendered: as many as Applications of one platform, a few kilobytes each
+_ASKED_JUST_NOW = timedelta(seconds=5)
 _CHANGES = 256  # pairs of commits whose changed files are kept
 
 
@@ -59,6 +60,15 @@ class _Rendered:
     kind: str = "Directory"
 
 
+@dataclass(frozen=True, slots=True)
+class _Poll:
+    """An answer of a remote repository; `moves`: how many changes of it had been told of when it was asked."""
+
+    at: datetime
+    sha: str
+    moves: int
+
+
 def split(revision: str) -> list[str]:
     return revision.split(",")
 
@@ -73,6 +83,9 @@ class Sources:
         self._rendered: OrderedDict[str, OrderedDict[tuple[str, ...], _Rendered]] = OrderedDict()
         self._joined: dict[Key, tuple[list[list[Obj]], list[Obj]]] = {}
         self._changes: OrderedDict[tuple[str, str, str], frozenset[str]] = OrderedDict()
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._polls: dict[tuple[int, str], _Poll] = {}  # by port: another login is another port
+        self._moves: dict[str, int] = {}
         self.renders = 0
         """How often something was rendered, for the benchmarks."""
 
@@ -88,8 +101,11 @@ class Sources:
         return port.read_tree(resolve_revision(port, version))
 
     async def call(self, port: GitPort, work: Callable[[], T]) -> T:
-        """Run `work` where it may take its time."""
-        return await asyncio.to_thread(work) if port.remote else work()
+        """Run `work` where it may take its time; one after the other for each remote repository."""
+        if not port.remote:
+            return work()
+        async with self._turns.setdefault(port.url, asyncio.Lock()):
+            return await asyncio.to_thread(work)
 
     async def resolve(self, key: Key, sources: tuple[Source, ...], now: datetime, *,
                       force: bool) -> tuple[str, datetime | None]:
@@ -99,7 +115,7 @@ class Sources:
             return ",".join([resolve_revision(p, s.target_revision) for p, s in zip(ports, sources, strict=True)]), None
         seen = self._seen.get(key)
         if seen is None or force or seen.sources != sources or now >= seen.look_at:
-            found = [await self.revision_of(port, source.target_revision)
+            found = [await self._polled(port, source.target_revision, now, force=force)
                      for port, source in zip(ports, sources, strict=True)]
             jitter = timedelta(seconds=self._random.uniform(0, self._settings.jitter.total_seconds()))
             seen = self._seen[key] = _Seen(sources, ",".join(found), now + self._settings.poll + jitter)
@@ -107,6 +123,29 @@ class Sources:
 
     async def revision_of(self, port: GitPort, text: str) -> str:
         return await self.call(port, lambda: resolve_revision(port, text))
+
+    async def _polled(self, port: GitPort, text: str, now: datetime, *, force: bool) -> str:
+        """The commit that is meant. A thousand Applications that follow one branch ask for it once, not a thousand times."""
+        said = self._moves.get(port.url, 0)
+
+        def fresh() -> str | None:
+            known = self._polls.get((id(port), text))
+            good = known is not None and known.moves == said and now - known.at < _ASKED_JUST_NOW and not force
+            return known.sha if known is not None and good else None
+
+        def ask() -> str:
+            known = fresh()  # somebody else's answer, which came while this waited for its turn
+            if known is None:
+                known = resolve_revision(port, text)
+                self._polls[id(port), text] = _Poll(now, known, said)
+            return known
+
+        known = fresh()
+        return known if known is not None else await self.call(port, ask)
+
+    def moved(self, url: str) -> None:
+        """Somebody says that this repository has changed: what was asked before that counts no longer."""
+        self._moves[url] = self._moves.get(url, 0) + 1
 
     def forget(self, key: Key) -> None:
         """Look again in the next pass."""

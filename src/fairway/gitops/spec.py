@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from fairway.gitops.compare import DEFAULT, CompareOptions
 from fairway.gitops.ignoring import BadExpression, IgnoreRule, check_expression
 from fairway.gitops.retry import RetryPolicy
 from fairway.gitops.tracking import BY_ANNOTATION, Tracking
@@ -70,6 +71,7 @@ class Application:
     """(namespace, name) of the Applications that have to be synced and healthy first."""
     operation_limit: timedelta | None = None
     tracking: Tracking = BY_ANNOTATION
+    comparison: CompareOptions = DEFAULT
 
     @property
     def source(self) -> Source:

@@ -94,4 +94,5 @@ class Surroundings:
 
 def with_settings(app: Application, settings: Customizations) -> Application:
     """The Application with the rules of argocd-cm in front of its own, and tracked as it says."""
-    return replace(app, ignore=(*settings.ignore, *app.ignore), tracking=settings.tracking)
+    return replace(app, ignore=(*settings.ignore, *app.ignore), tracking=settings.tracking,
+                   comparison=settings.comparison)
