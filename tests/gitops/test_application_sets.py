@@ -145,6 +145,11 @@ def test_the_simple_engine_replaces_names_and_leaves_what_it_does_not_know() -> 
     ('{{ ternary "t" "f" (eq .a.b "v") }}', "t"),
     ('{{ .name | slugify }} {{ .name | normalize }}', "feature-a-b feature-a-b"),
     ('{{ .list | toJson }}', '["p","q"]'),
+    ('{{ regexReplaceAll "^Feature/(.*)$" .name "${1}" }}', "A_B"), ('{{ dig "a" "b" "-" $ }}{{ dig "x" "b" "-" $ }}', "v-"),
+    ('{{ range until 3 }}{{ . }}{{ end }}', "012"), ('{{ list 3 1 3 | uniq | join "," }}', "3,1"),
+    ('{{ merge (dict "a" 1) (dict "a" 2 "b" 3) | toJson }}', '{"a":1,"b":3}'), ('{{ kebabcase "FooBar" }}', "foo-bar"),
+    ('{{ if semverCompare ">=1.2" "1.3.0" }}new{{ end }}', "new"), ('{{ div 7 2 }}{{ mod 7 2 }}', "31"),
+    ('{{ get (fromYaml "a: [1, 2]") "a" | last }}', "2"), ('{{ index (split "/" "a/b") "_1" }}', "b"),
 ])
 def test_go_templates(text: str, wanted: str) -> None:
     params = {"a": {"b": "v"}, "list": ["p", "q"], "name": "Feature/A_B"}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from fairway.gitops import semver
+from fairway.gitops import Settings, semver
 from fairway.gitops.rendering import Ask, image_override, render_source, takes_time
+from fairway.gitops.sources import Sources
 from fairway.gitops.spec import decode_source
-from fairway.kube.objects import dig
+from fairway.kube.objects import Key, dig
 from fairway.kube.resources import CONFIG_MAPS, DEPLOYMENTS
 from fairway.manifests import DictTree, ManifestError
 from tests.gitops.conftest import Play
@@ -161,3 +164,31 @@ def test_a_chart_takes_its_values_from_another_source() -> None:
             pytest.skip(str(error))
         raise
     assert [(o["metadata"]["name"], o["data"]) for o in objects] == [("shop-two", {"size": "3"})]
+
+
+def test_a_branch_that_many_follow_is_asked_for_once_until_somebody_says_that_it_moved() -> None:
+    class Remote:
+        url, remote, asked = "https://forge.example.com/shop", True, 0
+
+        def resolve(self, revision: str) -> str:
+            self.asked += 1
+            return f"{self.asked:040d}"
+
+    async def main() -> None:
+        port = Remote()
+        sources = Sources(SimpleNamespace(of=lambda url: port), Settings())  # type: ignore[arg-type]
+        followed = (decode_source({"repoURL": port.url, "path": "."}, "source"),)
+        now = datetime(2030, 1, 1, tzinfo=UTC)
+
+        async def everybody(at: datetime) -> set[str]:
+            for n in range(30):
+                sources.forget(Key("argocd", f"app-{n}"))
+            asked = [sources.resolve(Key("argocd", f"app-{n}"), followed, at, force=False) for n in range(30)]
+            return {revision for revision, _ in await asyncio.gather(*asked)}
+
+        assert await everybody(now) == {f"{1:040d}"} and port.asked == 1
+        sources.moved(port.url)
+        assert await everybody(now) == {f"{2:040d}"} and port.asked == 2
+        assert await everybody(now + timedelta(minutes=3)) == {f"{3:040d}"} and port.asked == 3
+
+    asyncio.run(main())

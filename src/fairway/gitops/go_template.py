@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fairway.gitops.sprig import SPRIG, shown
 from fairway.manifests import go_template, yaml
 from fairway.manifests.go_format import printf
-from fairway.manifests.go_template import NO_VALUE, Language, TemplateError, truth
+from fairway.manifests.go_template import Language, TemplateError, truth
 
 __all__ = ["TemplateError", "normalised", "render", "shown", "slug"]
 
@@ -19,21 +20,6 @@ __all__ = ["TemplateError", "normalised", "render", "shown", "slug"]
 def render(text: str, params: Mapping[str, Any], *, strict: bool = False) -> str:
     """`text` with the parameters filled in. `strict` (missingkey=error): an absent field is an error."""
     return go_template.render(text, params, Language(FUNCTIONS, shown, strict=strict))
-
-
-def shown(value: Any) -> str:
-    """As Go prints it."""
-    if value is None:
-        return NO_VALUE
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, Mapping):
-        return "map[" + " ".join(f"{key}:{shown(inner)}" for key, inner in sorted(value.items())) + "]"
-    if isinstance(value, list | tuple):
-        return "[" + " ".join(shown(item) for item in value) + "]"
-    return str(value)
 
 
 # --- functions --------------------------------------------------------------------------------------------------------------
@@ -76,6 +62,7 @@ def _first_true(*values: Any) -> Any:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **SPRIG,
     "index": _index, "printf": _printf, "print": lambda *v: "".join(map(shown, v)), "len": len,
     "eq": _compare(lambda a, b: a == b), "ne": lambda a, b: a != b, "lt": lambda a, b: a < b, "le": lambda a, b: a <= b,
     "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b, "not": lambda v: not truth(v), "or": _first_true,
