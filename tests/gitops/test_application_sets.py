@@ -106,6 +106,23 @@ def test_applications_follow_their_template_and_edits_are_taken_back(perform: Pl
     perform(story)
 
 
+def test_labels_and_annotations_are_the_templates_but_for_what_is_preserved(perform: Play) -> None:
+    async def story(world: World) -> None:
+        world.push(apps__a__x=config_map("a"))
+        await world.api.create(a_set(FOLDERS, preservedFields={"annotations": ["team/owner"], "labels": []}))
+        await until_names(world, ["a"])
+        await world.edit_app({"metadata": {"labels": {"stray": "1"}, "annotations": {
+            "stray": "1", "team/owner": "ann", "fairway.dev/notified": "{}"}}}, "a")
+        app = await world.until(lambda o: "stray" not in o["metadata"]["labels"], name="a")
+        assert app["metadata"]["labels"] == {"team": "none"}
+        assert app["metadata"]["annotations"] == {"team/owner": "ann", "fairway.dev/notified": "{}"}
+        before = app["metadata"]["resourceVersion"]
+        await asyncio.sleep(60)
+        assert (await world.app("a"))["metadata"]["resourceVersion"] == before, "nobody takes anything back for ever"
+
+    perform(story)
+
+
 @pytest.mark.parametrize(("name", "generators", "wanted"), [
     ("list", [{"list": {"elements": [{"n": "x"}, {"n": "y"}]}}], ["x", "y"]),
     ("clusters", [{"clusters": {"values": {"n": "on-{{.name}}"}}}], ["on-in-cluster"]),

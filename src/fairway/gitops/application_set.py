@@ -166,8 +166,9 @@ def _is_owned(app: Obj, owner: Obj) -> bool:
 
 
 _OURS = ("argocd.argoproj.io/refresh", "argocd.argoproj.io/hydrate", "argocd.argoproj.io/deletion-approved",
-         "notified.notifications.argoproj.io", "kubectl.kubernetes.io/last-applied-configuration", "fairway.dev/rollback-to")
-"""Annotations that users and controllers put on an Application to ask for something, or to remember it."""
+         "notified.notifications.argoproj.io", "kubectl.kubernetes.io/last-applied-configuration")
+_OUR_PREFIX = "fairway.dev/"
+"""Annotations that users and controllers put on an Application to ask for something, or to remember it: never taken away."""
 
 
 def _patch(found: ApplicationSet, live: Obj, wanted: Obj) -> Obj | None:
@@ -180,7 +181,7 @@ def _patch(found: ApplicationSet, live: Obj, wanted: Obj) -> Obj | None:
     changed: Obj = {}
     for key, kept in (("labels", found.preserved_labels), ("annotations", (*found.preserved_annotations, *_OURS))):
         now, then = meta_of(live).get(key) or {}, meta.get(key) or {}
-        entries = {name: None for name in now if name not in then and name not in kept}
+        entries = {name: None for name in now if name not in then and name not in kept and not name.startswith(_OUR_PREFIX)}
         entries |= {name: value for name, value in then.items() if now.get(name) != value}
         if entries:
             changed[key] = entries
