@@ -106,6 +106,8 @@ def _volume(volume: dict[str, Any]) -> None:
             _field_ref(item)
     if "hostPath" in volume:
         volume["hostPath"].setdefault("type", "")
+    if "image" in volume and not volume["image"].get("pullPolicy"):
+        volume["image"]["pullPolicy"] = _pull_policy(str(volume["image"].get("reference", "")))
     if "ephemeral" in volume:
         _claim_spec((volume["ephemeral"].get("volumeClaimTemplate") or {}).get("spec") or {})
 
@@ -121,6 +123,10 @@ def _pod(obj: Obj) -> None:
                 requests.setdefault(name, amount)
     pod_spec(spec)
     spec.setdefault("enableServiceLinks", True)
+    if spec.get("hostNetwork"):
+        for container in (*spec.get("initContainers", ()), *spec.get("containers", ())):
+            for port in container.get("ports", ()):
+                port.setdefault("hostPort", port.get("containerPort"))
 
 
 def _template(spec: dict[str, Any]) -> None:
@@ -150,6 +156,22 @@ def _replica_set(obj: Obj) -> None:
     spec = _spec(obj)
     spec.setdefault("replicas", 1)
     _template(spec)
+
+
+def _replication_controller(obj: Obj) -> None:
+    spec, meta = _spec(obj), obj.setdefault("metadata", {})
+    spec.setdefault("replicas", 1)
+    _template(spec)
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+    if labels and not spec.get("selector"):
+        spec["selector"] = dict(labels)
+    if labels and not meta.get("labels"):
+        meta["labels"] = dict(labels)
+
+
+def _pod_template(obj: Obj) -> None:
+    if isinstance(obj.get("template"), dict):
+        _template(obj)
 
 
 def _stateful_set(obj: Obj) -> None:
@@ -235,12 +257,20 @@ def _service(obj: Obj) -> None:
         port.setdefault("protocol", "TCP")
         if port.get("targetPort") in (None, 0, ""):
             port["targetPort"] = port.get("port")
-    if kind in ("NodePort", "LoadBalancer"):
+    if spec["sessionAffinity"] == "None":
+        spec.pop("sessionAffinityConfig", None)
+    if kind in ("NodePort", "LoadBalancer") or (kind == "ClusterIP" and spec.get("externalIPs")):
         spec.setdefault("externalTrafficPolicy", "Cluster")
     if kind == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
     if kind != "ExternalName":
         spec.setdefault("internalTrafficPolicy", "Cluster")
+
+
+def _endpoints(obj: Obj) -> None:
+    for subset in obj.get("subsets") or ():
+        for port in subset.get("ports") or ():
+            port.setdefault("protocol", "TCP")
 
 
 def _endpoint_slice(obj: Obj) -> None:
@@ -280,6 +310,8 @@ def _volume_object(obj: Obj) -> None:
     spec = _spec(obj)
     spec.setdefault("persistentVolumeReclaimPolicy", "Retain")
     spec.setdefault("volumeMode", "Filesystem")
+    if "hostPath" in spec:
+        spec["hostPath"].setdefault("type", "")
 
 
 def _storage_class(obj: Obj) -> None:
@@ -308,7 +340,10 @@ def _definition(obj: Obj) -> None:
     kind = str(names.get("kind", ""))
     names.setdefault("singular", kind.lower())
     names.setdefault("listKind", kind + "List")
-    spec.setdefault("conversion", {"strategy": "None"})
+    conversion = spec.setdefault("conversion", {"strategy": "None"})
+    service = ((conversion.get("webhook") or {}).get("clientConfig") or {}).get("service")
+    if service:
+        service.setdefault("port", 443)
 
 
 def _event(obj: Obj) -> None:
@@ -316,7 +351,100 @@ def _event(obj: Obj) -> None:
     obj.setdefault("reportingInstance", "")
 
 
+# --- admission, aggregation, priorities -----------------------------------------------------------------------------------
+
+
+def _rules(rules: Any) -> None:
+    for rule in rules or ():
+        rule.setdefault("scope", "*")
+
+
+def _matching(found: dict[str, Any]) -> None:
+    found.setdefault("matchPolicy", "Equivalent")
+    found.setdefault("namespaceSelector", {})
+    found.setdefault("objectSelector", {})
+
+
+def _webhooks(obj: Obj) -> None:
+    for hook in obj.get("webhooks") or ():
+        hook.setdefault("failurePolicy", "Fail")
+        _matching(hook)
+        hook.setdefault("timeoutSeconds", 10)
+        _rules(hook.get("rules"))
+        service = (hook.get("clientConfig") or {}).get("service")
+        if service:
+            service.setdefault("port", 443)
+
+
+def _mutating_webhooks(obj: Obj) -> None:
+    _webhooks(obj)
+    for hook in obj.get("webhooks") or ():
+        hook.setdefault("reinvocationPolicy", "Never")
+
+
+def _policy(obj: Obj) -> None:
+    spec = _spec(obj)
+    spec.setdefault("failurePolicy", "Fail")
+    constraints = spec.get("matchConstraints")
+    if constraints is not None:
+        _matching(constraints)
+        _rules(constraints.get("resourceRules"))
+        _rules(constraints.get("excludeResourceRules"))
+
+
+def _policy_binding(obj: Obj) -> None:
+    found = _spec(obj).get("matchResources")
+    if found is not None:
+        _matching(found)
+        _rules(found.get("resourceRules"))
+
+
+def _api_service(obj: Obj) -> None:
+    service = _spec(obj).get("service")
+    if service:
+        service.setdefault("port", 443)
+
+
+def _flow_schema(obj: Obj) -> None:
+    _spec(obj).setdefault("matchingPrecedence", 1000)
+
+
+def _priority_level(obj: Obj) -> None:
+    spec = _spec(obj)
+    limited = spec.get("limited")
+    if limited is not None:
+        limited.setdefault("nominalConcurrencyShares", 30)
+        limited.setdefault("lendablePercent", 0)
+        queuing = (limited.get("limitResponse") or {}).get("queuing")
+        if queuing is not None:
+            for name, value in (("handSize", 8), ("queues", 64), ("queueLengthLimit", 50)):
+                queuing.setdefault(name, value)
+
+
+def _csi_driver(obj: Obj) -> None:
+    spec = _spec(obj)
+    for name, value in (("attachRequired", True), ("podInfoOnMount", False), ("storageCapacity", False),
+                        ("fsGroupPolicy", "ReadWriteOnceWithFSType"), ("requiresRepublish", False), ("seLinuxMount", False)):
+        spec.setdefault(name, value)
+    if not spec.get("volumeLifecycleModes"):
+        spec["volumeLifecycleModes"] = ["Persistent"]
+
+
+_ADMISSION, _FLOW = "admissionregistration.k8s.io", "flowcontrol.apiserver.k8s.io"
 _KINDS: dict[tuple[str, str], Callable[[Obj], None]] = {
+    ("", "ReplicationController"): _replication_controller,
+    ("", "PodTemplate"): _pod_template,
+    ("", "Endpoints"): _endpoints,
+    (_ADMISSION, "MutatingWebhookConfiguration"): _mutating_webhooks,
+    (_ADMISSION, "ValidatingWebhookConfiguration"): _webhooks,
+    (_ADMISSION, "ValidatingAdmissionPolicy"): _policy,
+    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): _policy_binding,
+    (_ADMISSION, "MutatingAdmissionPolicy"): _policy,
+    (_ADMISSION, "MutatingAdmissionPolicyBinding"): _policy_binding,
+    ("apiregistration.k8s.io", "APIService"): _api_service,
+    (_FLOW, "FlowSchema"): _flow_schema,
+    (_FLOW, "PriorityLevelConfiguration"): _priority_level,
+    ("storage.k8s.io", "CSIDriver"): _csi_driver,
     ("", "Pod"): _pod,
     ("", "Service"): _service,
     ("", "Endpoints"): _endpoints,

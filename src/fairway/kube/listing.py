@@ -25,7 +25,10 @@ _BY_KIND: dict[tuple[str, str], tuple[str, ...]] = {
     ("", "Node"): ("spec.unschedulable",),
     ("", "Secret"): ("type",),
     ("", "Service"): ("spec.clusterIP", "spec.type"),
+    ("", "ReplicationController"): ("status.replicas",),
     ("apps", "ReplicaSet"): ("status.replicas",),
+    ("certificates.k8s.io", "CertificateSigningRequest"): ("spec.signerName",),
+    ("resource.k8s.io", "ResourceSlice"): ("spec.nodeName", "spec.driver"),
     ("batch", "Job"): ("status.successful",),
 }  # fmt: skip
 
