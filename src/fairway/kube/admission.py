@@ -100,7 +100,7 @@ class Admission:
         if custom is None:
             self._surroundings.complete(resource, obj)
             preparation.prepare(resource.group, resource.kind, obj)
-        self._check(resource, custom, obj)
+        self._check(resource, custom, obj, write.options)
         self._surroundings.allow(resource, None, obj)
         if resource == CRDS:
             crds.warn_of_rules(obj, write.options)
@@ -115,6 +115,7 @@ class Admission:
             ownership.track(resource, self.schema(resource), old, new, write.by(resource), built_in=custom is None)
         if custom is not None:
             custom.check(new, old)
+            custom.warn_of_finalizers(old, new, write.options)
         elif write.subresource in ("ephemeralcontainers", "resize"):
             errors = validation.check_pod_door(write.subresource, old, new)
             if errors:
@@ -137,12 +138,13 @@ class Admission:
             raise Forbidden(f'namespaces "{name}" is forbidden: this namespace may not be deleted',
                             details={"name": name, "kind": "namespaces"})
 
-    def _check(self, resource: Resource, custom: CustomType | None, obj: Obj) -> None:
+    def _check(self, resource: Resource, custom: CustomType | None, obj: Obj, options: WriteOptions) -> None:
         errors = validation.check_new(resource.group, resource.kind, obj)
         if errors:
             raise invalid(resource, obj["metadata"]["name"], errors)
         if custom is not None:
             custom.check(obj)
+            custom.warn_of_finalizers(None, obj, options)
         elif resource == CRDS:
             crds.check_definition(obj)
 

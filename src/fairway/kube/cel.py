@@ -1,4 +1,4 @@
-"""The Common Expression Language, as far as the rules of custom kinds use it.
+"""The Common Expression Language, as far as rules of custom kinds and admission policies use it.
 
 `compile_rule` gives a function of the names in scope; `Unsupported` when a rule says something that is not known here, so
 that nobody believes it to be checked. Values are plain JSON. An error inside `&&` and `||` yields to the side that decides.
@@ -7,11 +7,15 @@ Source: the CEL specification, and the libraries that Kubernetes adds for string
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
+
+from fairway.kube.cel_library import FUNCTIONS, METHODS, NONE, Optional
 
 Scope = Mapping[str, Any]
 Expression = Callable[[Scope], Any]
@@ -31,6 +35,12 @@ _TOKEN = re.compile(r"""\s*(?:
     (?P<name>[A-Za-z_]\w*) | (?P<mark>&&|\|\||[=!<>]=|[-+*/%<>!?:.,()\[\]{}])
 )""", re.VERBOSE)
 _RELATIONS = ("==", "!=", "<", "<=", ">", ">=", "in")
+BUDGET = "\0budget"
+"""In a scope: a list of one number, the steps that may still be taken. Loops count it down."""
+COST_LIMIT = 1_000_000  # of one object's rules together; a second or so
+_WORDS = {"__underscores__": "__", "__dot__": ".", "__dash__": "-", "__slash__": "/"}
+_RESERVED = re.compile(r"^__(true|false|null|in|as|break|const|continue|else|for|function|if|import|let|loop|package|namespace|"
+                       r"return|var|void|while)__$")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "'": "'", "\\": "\\"}
 
 
@@ -134,11 +144,12 @@ class _Parser:
         value = self.primary()
         while True:
             if self.skip("."):
-                value = self.selected(value)
+                value = self.perhaps_selected(value) if self.skip("?") else self.selected(value)
             elif self.skip("["):
+                perhaps = self.skip("?")
                 index = self.ternary()
                 self.need("]")
-                value = _indexed(value, index)
+                value = _perhaps(_indexed(_held(value), index), value) if perhaps else _indexed(value, index)
             else:
                 return value
 
@@ -146,17 +157,48 @@ class _Parser:
         name = self.take()
         if not self.skip("("):
             return lambda scope: _field(value(scope), name)
-        if name in _MACROS:
-            variable = self.take()
-            self.need(",")
-            body = self.ternary()
-            self.need(")")
-            return _MACROS[name](value, variable, body)
-        method = _METHODS.get(name)
+        if name in _MACROS or name in _OPTIONAL_MACROS:
+            return self.loop(name, value)
+        method = METHODS.get(name)
         if method is None:
             raise Unsupported(f"function {name!r} is not known")
         arguments = self.arguments(")")
         return lambda scope: _called(method, [value(scope), *(argument(scope) for argument in arguments)])
+
+    def perhaps_selected(self, value: Expression) -> Expression:
+        """`a.?b`: an optional."""
+        name = self.take()
+        held = _held(value)
+        return _perhaps(lambda scope: _field(held(scope), name), value)
+
+    def loop(self, name: str, value: Expression) -> Expression:
+        """`list.all(x, body)`, `map.all(key, value, body)`, `list.map(x, filter, body)`."""
+        names = [self.take()]
+        self.need(",")
+        two = name in ("transformList", "transformMap") or (
+            name != "map" and self.kind == "name" and self.tokens[self.place + 1] == ("mark", ","))
+        if two:
+            names.append(self.take())
+            self.need(",")
+        bodies = [self.ternary()]
+        if self.skip(","):
+            bodies.append(self.ternary())
+        self.need(")")
+        if name in _OPTIONAL_MACROS:
+            return _OPTIONAL_MACROS[name](value, names[0], bodies[0])
+        if len(bodies) == 2:
+            value, bodies = _chosen(value, names, bodies[0]), bodies[1:]
+        return _MACROS[name](value, names, bodies[0])
+
+    def bound(self) -> Expression:
+        """`cel.bind(name, value, body)`"""
+        name = self.take()
+        self.need(",")
+        value = self.ternary()
+        self.need(",")
+        body = self.ternary()
+        self.need(")")
+        return lambda scope: body({**scope, name: value(scope)})
 
     def primary(self) -> Expression:
         kind, text = self.kind, self.take()
@@ -183,11 +225,17 @@ class _Parser:
     def named(self, name: str) -> Expression:
         if name in ("true", "false", "null"):
             return _constant({"true": True, "false": False, "null": None}[name])
+        spaced = self.text == "." and f"{name}.{self.tokens[min(self.place + 1, len(self.tokens) - 1)][1]}"
+        if spaced in FUNCTIONS or spaced == "cel.bind":
+            self.place += 2
+            name = str(spaced)
         if not self.skip("("):
             return lambda scope: _variable(scope, name)
         if name == "has":
             return self.presence()
-        function = _FUNCTIONS.get(name)
+        if name == "cel.bind":
+            return self.bound()
+        function = FUNCTIONS.get(name)
         if function is None:
             raise Unsupported(f"function {name!r} is not known")
         arguments = self.arguments(")")
@@ -207,7 +255,7 @@ class _Parser:
             found = value(scope)
             for step in steps[:-1]:
                 found = _field(found, step)
-            return isinstance(found, Mapping) and steps[-1] in found
+            return isinstance(found, Mapping) and _plain(steps[-1]) in found
 
         return present
 
@@ -251,10 +299,46 @@ def _variable(scope: Scope, name: str) -> Any:
     return scope[name]
 
 
+def _plain(name: str) -> str:
+    """A field whose name is no identifier, or a word of the language, is written escaped."""
+    if not name.startswith("__") and "__" not in name:
+        return name
+    if match := _RESERVED.match(name):
+        return match[1]
+    for escaped, text in _WORDS.items():
+        name = name.replace(escaped, text)
+    return name
+
+
 def _field(value: Any, name: str) -> Any:
-    if isinstance(value, Mapping) and name in value:
-        return value[name]
-    raise EvaluationError(f"no such key: {name}")
+    if isinstance(value, Optional):
+        return _field(value.held, name) if value.present else NONE
+    plain = _plain(name)
+    if isinstance(value, Mapping) and plain in value:
+        return value[plain]
+    raise EvaluationError(f"no such key: {plain}")
+
+
+def _held(value: Expression) -> Expression:
+    def held(scope: Scope) -> Any:
+        found = value(scope)
+        return found.held if isinstance(found, Optional) else found
+
+    return held
+
+
+def _perhaps(value: Expression, base: Expression) -> Expression:
+    """The value as an optional: absent where the key is, or where its base is absent."""
+
+    def found(scope: Scope) -> Optional:
+        if base(scope) in (NONE, None):
+            return NONE
+        try:
+            return Optional(True, value(scope))
+        except EvaluationError:
+            return NONE
+
+    return found
 
 
 def _indexed(value: Expression, index: Expression) -> Expression:
@@ -321,6 +405,8 @@ def _computed(mark: str, left: Expression, right: Expression) -> Expression:
         a, b = left(scope), right(scope)
         if mark == "+" and ((isinstance(a, str) and isinstance(b, str)) or (isinstance(a, list) and isinstance(b, list))):
             return a + b  # type: ignore[operator]
+        if mark in "+-" and (isinstance(a, timedelta | datetime) or isinstance(b, timedelta)):
+            return _called(operator.add if mark == "+" else operator.sub, [a, b])
         a, b = _number(a), _number(b)
         if mark in "/%" and b == 0:
             raise EvaluationError("division by zero")
@@ -342,20 +428,67 @@ def _computed(mark: str, left: Expression, right: Expression) -> Expression:
 def _called(function: Callable[..., Any], arguments: list[Any]) -> Any:
     try:
         return function(*arguments)
-    except (TypeError, ValueError, AttributeError, re.error) as error:
+    except ValueError as error:
+        raise EvaluationError(str(error)) from error
+    except (TypeError, AttributeError, KeyError, IndexError, re.error) as error:
         raise EvaluationError(f"no such overload: {error}") from error
 
 
 # --- macros and functions -----------------------------------------------------------------------------------------------
 
-_Macro = Callable[[Expression, str, Expression], Expression]
+_Macro = Callable[[Expression, list[str], Expression], Expression]
 
 
-def _each(value: Expression, variable: str, body: Expression, scope: Scope) -> list[tuple[Any, Any]]:
+def _each(value: Expression, names: list[str], body: Expression, scope: Scope) -> list[tuple[Any, Any]]:
+    """(element, what the body says of it). With two names: of a list its place and element, of a map its key and value."""
     items = value(scope)
     if not isinstance(items, list | Mapping):
         raise EvaluationError("a list or a map is needed")
-    return [(item, body({**scope, variable: item})) for item in items]
+    spend(scope, len(items))
+    if len(names) == 1:
+        return [(item, body({**scope, names[0]: item})) for item in items]
+    pairs = items.items() if isinstance(items, Mapping) else enumerate(items)
+    return [(key, body({**scope, names[0]: key, names[1]: item})) for key, item in pairs]
+
+
+def spend(scope: Scope, steps: int) -> None:
+    left = scope.get(BUDGET)
+    if left is not None:
+        left[0] -= steps
+        if left[0] < 0:
+            raise EvaluationError("operation cancelled: actual cost limit exceeded")
+
+
+def _chosen(value: Expression, names: list[str], test: Expression) -> Expression:
+    """The elements for which the test holds; of a map, its pairs."""
+
+    def found(scope: Scope) -> Any:
+        items = value(scope)
+        kept = [key for key, result in _each(value, names, test, scope) if _truth(result)]
+        if isinstance(items, Mapping):
+            return {key: items[key] for key in kept}
+        return kept if len(names) == 1 else [items[place] for place in kept]
+
+    return found
+
+
+def _mapped(value: Expression, name: str, body: Expression, *, flat: bool) -> Expression:
+    def found(scope: Scope) -> Any:
+        held = value(scope)
+        if not isinstance(held, Optional):
+            raise EvaluationError("an optional is needed")
+        if not held.present:
+            return NONE
+        result = body({**scope, name: held.held})
+        return result if flat else Optional(True, result)
+
+    return found
+
+
+_OPTIONAL_MACROS: dict[str, Callable[[Expression, str, Expression], Expression]] = {
+    "optMap": lambda v, n, b: _mapped(v, n, b, flat=False),
+    "optFlatMap": lambda v, n, b: _mapped(v, n, b, flat=True),
+}
 
 
 _MACROS: dict[str, _Macro] = {
@@ -364,30 +497,7 @@ _MACROS: dict[str, _Macro] = {
     "exists_one": lambda v, n, b: lambda s: sum(_truth(r) for _, r in _each(v, n, b, s)) == 1,
     "filter": lambda v, n, b: lambda s: [item for item, r in _each(v, n, b, s) if _truth(r)],
     "map": lambda v, n, b: lambda s: [r for _, r in _each(v, n, b, s)],
-}
-_METHODS: dict[str, Callable[..., Any]] = {
-    "size": len,
-    "startsWith": lambda text, part: text.startswith(part),
-    "endsWith": lambda text, part: text.endswith(part),
-    "contains": lambda text, part: part in text,
-    "matches": lambda text, pattern: re.search(pattern, text) is not None,
-    "lowerAscii": lambda text: text.lower(),
-    "upperAscii": lambda text: text.upper(),
-    "trim": lambda text: text.strip(),
-    "split": lambda text, mark: text.split(mark),
-    "join": lambda items, mark="": mark.join(items),
-    "replace": lambda text, old, new: text.replace(old, new),
-    "indexOf": lambda text, part: text.index(part) if part in text else -1,
-    "isSorted": lambda items: items == sorted(items),
-    "sum": sum,
-    "min": min,
-    "max": max,
-}
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "size": len,
-    "int": int,
-    "double": float,
-    "string": lambda value: str(value).lower() if isinstance(value, bool) else str(value),
-    "matches": _METHODS["matches"],
-    "type": lambda value: type(value).__name__,
+    "transformList": lambda v, n, b: lambda s: [r for _, r in _each(v, n, b, s)],
+    "transformMap": lambda v, n, b: lambda s: dict(_each(v, n, b, s)),
+    "sortBy": lambda v, n, b: lambda s: [item for item, _ in sorted(_each(v, n, b, s), key=lambda pair: pair[1])],
 }

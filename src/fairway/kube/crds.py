@@ -78,6 +78,15 @@ class CustomType:
             options.warnings.append(self.deprecation)
         return result
 
+    def warn_of_finalizers(self, old: Obj | None, new: Obj, options: WriteOptions) -> None:
+        """A name without a domain and a path may be somebody else's, too."""
+        before = dig(old or {}, "metadata", "finalizers", default=[])
+        for name in new["metadata"].get("finalizers") or ():
+            if "/" not in name and name not in before and name not in ("orphan", "foregroundDeletion"):
+                options.warnings.append(
+                    f'metadata.finalizers: "{name}": prefer a domain-qualified finalizer name including a path (/) to avoid '
+                    "accidental conflicts with other finalizer writers")
+
     def check(self, obj: Obj, old: Obj | None = None) -> None:
         """Refuse what the schema does not allow, then what its rules do not allow, given what was there before."""
         errors = self.validator.errors(obj)
