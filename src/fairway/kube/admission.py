@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
+
+import msgspec
 
 from fairway.kube import crds, decoding, defaults, ownership, preparation, structural, validation
 from fairway.kube.api import Subresource, WriteOptions
@@ -36,11 +39,24 @@ class Write:
     subresource: Subresource = ""
     scaled: bool = False
     """Written through the scale subresource: the object itself is changed, but its owner is told apart."""
+    tried: Literal["", "unchecked", "checked"] = ""
+    """Only to see what would be stored: before it is checked, or after."""
+    admitted: Obj | None = None
+    """What webhooks made of the object that was tried; it takes its place."""
+
+    @property
+    def leaves_nothing(self) -> bool:
+        return self.options.dry_run or bool(self.tried)
 
     def by(self, resource: Resource) -> Ownership:
         if self.scaled:  # without a time, as servers write it: every write through this door is the same claim
             return Ownership(self.options.manager, resource.api_version, "", "scale")
         return Ownership(self.options.manager, resource.api_version, rfc3339(self.now), self.subresource)
+
+
+def _copy(obj: Obj) -> Obj:
+    copy: Obj = msgspec.json.decode(msgspec.json.encode(obj))
+    return copy
 
 
 class Admission:
@@ -97,9 +113,13 @@ class Admission:
             ownership.put_owners(obj, owners)
         elif self._owners:
             ownership.track(resource, self.schema(resource), None, obj, write.by(resource), built_in=custom is None)
-        if custom is None:
+        if write.admitted is not None:
+            obj = self.decoded(resource, _copy(write.admitted), WriteOptions(validation="Ignore"))
+        elif custom is None:
             self._surroundings.complete(resource, obj)
             preparation.prepare(resource.group, resource.kind, obj)
+        if write.tried == "unchecked":
+            return obj
         self._check(resource, custom, obj, write.options)
         self._surroundings.allow(resource, None, obj)
         if resource == CRDS:
@@ -113,6 +133,10 @@ class Admission:
             ownership.put_owners(new, owners)
         elif self._owners and (custom is None or not write.scaled):  # servers count no owner for the scale of a custom kind
             ownership.track(resource, self.schema(resource), old, new, write.by(resource), built_in=custom is None)
+        if write.admitted is not None:
+            new = self.decoded(resource, _copy(write.admitted), WriteOptions(validation="Ignore"))
+        if write.tried == "unchecked":
+            return new
         if custom is not None:
             custom.check(new, old)
             custom.warn_of_finalizers(old, new, write.options)

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from fairway.kube.objects import Obj
 from fairway.kube.resources import Resource, ResourceMap
+from fairway.kube.users import User
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 Propagation = Literal["Background", "Foreground", "Orphan"]
@@ -83,12 +84,14 @@ class DeleteOptions:
 
 @dataclass(slots=True)
 class WriteOptions:
-    """`manager` is recorded in managedFields. `warnings` collects what the API warned about (RFC 9110 Warning: 299)."""
+    """`manager` is recorded in managedFields. `warnings` collects what the API warned about (RFC 9110 Warning: 299). `user`:
+    for whom an API in this process writes; None for one of Fairway's own controllers."""
 
     manager: str = "fairway"
     dry_run: bool = False
     validation: Validation = "Warn"
     warnings: list[str] = field(default_factory=list)
+    user: User | None = None
 
 
 class Api(Protocol):

@@ -6,8 +6,8 @@ That is why no write needs a lock, and why the same class lives in virtual time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,23 @@ from fairway.kube.api import (
     WatchEvent,
     WriteOptions,
 )
+from fairway.kube.asking import Asking
 from fairway.kube.clock import Clock
 from fairway.kube.crds import CustomTypes
-from fairway.kube.errors import BadRequest, Invalid, MethodNotAllowed, NotFound
+from fairway.kube.errors import BadRequest, Conflict, Invalid, MethodNotAllowed, NotFound
 from fairway.kube.expiry import Expiry
 from fairway.kube.identities import Identities
 from fairway.kube.journal import SqliteJournal
 from fairway.kube.objects import Key, Obj, dig, rfc3339
 from fairway.kube.patches.apply import Owner
 from fairway.kube.resources import BUILT_IN, CORE_EVENTS, CRDS, NAMESPACES, SERVICES, Resource, ResourceMap
+from fairway.kube.reviewed import NOBODY, Operation, Reviewed
 from fairway.kube.store import Change, Snapshot, Store, Table, Version
 from fairway.kube.watching import Selection, WatchStream
 
 Owners = list[Owner]
 
+_TRIES = 5
 FIRST_NAMESPACES = ("default", "kube-system", "fairway", "argocd")
 
 _encode = msgspec.json.encode
@@ -83,7 +86,11 @@ class EmbeddedApi:
         self._identities = identities
         self._resources = ResourceMap(BUILT_IN)
         self._custom = CustomTypes()
+<<<<<<< HEAD
         self._admission = Admission(store, self._custom, identities, address_seed, owners=owners)
+=======
+        self._admission = Admission(store, self._custom, identities, address_seed)
+        self._asking = Asking(store, self._resources)
         self._expiry = Expiry(store.rows(table_of(CORE_EVENTS)).items())
         store.listen(table_of(CRDS), self._definition_changed)
 
@@ -239,12 +246,17 @@ class EmbeddedApi:
     async def create(self, obj: Obj, options: WriteOptions | None = None) -> Obj:
         write = Write(options or WriteOptions(), self._clock.now())
         resource = self._resources.of(obj)
+        if self._asking.anybody:
+            return await self._asked(resource, "CREATE", write, lambda write: self._create(resource, _own(obj), write))
         return await self._answer(resource, self._create(resource, _own(obj), write))
 
     async def replace(self, obj: Obj, options: WriteOptions | None = None, *, subresource: Subresource = "") -> Obj:
         write = Write(options or WriteOptions(), self._clock.now(), subresource)
         resource = self._resources.of(obj)
         key = _key(resource, obj)
+        if self._asking.anybody:
+            return await self._asked(resource, "UPDATE", write, lambda write: self._update(
+                resource, key, self._current(resource, key), _own(obj), write), key)
         old = self._current(resource, key)
         return await self._answer(resource, self._update(resource, key, old, _own(obj), write))
 
@@ -263,12 +275,11 @@ class EmbeddedApi:
         key = Key(namespace if resource.namespaced else "", name)
         if subresource == "scale":
             return await self._patch_scale(resource, key, patch, write)
-        if isinstance(patch, ApplyPatch):
-            return await self._answer(resource, self._apply(resource, key, patch, write))
-        old = self._current(resource, key)
-        schema = None if self._custom.of(resource) else self._admission.schema(resource)
-        new = patching.patched(resource, _as(resource, old.copy()), patch, schema)
-        return await self._answer(resource, self._update(resource, key, old, new, write))
+        if self._asking.anybody:
+            known = self.store.head(table_of(resource), key) is not None
+            return await self._asked(resource, "UPDATE" if known else "CREATE", write,
+                                     lambda write: self._patch(resource, key, patch, write), key)
+        return await self._answer(resource, self._patch(resource, key, patch, write))
 
     async def delete(
         self,
@@ -282,6 +293,11 @@ class EmbeddedApi:
         key = Key(namespace if resource.namespaced else "", name)
         old = self._current(resource, key)
         self._admission.deleting(resource, old.obj)
+        if self._asking.anybody:
+            write = Write(options or WriteOptions(), self._clock.now())
+            asked = self._reviewed(resource, "DELETE", key, write, None, old.obj)
+            await self._asking.validate(asked, write.options.warnings)
+            old = self._current(resource, key)
         decided = self._deletion(resource, old.obj, delete or DeleteOptions())
         if (options is not None and options.dry_run) or not decided.changed:
             return _own(_as(resource, decided.obj))
@@ -290,6 +306,46 @@ class EmbeddedApi:
             self._sweep(old.obj)
         return await self._answer(resource, change)
 
+    # --- asking others ------------------------------------------------------------------------------------------------
+
+    async def _asked(self, resource: Resource, operation: Operation, write: Write,
+                     act: Callable[[Write], Change | Version], key: Key | None = None) -> Obj:
+        """A write of which webhooks and policies are told. What they saw is what is stored, or it is begun again."""
+        warnings, table = write.options.warnings, table_of(resource)
+        for _ in range(_TRIES):
+            before = self.store.head(table, key) if key is not None else None
+            silent = replace(write.options, warnings=[])  # a try must not say anything twice
+            tried = act(replace(write, options=silent, tried="unchecked"))
+            asked = self._reviewed(resource, operation, key, write, tried.obj if isinstance(tried, Version) else None,
+                                   before.obj if before is not None else None)
+            heard: list[str] = []
+            admitted = await self._asking.mutate(asked, heard)
+            checked = act(replace(write, options=replace(write.options, warnings=[]), tried="checked", admitted=admitted))
+            await self._asking.validate(asked.of(checked.obj if isinstance(checked, Version) else admitted), heard)
+            if key is not None and self.store.head(table, key) is not before:
+                continue
+            answer = await self._answer(resource, act(replace(write, admitted=admitted)))
+            warnings.extend(heard)
+            return answer
+        raise Conflict(f"{resource.qualified}: the object changes faster than webhooks answer; try again")
+
+    def _reviewed(self, resource: Resource, operation: Operation, key: Key | None, write: Write, new: Obj | None,
+                  old: Obj | None) -> Reviewed:
+        meta = (new or old or {})["metadata"]
+        namespace = str(meta.get("namespace") or "")
+        return Reviewed(operation, resource, write.subresource, str(meta.get("name") or ""), namespace,
+                        write.options.user or NOBODY, write.options.dry_run, write.options.manager,
+                        None if new is None else _as(resource, new), None if old is None else _as(resource, old),
+                        self._asking.space(namespace))
+
+    def _patch(self, resource: Resource, key: Key, patch: Patch, write: Write) -> Change | Version:
+        if isinstance(patch, ApplyPatch):
+            return self._apply(resource, key, patch, write)
+        old = self._current(resource, key)
+        schema = None if self._custom.of(resource) else self._admission.schema(resource)
+        new = patching.patched(resource, _as(resource, old.copy()), patch, schema)
+        return self._update(resource, key, old, new, write)
+
     # --- one write, synchronous ---------------------------------------------------------------------------------------
 
     def _create(self, resource: Resource, obj: Obj, write: Write, owners: Owners | None = None) -> Change | Version:
@@ -297,6 +353,8 @@ class EmbeddedApi:
         meta = new.setdefault("metadata", {})
         if meta.get("resourceVersion"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
+        if write.admitted is not None:
+            meta["name"] = write.admitted["metadata"].get("name", "")
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = self._free_name(resource, meta)
         key = _key(resource, new)
@@ -321,7 +379,7 @@ class EmbeddedApi:
         new = lifecycle.succeed(resource, old.obj, new, write.subresource)
         new = self._admission.updating(resource, old.obj, new, write, owners)
         if lifecycle.released(resource, new) and "deletionTimestamp" in old.obj["metadata"]:
-            if write.options.dry_run:
+            if write.leaves_nothing:
                 return Version(old.revision, new)
             return self._delete(resource, key, lifecycle.Deletion(new, gone=True, changed=True))
         new["metadata"]["resourceVersion"] = old.obj["metadata"]["resourceVersion"]
@@ -366,7 +424,7 @@ class EmbeddedApi:
         return custom.scale if custom is not None and custom.scale is not None else scale.BUILT_IN
 
     def _commit(self, resource: Resource, key: Key, new: Obj, write: Write) -> Change | Version:
-        if write.options.dry_run:
+        if write.leaves_nothing:
             return Version(self.store.revision, new)
         custom = self._custom.of(resource)
         if custom is not None:

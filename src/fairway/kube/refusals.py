@@ -75,6 +75,11 @@ def _details(resource: Resource, name: str, *, kind: str = "") -> dict[str, Any]
     return details
 
 
+def qualified_details(resource: Resource, name: str) -> dict[str, Any]:
+    """`details` of a refusal about one object."""
+    return _details(resource, name)
+
+
 def qualified_kind(resource: Resource) -> str:
     """`Deployment.apps`, `ConfigMap`: how errors about an object name its kind."""
     return f"{resource.kind}.{resource.group}" if resource.group else resource.kind

@@ -58,6 +58,10 @@ class Call:
     def agent(self) -> str:
         return self.request.headers.get("User-Agent", "")
 
+    def by(self, options: WriteOptions) -> WriteOptions:
+        options.user = self.user
+        return options
+
     @property
     def subresource(self) -> Subresource:
         """`NotFound` for one that this resource does not have."""
@@ -167,13 +171,13 @@ class Verbs:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     async def _create(self, call: Call) -> web.Response:
-        options = asked.write_asked("CreateOptions", call.query, call.agent)
+        options = call.by(asked.write_asked("CreateOptions", call.query, call.agent))
         obj = _placed(call, await self._body(call, options))
         self._check_granting(call, obj, None)
         return await self._object(call, await self._api.create(obj, options), options, status=201)
 
     async def _put(self, call: Call) -> web.Response:
-        options = asked.write_asked("UpdateOptions", call.query, call.agent)
+        options = call.by(asked.write_asked("UpdateOptions", call.query, call.agent))
         sub = call.subresource
         body = await self._body(call, options, kind="Scale" if sub == "scale" else "")
         if sub == "scale":
@@ -200,6 +204,7 @@ class Verbs:
             options, force = asked.apply_asked(call.query, call.agent)
         else:
             options = asked.write_asked("PatchOptions", call.query, call.agent)
+        call.by(options)
         patch, repeated = bodies.decode_patch(await call.request.read(), content_type, force=force)
         _check_patch(call, patch, content_type)
         if sub == "scale" and isinstance(patch, StrategicPatch):
@@ -227,6 +232,7 @@ class Verbs:
 
     async def _delete(self, call: Call) -> web.Response:
         delete, options = asked.delete_asked(call.query, await self._options_body(call))
+        call.by(options)
         path = call.path
         obj = await self._api.delete(call.resource, path.name, path.namespace, delete, options)
         if is_deleting(obj):
