@@ -267,12 +267,6 @@ def _service(obj: Obj) -> None:
         spec.setdefault("internalTrafficPolicy", "Cluster")
 
 
-def _endpoints(obj: Obj) -> None:
-    for subset in obj.get("subsets") or ():
-        for port in subset.get("ports") or ():
-            port.setdefault("protocol", "TCP")
-
-
 def _endpoint_slice(obj: Obj) -> None:
     for port in obj.get("ports") or ():
         port.setdefault("name", "")
@@ -434,7 +428,6 @@ _ADMISSION, _FLOW = "admissionregistration.k8s.io", "flowcontrol.apiserver.k8s.i
 _KINDS: dict[tuple[str, str], Callable[[Obj], None]] = {
     ("", "ReplicationController"): _replication_controller,
     ("", "PodTemplate"): _pod_template,
-    ("", "Endpoints"): _endpoints,
     (_ADMISSION, "MutatingWebhookConfiguration"): _mutating_webhooks,
     (_ADMISSION, "ValidatingWebhookConfiguration"): _webhooks,
     (_ADMISSION, "ValidatingAdmissionPolicy"): _policy,

@@ -86,10 +86,7 @@ class EmbeddedApi:
         self._identities = identities
         self._resources = ResourceMap(BUILT_IN)
         self._custom = CustomTypes()
-<<<<<<< HEAD
         self._admission = Admission(store, self._custom, identities, address_seed, owners=owners)
-=======
-        self._admission = Admission(store, self._custom, identities, address_seed)
         self._asking = Asking(store, self._resources)
         self._expiry = Expiry(store.rows(table_of(CORE_EVENTS)).items())
         store.listen(table_of(CRDS), self._definition_changed)
