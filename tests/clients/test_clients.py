@@ -72,6 +72,7 @@ def test_an_operator_with_a_finalizer(served: Whole, tmp_path: Path) -> None:
         served.create(TOYS, "bear", spec={"size": 3})
         until(lambda: data(served, "toy-bear") == {"size": "3"}, log)
         toy = until(lambda: with_phase(served), log)
+        until(lambda: served.ask("GET", f"{TOYS}/bear")[1].get("status", {}).get("ready") == 2, log)
         assert toy["metadata"]["finalizers"] == ["kopf.example.com/finalizer"]
         assert toy["status"]["created"] == {"child": "toy-bear"}
         served.ask("PATCH", f"{TOYS}/bear", {"spec": {"size": 5}}, Content_Type="application/merge-patch+json")
@@ -82,6 +83,7 @@ def test_an_operator_with_a_finalizer(served: Whole, tmp_path: Path) -> None:
         until(lambda: served.ask("GET", f"{TOYS}/bear")[0] == 404, log)
         assert served.ask("GET", f"{CONFIG_MAPS}/farewell-bear")[0] == 200
         until(lambda: served.ask("GET", f"{CONFIG_MAPS}/toy-bear")[0] == 404, log)  # it was owned by the toy
+        until(lambda: served.ask("GET", "/api/v1/namespaces/default/pods?labelSelector=toy")[1]["items"] == [], log)
     finally:
         operator.terminate()
         assert operator.wait(LIMIT_S) == 0
