@@ -327,6 +327,21 @@ def test_run_on_a_terminal(kubectl: Kubectl) -> None:
     os.close(master)
 
 
+def test_debug(kubectl: Kubectl) -> None:
+    pod = pod_of(kubectl)
+    look = ["debug", pod, "-i", "--image=host", "--container=look", "--profile=general", "--", "sh"]
+    said = kubectl.output(*look, given="echo $POD_IP; exit\n")
+    assert said.strip() == kubectl.output("get", "pod", pod, "-o", "jsonpath={.status.podIP}")
+    assert "Ephemeral Containers:" in kubectl.run("describe", "pod", pod)
+    kubectl.run("debug", pod, "--copy-to=copied", "--container=main", "--image=host", "--profile=general", "--", "sleep", "60")
+    kubectl.says("condition met", "wait", "pod/copied", "--for=condition=Ready", "--timeout=20s")
+    kubectl.run("delete", "pod", "copied", "--now")
+    kubectl.says("patched", "patch", "pod", pod, "--subresource=resize", "-p",
+                 '{"spec":{"containers":[{"name":"main","resources":{"limits":{"memory":"512Mi"}}}]}}')
+    kubectl.run("wait", f"pod/{pod}", "--for=jsonpath={.status.containerStatuses[0].resources.limits.memory}=512Mi",
+                "--timeout=20s")
+
+
 DATABASE = """
 apiVersion: apps/v1
 kind: StatefulSet

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fairway.kube.objects import Obj, condition, status_of
-from fairway.kube.resources import JOBS, PODS, SERVICES
+from fairway.kube.resources import JOBS, PODS
 from tests.node.machine import Machine, alive, machine, pod, shell
 from tests.node.test_pods import SERVE, play
 
@@ -71,19 +71,27 @@ def test_services_are_known_by_variable_and_by_name_in_urls(tmp_path: Path) -> N
     play(tmp_path, story)
 
 
-def test_a_young_pod_waits_for_the_address_of_a_service_that_it_names(tmp_path: Path) -> None:
+def test_the_name_of_a_service_is_its_address(tmp_path: Path) -> None:
     async def story(m: Machine) -> None:
-        await m.api.create(_service("late"))
-        await m.api.create(shell("client", "echo $URL", env=[{"name": "URL", "value": "http://late/"}]))
-
-        async def told() -> bool:
-            found = await m.waiting("client", "ContainerCreating")
-            return found["state"]["waiting"].get("message") == "waiting for the address of Service late"
-
-        await m.until(told, "the reason")
-        await m.patch(SERVICES, "late", {"spec": {"clusterIP": "127.0.0.78"}})
+        made = await m.api.create(_service("shop"))
+        await m.api.create(shell("client", "echo $URL", env=[{"name": "URL", "value": "http://shop/"}]))
         await m.phase("client", "Succeeded")
-        assert await m.log("client") == "http://127.0.0.78/\n"
+        assert await m.log("client") == f"http://{made['spec']['clusterIP']}/\n"
+
+    play(tmp_path, story)
+
+
+def test_a_container_is_asked_to_stop_by_its_own_signal(tmp_path: Path) -> None:
+    async def story(m: Machine) -> None:
+        trace = tmp_path / "trace"
+        script = f"trap 'echo asked >> {trace}; exit 0' USR1; trap '' TERM; touch {trace}; while :; do sleep 0.02; done"
+        ready = {"exec": {"command": ["test", "-e", str(trace)]}}
+        system = {"os": {"name": "linux"}}  # which upstream asks for beside a signal
+        await m.api.create(shell("own", script, system, lifecycle={"stopSignal": "SIGUSR1"}, readinessProbe=ready))
+        await m.ready("own")
+        await m.api.delete(PODS, "own", "default")
+        await m.gone("own")
+        assert trace.read_text() == "asked\n"
 
     play(tmp_path, story)
 

@@ -44,7 +44,7 @@ def test_the_any_address(text: str, expected: str) -> None:
     assert with_address(text, "127.64.0.5") == expected
 
 
-NAMES = ServiceNames("shop", {("shop", "db"): "127.0.0.9", ("other", "api"): "127.0.0.8", ("shop", "young"): ""})
+NAMES = ServiceNames("shop", {("shop", "db"): "127.0.0.9", ("other", "api"): "127.0.0.8"})
 
 
 @pytest.mark.parametrize(("text", "expected"), [
@@ -58,20 +58,12 @@ NAMES = ServiceNames("shop", {("shop", "db"): "127.0.0.9", ("other", "api"): "12
     ("db", "db"),
 ])
 def test_names_of_services(text: str, expected: str) -> None:
-    waiting: list[str] = []
-    assert NAMES.rewrite(text, waiting) == expected
-    assert waiting == []
-
-
-def test_a_service_without_an_address_is_waited_for() -> None:
-    waiting: list[str] = []
-    NAMES.rewrite("http://young/", waiting)
-    assert waiting == ["young"]
+    assert NAMES.rewrite(text) == expected
 
 
 def test_a_bare_word_is_a_service_only_in_a_variable_for_hosts() -> None:
-    assert NAMES.rewrite_variable("DB_HOST", "db", []) == "127.0.0.9"
-    assert NAMES.rewrite_variable("DB_NAME", "db", []) == "db"
+    assert NAMES.rewrite_variable("DB_HOST", "db") == "127.0.0.9"
+    assert NAMES.rewrite_variable("DB_NAME", "db") == "db"
 
 
 def test_expansion_of_variables() -> None:

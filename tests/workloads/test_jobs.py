@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fairway.kube.objects import Obj, annotations_of, condition, meta_of, status_of
-from fairway.kube.resources import JOBS, PODS
+from fairway.kube.resources import CORE_EVENTS, JOBS, PODS
 from fairway.node.simulated import Script
 from fairway.workloads.job_status import finished
 from tests.workloads.world import World, job, play, said
@@ -109,6 +109,8 @@ def test_a_suspended_job_stops_its_pods_and_goes_on_when_it_is_resumed() -> None
         await world.patch(JOBS, "task", {"spec": {"suspend": False}})
         await world.until(lambda: _ended(world))
         assert said(await world.get(JOBS, "task"), "Suspended") == ("False", "JobResumed")
+        told = {event["reason"] for event in await world.list(CORE_EVENTS)}
+        assert {"Suspended", "Resumed"} <= told
 
     play(story, WORKS)
 

@@ -55,18 +55,15 @@ def compose(container: Obj, image: UnpackedImage, around: Surroundings) -> Launc
     if not argv:
         raise ConfigProblem(f'no command: neither the image "{container.get("image")}" nor the container names one; '
                             "set command in the container", "CreateContainerError")
-    waiting: list[str] = []
     stand, paths = around.stand, around.stand.paths
 
     def place(text: str) -> str:
-        return around.names.rewrite(paths.rewrite(with_address(text, address)), waiting)
+        return around.names.rewrite(paths.rewrite(with_address(text, address)))
 
     placed = {name: value if name in _NOT_REWRITTEN else
-              around.names.rewrite_variable(name, paths.rewrite(with_address(value, address)), waiting)
+              around.names.rewrite_variable(name, paths.rewrite(with_address(value, address)))
               for name, value in env.items()}
     argv = [place(word) for word in argv]
-    if waiting:
-        raise ConfigProblem(f"waiting for the address of Service {waiting[0]}", "ContainerCreating")
     placed.update(_search_paths(env, image, stand))
     own = {"HOME": stand.home, "TMPDIR": stand.temporary}
     written = {entry["name"] for entry in container.get("env") or ()}

@@ -29,8 +29,7 @@ class Lookups:
         self._kubernetes = kubernetes
         self._caches = {row: informers.of(row) for row in (CONFIG_MAPS, SECRETS, SERVICES, PERSISTENT_VOLUME_CLAIMS)}
 
-    async def facts(self, pod: Obj, address: str, *, patient: bool) -> tuple[Facts, ServiceNames]:
-        """`patient`: names of Services without an address are known, so that the pod waits for them."""
+    async def facts(self, pod: Obj, address: str) -> tuple[Facts, ServiceNames]:
         namespace = key_of(pod).namespace
         maps = await self._fetch(CONFIG_MAPS, namespace, set(_references(pod, "configMap")))
         secrets = await self._fetch(SECRETS, namespace, set(_references(pod, "secret")))
@@ -44,8 +43,7 @@ class Lookups:
         addresses: dict[tuple[str, str], str] = {}
         for service in services:
             address_of = spec_of(service).get("clusterIP") or ""
-            headless = address_of == "None" or spec_of(service).get("type") == "ExternalName"
-            if not headless and (address_of or patient):
+            if address_of not in ("", "None"):
                 addresses[key_of(service)] = address_of
         facts = Facts(pod, address, self._node_name, HOST_IP, maps.get, lambda name: _decoded(secrets.get(name)),
                       variables, allocatable={"cpu": float(os.cpu_count() or 1), "memory": float(_MEMORY)})

@@ -57,7 +57,7 @@ class ServiceNames:
 
     namespace: str
     addresses: Mapping[tuple[str, str], str]
-    """(namespace, name) to address; "" while the Service has none yet."""
+    """(namespace, name) to address."""
 
     def address(self, host: str) -> str | None:
         """None: not a Service that we know."""
@@ -68,29 +68,20 @@ class ServiceNames:
             return None
         return self.addresses.get((parts[1] if len(parts) == 2 else self.namespace, parts[0]))
 
-    def rewrite(self, text: str, waiting: list[str]) -> str:
-        """URLs to Services by address. Names whose Service has no address yet are added to `waiting`."""
-
-        def found(host: str) -> str | None:
-            address = self.address(host)
-            if address == "":
-                waiting.append(host)
-            return address or None
-
+    def rewrite(self, text: str) -> str:
+        """URLs to Services by address."""
         if "://" in text or "@" in text:
-            return _AUTHORITY.sub(lambda m: m["before"] + (found(m["host"]) or m["host"]), text)
+            return _AUTHORITY.sub(lambda m: m["before"] + (self.address(m["host"]) or m["host"]), text)
         host, colon, port = text.partition(":")
         if "." in host and (not colon or port.isdigit()):
-            return (found(host) or host) + colon + port
+            return (self.address(host) or host) + colon + port
         return text
 
-    def rewrite_variable(self, name: str, value: str, waiting: list[str]) -> str:
+    def rewrite_variable(self, name: str, value: str) -> str:
         """A bare word is taken for a Service only where the variable's name says that it holds a host."""
         if re.search(r"(^|_)(HOST|HOSTNAME|ADDR|ADDRESS|SERVER|URL)$", name) and "." not in value:
             host, colon, port = value.partition(":")
             address = self.address(host) if not colon or port.isdigit() else None
             if address is not None:
-                if not address:
-                    waiting.append(host)
-                return (address or host) + colon + port
-        return self.rewrite(value, waiting)
+                return address + colon + port
+        return self.rewrite(value)

@@ -40,8 +40,6 @@ log = logging.getLogger("fairway.node")
 
 CONFIG_RETRY = timedelta(seconds=2)
 PULL_FIRST_S, PULL_LONGEST_S = 10, 300
-SERVICE_WAIT = timedelta(seconds=5)
-"""How long a young pod waits for the address of a Service that it names; then it starts without."""
 QUIT_LIMIT_S = 5.0
 RECONNECT_S = 0.2
 
@@ -62,6 +60,8 @@ class _State:
     stopped: tuple[int, str] = (-1, "")
     """Attempt that the node told to stop, and why."""
     pre_stop: Literal["none", "running", "done"] = "none"
+    limits: dict[str, str] | None = None
+    """What its control group was last told."""
 
 
 class NodePod:
@@ -202,6 +202,7 @@ class NodePod:
         if self.stale:
             self.stale = False
             await self._follow_sources()
+        self._resize()
         if self._shim is None and any(a and a[0].running for a in self._attempts.values()):
             gone = self.folder.shim() is None
             if not gone:
@@ -210,12 +211,21 @@ class NodePod:
             if gone:
                 self._write_lost(now)
 
+    def _resize(self) -> None:
+        """The kernel holds a running container to the limits that its spec has now."""
+        base = self._isolation.groups
+        for one, attempt in self.running() if base is not None else ():
+            wanted = groups.limits(one.memory_limit, one.cpu_limit)
+            if base is not None and wanted and self._state(one.name).limits not in (None, wanted):
+                groups.make(base, self.uid, one.name, attempt.number, wanted)
+            self._state(one.name).limits = wanted
+
     async def _follow_sources(self) -> None:
         for state in self._states.values():
             if state.problem is not None and state.image is not None:
                 state.problem = None
         if any(attempts for attempts in self._attempts.values()):
-            facts, _ = await self._facts(None)
+            facts, _ = await self._facts()
             with contextlib.suppress(ConfigProblem):
                 projected = self._projected(facts)
                 await asyncio.to_thread(place_volumes, self.pod, self.folder, self._settings.claims, projected)
@@ -438,7 +448,7 @@ class NodePod:
         """`now` is None where the container runs already."""
         image = self._state(one.name).image
         assert image is not None
-        facts, names = await self._facts(now)
+        facts, names = await self._facts()
         projected = self._projected(facts)
         await self._lookups.bind_claims(self.pod)
         asked = self._asked(one, attempt, image, variables(one.raw, facts, image.env))
@@ -474,10 +484,8 @@ class NodePod:
             return ""
         return str(groups.make(base, self.uid, one.name, asked.attempt, wanted) or "")
 
-    async def _facts(self, now: datetime | None) -> tuple[Facts, ServiceNames]:
-        created = self.pod["metadata"].get("creationTimestamp")
-        patient = now is not None and bool(created) and now - _time(created) < SERVICE_WAIT
-        facts, names = await self._lookups.facts(self.pod, self.address, patient=patient)
+    async def _facts(self) -> tuple[Facts, ServiceNames]:
+        facts, names = await self._lookups.facts(self.pod, self.address)
 
         def token(audience: str, seconds: int) -> str | None:
             return self.tokens.text(self.pod, audience, seconds, self._now())
@@ -507,6 +515,3 @@ class NodePod:
             log.error("%s: %s", self.key, error, exc_info=error)
             asyncio.get_running_loop().call_later(CONFIG_RETRY.total_seconds(), self._look, self.key)
 
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -13,6 +13,7 @@ from fairway.node.attempt import Attempt
 from fairway.node.decide import Run, Seen, ended, pause_of
 from fairway.node.spec import Container, PodSpec, decode
 
+_OWN_CONDITIONS = frozenset({"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"})
 NEVER_RAN = "The container could not be located when the pod was terminated"
 """Of a container that was not started before its pod was deleted."""
 
@@ -37,6 +38,11 @@ def pod_status(seen: Seen, verdict: tuple[str, str, str] | None, host_ip: str, n
         "containerStatuses": containers,
         "conditions": _conditions(seen, spec, init, containers, phase, initialized=initialized, now=now),
     }
+    if generation := meta_of(pod).get("generation"):
+        status["observedGeneration"] = generation
+        for entry in status["conditions"]:
+            if entry["type"] in _OWN_CONDITIONS:
+                entry["observedGeneration"] = generation
     if seen.address:
         status |= {"podIP": seen.address, "podIPs": [{"ip": seen.address}]}
     if init:
@@ -95,6 +101,10 @@ def _container_status(seen: Seen, spec: PodSpec, one: Container, *, initialized:
         "state": _state(seen, run, one, spec, initialized=initialized, over=over, now=now),
         "lastState": {},
     }
+    if resources := one.raw.get("resources"):
+        status["resources"] = resources
+        if resources.get("requests"):
+            status["allocatedResources"] = resources["requests"]
     if run.last is not None:
         status["containerID"] = f"fairway://{uid_of(seen.pod)}/{one.name}/{run.last.number}"
     if (before := _before(run, status["state"])) is not None:

@@ -42,7 +42,7 @@ from fairway.workloads.metric_source import MetricSource
 from fairway.workloads.namespace import NamespaceController
 from fairway.workloads.orphans import Orphans
 from fairway.workloads.pods import is_finished
-from fairway.workloads.remarks import Remark, end_remark, remarks
+from fairway.workloads.remarks import Remark, end_remark, pause_remarks, remarks
 from fairway.workloads.stateful import StatefulSetController
 
 
@@ -189,6 +189,7 @@ class JobController:
         decision = decide_job.decide(decide_job.Seen(job, pods), now)
         outcome = await carry_out_decision(api, decision, JOBS, job, manager=self.name)
         await _record(self._events, job, remarks(decision))
+        await _record(self._events, job, pause_remarks(status_of(job), decision.status or status_of(job)))
         end = finished({"status": decision.status or {}})
         if end is not None and finished(job) is None:
             await _record(self._events, job, [end_remark(end)])

@@ -40,3 +40,15 @@ def end_remark(end: Obj) -> Remark:
     if end["type"] == "Complete":
         return Remark("Normal", "Completed", "Job completed")
     return Remark("Warning", end["reason"], end["message"])
+
+
+def pause_remarks(before: Obj, after: Obj) -> list[Remark]:
+    """That a Job was suspended, or goes on."""
+    was, now = _suspended(before), _suspended(after)
+    if was == now:
+        return []
+    return [Remark("Normal", "Suspended", "Job suspended") if now else Remark("Normal", "Resumed", "Job resumed")]
+
+
+def _suspended(status: Obj) -> bool:
+    return any(entry["type"] == "Suspended" and entry["status"] == "True" for entry in status.get("conditions") or ())
