@@ -26,7 +26,9 @@ from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.housekeeping import NamespaceAccounts, QuotaStatus
 from fairway.kube.http.pki import Pki, ensure_pki, server_context
 from fairway.kube.http.server import KubeServer
+from fairway.kube.http.signing import CertificateSigner
 from fairway.kube.kubeconfig import write_kubeconfig
+from fairway.kube.token_secrets import TokenSecrets
 from fairway.metrics.querier import EmbeddedQuerier
 from fairway.node.controller import NodeController
 from fairway.node.exec import NodeExec
@@ -92,7 +94,7 @@ class Platform:
                                          ingress_port=ports.ingress)
         self.delivery = Delivery(self.informers, clock, state, without=settings.without, web_url=self.web_url,
                                  token=pki.token, data_plane=self.data_plane if self._has("traffic") else None)
-        self._compose(pki, clock)
+        self._compose(pki, accounts, clock)
 
     @classmethod
     async def start(cls, settings: Settings) -> Platform:
@@ -117,11 +119,13 @@ class Platform:
         await platform.delivery.register_repositories()
         return platform
 
-    def _compose(self, pki: Pki, clock: WallClock) -> None:
+    def _compose(self, pki: Pki, accounts: Accounts, clock: WallClock) -> None:
         """What a cluster has of its own."""
         add = self.delivery.add
         add(NamespaceAccounts(self.informers, pki.ca))
         add(QuotaStatus(self.informers))
+        add(TokenSecrets(self.informers, accounts, pki.ca))
+        add(CertificateSigner(self.informers, pki.ca_file.parent))
         self.node.usage.on_look(ContainerSeries(self.delivery.store, self.node.usage).record)
         if self._has("workloads"):
             metrics = PodMetrics(EmbeddedQuerier(self.delivery.store), clock)

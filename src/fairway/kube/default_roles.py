@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fairway.kube.objects import Obj
 from fairway.kube.rbac import GROUP
-from fairway.kube.users import AUTHENTICATED, MASTERS, UNAUTHENTICATED
+from fairway.kube.users import AUTHENTICATED, MASTERS, SERVICE_ACCOUNTS, UNAUTHENTICATED
 
 AUTO_UPDATE = f"{GROUP}/autoupdate"
 _READ = ("get", "list", "watch")
@@ -26,11 +26,13 @@ _WORKLOADS = {
     "networking.k8s.io": ("ingresses", "ingresses/status", "networkpolicies"),
     "discovery.k8s.io": ("endpointslices",),
 }
+_CORE_WORKLOADS = ("replicationcontrollers", "replicationcontrollers/scale", "replicationcontrollers/status")
 _CORE_VIEW = ("configmaps", "endpoints", "persistentvolumeclaims", "persistentvolumeclaims/status", "pods",
               "serviceaccounts", "services", "services/status", "bindings", "events", "limitranges", "namespaces/status",
-              "pods/log", "pods/status", "resourcequotas", "resourcequotas/status", "namespaces")
+              "pods/log", "pods/status", "resourcequotas", "resourcequotas/status", "namespaces", *_CORE_WORKLOADS)
 _CORE_EDIT = ("configmaps", "endpoints", "events", "persistentvolumeclaims", "pods", "pods/attach", "pods/exec",
-              "pods/portforward", "pods/proxy", "secrets", "serviceaccounts", "services", "services/proxy")
+              "pods/portforward", "pods/proxy", "secrets", "serviceaccounts", "services", "services/proxy",
+              *_CORE_WORKLOADS[:2])
 
 
 def _rule(groups: Sequence[str], resources: Sequence[str], verbs: Sequence[str]) -> Obj:
@@ -54,6 +56,7 @@ _ADMIN: list[Obj] = [
     _rule(["authorization.k8s.io"], ("localsubjectaccessreviews",), ("create",)),
     _rule([GROUP], ("rolebindings", "roles"), (*_READ, *_WRITE)),
 ]
+_ISSUER = ("/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/")
 _LIVES = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 _FINDS = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *_LIVES)
 
@@ -97,7 +100,9 @@ def default_roles() -> list[Obj]:
         _role("system:basic-user", myself),
         _role("system:discovery", [{"verbs": ["get"], "nonResourceURLs": list(_FINDS)}]),
         _role("system:public-info-viewer", [{"verbs": ["get"], "nonResourceURLs": list(_LIVES)}]),
+        _role("system:service-account-issuer-discovery", [{"verbs": ["get"], "nonResourceURLs": list(_ISSUER)}]),
         _binding("cluster-admin", MASTERS),
+        _binding("system:service-account-issuer-discovery", SERVICE_ACCOUNTS),
         _binding("system:basic-user", AUTHENTICATED),
         _binding("system:discovery", AUTHENTICATED),
         _binding("system:public-info-viewer", AUTHENTICATED, UNAUTHENTICATED),

@@ -87,6 +87,12 @@ class TokenKey:
         """A key that nobody keeps: its tokens end with the process."""
         return cls(ec.generate_private_key(ec.SECP256R1()))
 
+    def jwk(self) -> dict[str, str]:
+        """The public half, as others check tokens with it (RFC 7517)."""
+        point = self._key.public_key().public_numbers()
+        return {"use": "sig", "kty": "EC", "kid": self.key_id, "crv": "P-256", "alg": "ES256",
+                "x": _encode(point.x.to_bytes(_HALF)), "y": _encode(point.y.to_bytes(_HALF))}
+
     def sign(self, claims: Mapping[str, Any]) -> str:
         head = {"alg": "ES256", "kid": self.key_id}
         signed = f"{_json(head)}.{_json(claims)}"

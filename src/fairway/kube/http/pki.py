@@ -17,11 +17,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fairway.kube.kubeconfig import write_kubeconfig
 from fairway.kube.tokens import TokenKey
+from fairway.kube.users import MASTERS
 
 __all__ = ["Pki", "client_certificate", "ensure_pki", "server_context", "write_kubeconfig"]
 
@@ -53,8 +54,8 @@ def ensure_pki(folder: Path, now: datetime, *, token_file: Path | None = None) -
         cert_file.unlink(missing_ok=True)
     if not _valid(cert_file, key_file, ca_file, now):
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _issue(folder, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fairway")]), key, now,
-                             ExtendedKeyUsageOID.SERVER_AUTH, local=True)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fairway")])
+        certificate = _issue(folder, subject, key.public_key(), now, ExtendedKeyUsageOID.SERVER_AUTH, local=True)
         _write_pair(cert_file, certificate, key_file, key)
     token = _token(token_file or folder / "token")
     return Pki(ca_file, cert_file, key_file, ca_file.read_text(), token, TokenKey.load(folder / "sa.key", write_private))
@@ -74,9 +75,24 @@ def client_certificate(folder: Path, name: str, groups: tuple[str, ...], now: da
     """Certificate and key (PEM) that make their holder the user `name` of `groups`."""
     subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _issue(folder, x509.Name([*subject, x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, now,
-                         ExtendedKeyUsageOID.CLIENT_AUTH, local=False)
+    whole = x509.Name([*subject, x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    certificate = _issue(folder, whole, key.public_key(), now, ExtendedKeyUsageOID.CLIENT_AUTH, local=False)
     return _pem(certificate), _key_pem(key)
+
+
+def sign_request(folder: Path, request: bytes, now: datetime, *, seconds: int | None = None) -> str:
+    """The client certificate (PEM) that a certificate request asks for. ValueError says why there is none."""
+    asked = x509.load_pem_x509_csr(request)
+    if not asked.is_signature_valid:
+        raise ValueError("the request is not signed with its own key")
+    groups = [str(part.value) for part in asked.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    if MASTERS in groups:
+        raise ValueError(f"use of kubernetes.io/kube-apiserver-client signer with {MASTERS} group is not allowed")
+    key = asked.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey):
+        raise ValueError("keys of this kind are not signed; use RSA, ECDSA or Ed25519")
+    life = min(timedelta(seconds=seconds), _LEAF_LIFE) if seconds else _LEAF_LIFE
+    return _pem(_issue(folder, asked.subject, key, now, ExtendedKeyUsageOID.CLIENT_AUTH, local=False, life=life))
 
 
 def _valid(cert_file: Path, key_file: Path, ca_file: Path | None, now: datetime) -> bool:
@@ -115,8 +131,8 @@ def _make_ca(ca_file: Path, ca_key: Path, now: datetime) -> None:
     _write_pair(ca_file, certificate, ca_key, key)
 
 
-def _issue(folder: Path, subject: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime,
-           purpose: x509.ObjectIdentifier, *, local: bool) -> x509.Certificate:
+def _issue(folder: Path, subject: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey,
+           now: datetime, purpose: x509.ObjectIdentifier, *, local: bool, life: timedelta | None = None) -> x509.Certificate:
     issuer = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
     issuer_key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
     assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
@@ -124,10 +140,10 @@ def _issue(folder: Path, subject: x509.Name, key: ec.EllipticCurvePrivateKey, no
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer.subject)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now + _LEAF_LIFE)
+        .not_valid_after(now + (life or _LEAF_LIFE))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)

@@ -35,6 +35,7 @@ from fairway.kube.objects import Key, Obj, parse_time
 from fairway.kube.rbac import Attributes
 from fairway.kube.refusals import not_found
 from fairway.kube.resources import CRDS, PODS, SERVICE_ACCOUNTS, Resource
+from fairway.kube.tokens import ISSUER
 from fairway.kube.users import User
 
 log = logging.getLogger("fairway.kube.http")
@@ -150,6 +151,8 @@ class KubeServer:
                 return answers.answer(VERSION)
             case "":
                 return answers.answer({"paths": self._roots()})
+            case ".well-known/openid-configuration" | "openid/v1/jwks" if self.accounts is not None:
+                return answers.answer(self._issuer(path, self.accounts))
         if path == "openapi/v3" or path.startswith("openapi/v3/"):
             return await self._openapi(request, path.removeprefix("openapi/v3").strip("/"))
         match parse_path(raw_path):
@@ -206,6 +209,13 @@ class KubeServer:
     def _roots(self) -> list[str]:
         groups = [f"/{openapi.root_of(*gv)}" for gv in self._discovery().group_versions()]
         return ["/api", "/apis", *groups, "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]
+
+    def _issuer(self, path: str, accounts: Accounts) -> Obj:
+        """How others check tokens of service accounts."""
+        if path.endswith("jwks"):
+            return {"keys": [accounts.tokens.key.jwk()]}
+        return {"issuer": ISSUER, "jwks_uri": f"{self.url}/openid/v1/jwks", "response_types_supported": ["id_token"],
+                "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"]}
 
     # --- discovery ----------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ from fairway.kube.http.tables import Include, layout_of, partial, table
 from fairway.kube.objects import Obj, dig, is_deleting, meta_of, uid_of
 from fairway.kube.rbac import GROUP as RBAC_GROUP
 from fairway.kube.rbac import Attributes
-from fairway.kube.resources import CRDS, Resource
+from fairway.kube.resources import CERTIFICATE_REQUESTS, CRDS, Resource
 from fairway.kube.users import ADMIN, User
 
 _META = f"{META_GROUP}/v1"
@@ -173,12 +173,15 @@ class Verbs:
     async def _create(self, call: Call) -> web.Response:
         options = call.by(asked.write_asked("CreateOptions", call.query, call.agent))
         obj = _placed(call, await self._body(call, options))
+        if call.resource == CERTIFICATE_REQUESTS and isinstance(obj.get("spec"), dict):
+            obj["spec"].update(call.user.info())  # who asks is who is logged in, whatever the body says
         self._check_granting(call, obj, None)
         return await self._object(call, await self._api.create(obj, options), options, status=201)
 
     async def _put(self, call: Call) -> web.Response:
         options = call.by(asked.write_asked("UpdateOptions", call.query, call.agent))
         sub = call.subresource
+        await self._check_approving(call)
         body = await self._body(call, options, kind="Scale" if sub == "scale" else "")
         if sub == "scale":
             return await self._put_scale(call, body, options)
@@ -198,6 +201,7 @@ class Verbs:
 
     async def _patch(self, call: Call) -> web.Response:
         path, sub = call.path, call.subresource
+        await self._check_approving(call)
         content_type = bodies.content_type_of(call.request.headers.get("Content-Type", ""))
         force, status = False, 200
         if content_type == "application/apply-patch+yaml":
@@ -253,6 +257,15 @@ class Verbs:
             except NotFound:
                 continue  # gone meanwhile: that is what was asked for
         return await self._list(call, page)
+
+    async def _check_approving(self, call: Call) -> None:
+        """Who approves a certificate request may do so for its signer."""
+        if call.path.subresource != "approval" or self._access is None or call.user.unrestricted:
+            return
+        found = await self._api.get(call.resource, call.path.name)
+        signer = str(dig(found, "spec", "signerName", default=""))
+        row = call.resource
+        self._access.require(call.user, Attributes("approve", row.group, row.version, "signers", "", "", signer))
 
     def _gives(self, call: Call) -> bool:
         """Whether this write may give permissions that its user does not hold."""
