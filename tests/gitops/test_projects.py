@@ -78,6 +78,18 @@ def test_a_kind_on_the_deny_list_is_unknown_and_fails_the_sync(perform: Play) ->
     perform(story)
 
 
+def test_a_base_in_a_repository_that_the_project_does_not_permit(perform: Play) -> None:
+    async def story(world: World) -> None:
+        world.push(prod__kustomization="resources: ['https://git.example.com/secret/plans//base']\n")
+        await world.api.create(team())
+        await world.create_app(project="team")
+        app = await world.until(lambda o: dig(o, "status", "conditions"))
+        assert [kind for kind, _ in conditions(app)] == ["ComparisonError"]
+        assert "project 'team' does not permit the repository https://git.example.com/secret/plans" in conditions(app)[0][1]
+
+    perform(story)
+
+
 def test_live_objects_that_the_project_does_not_permit_are_not_pruned(perform: Play) -> None:
     async def story(world: World) -> None:
         first = world.push(prod__a=config_map("a"), prod__b=config_map("b"))

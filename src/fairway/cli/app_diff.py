@@ -95,7 +95,7 @@ def rendered(client: Client, state: StateDir, obj: Obj, revision: str,
     settings = decode_customizations(settings_map.get("data") or {}) if settings_map is not None else NONE
     try:
         app = with_settings(decode(obj), settings)
-        sources = Sources(_Repositories(client, state), Settings())
+        sources = Sources(_Repositories(client, state), Settings(), permits=lambda app, repo_url: True)
         commits = [resolve_revision(sources.port(source), revision if revision and source is app.source
                                     else source.target_revision) for source in app.sources]
         rendered = asyncio.run(sources.objects(app, ",".join(commits)))

@@ -95,7 +95,7 @@ class ApplicationController:
         settings = settings or Settings()
         self._informers = informers
         self._settings = settings
-        self._sources = Sources(repositories, settings, renderer)
+        self._sources = Sources(repositories, settings, renderer, self._permits_base)
         self._comparison = Comparison(informers)
         self._operator = Operator(informers, self._comparison, settings)
         self._reverting = Reverting(self._sources, settings)
@@ -106,6 +106,9 @@ class ApplicationController:
         self._last_settings: Customizations = NONE
         self._prepared: dict[Key, list[_Prepared]] = {}
         self._look_again: Callable[[Key], None] = lambda key: None
+
+    def _permits_base(self, app: Application, repo_url: str) -> bool:
+        return self._around.project(app)[0].permits_source(repo_url)
 
     def attach(self, look_again: Callable[[Key], None]) -> None:
         self._look_again = look_again

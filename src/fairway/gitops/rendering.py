@@ -16,6 +16,7 @@ from fairway.manifests import (
     Jsonnet,
     Outside,
     Parameter,
+    RemoteBases,
     Rendering,
     render,
     yaml,
@@ -33,6 +34,8 @@ class Ask:
     refs: Mapping[str, FileTree] = field(default_factory=dict)
     charts: FetchChart | None = None
     """Gets charts that a chart depends on; None: they are committed beside it."""
+    bases: RemoteBases | None = None
+    """Gets bases of kustomizations that lie in other repositories; None: there are none."""
 
 
 Renderer = Callable[[Ask], list[Obj]]
@@ -47,7 +50,7 @@ def render_source(ask: Ask) -> list[Obj]:
     kustomize, directory = said.get("kustomize") or {}, said.get("directory") or {}
     helm = _helm(ask) if _given(said.get("helm")) or ask.tree.is_file(_in(path, "Chart.yaml")) else None
     return render(ask.tree, path, Rendering(
-        kustomize=Outside(overrides=_overrides(kustomize) if _given(kustomize) else {}), helm=helm,
+        kustomize=Outside(remotes=ask.bases, overrides=_overrides(kustomize) if _given(kustomize) else {}), helm=helm,
         directory=Directory(bool(directory.get("recurse")), str(directory.get("include") or ""),
                             str(directory.get("exclude") or ""), _jsonnet(directory.get("jsonnet") or {})),
     ))  # fmt: skip

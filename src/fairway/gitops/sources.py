@@ -24,12 +24,13 @@ from fairway.gitops.rendering import Ask, Renderer, render_source, source_type, 
 from fairway.gitops.settings import Settings
 from fairway.gitops.spec import Application, Source
 from fairway.kube.objects import Key, Obj
-from fairway.manifests import RecordingTree
+from fairway.manifests import FileTree, ManifestError, Place, RecordingTree, RemoteAddress
 
 T = TypeVar("T")
 
 _RENDERS = 2048  # sources kept rendered: as many as Applications of one platform, a few kilobytes each
 _ASKED_JUST_NOW = timedelta(seconds=5)
+_BASES = 64  # commits of other repositories that one kustomization may build on
 _CHANGES = 256  # pairs of commits whose changed files are kept
 
 
@@ -69,13 +70,39 @@ class _Poll:
     moves: int
 
 
+class _MissingBase(Exception):
+    def __init__(self, address: RemoteAddress) -> None:
+        super().__init__(address.text)
+        self.address = address
+
+
+class _Bases:
+    """The bases of a kustomization that lie in other repositories; those that are here already."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], FileTree] = {}
+
+    def tree(self, address: RemoteAddress) -> FileTree:
+        found = self.known.get((address.repo, address.ref))
+        if found is None:
+            raise _MissingBase(address)
+        return found
+
+
+def nothing_else(app: Application, repo_url: str) -> bool:
+    return False
+
+
 def split(revision: str) -> list[str]:
     return revision.split(",")
 
 
 class Sources:
-    def __init__(self, repositories: RepositoryPort, settings: Settings, renderer: Renderer = render_source) -> None:
+    def __init__(self, repositories: RepositoryPort, settings: Settings, renderer: Renderer = render_source,
+                 permits: Callable[[Application, str], bool] = nothing_else) -> None:
+        """`permits`: whether an Application's kustomization may build on a base in this other repository."""
         self._repositories = repositories
+        self._permits = permits
         self._settings = settings
         self._renderer = renderer
         self._random = random.Random(settings.seed)
@@ -199,11 +226,27 @@ class Sources:
         port = self.port(source)
         trees = tuple([RecordingTree(await self._tree(app.sources[m], sha)) for m, sha in zip(places, commits, strict=True)])
         refs = {app.sources[m].ref: tree for m, tree in zip(places[1:], trees[1:], strict=True)}
-        ask = Ask(source, trees[0], app.name, app.destination_namespace, refs, self._fetched)
+        bases = _Bases()
+        ask = Ask(source, trees[0], app.name, app.destination_namespace, refs, self._fetched, bases)
         self.renders += 1
         elsewhere = port.remote or takes_time(ask)
-        found = await asyncio.to_thread(self._renderer, ask) if elsewhere else self._renderer(ask)
+        while True:
+            try:
+                found = await asyncio.to_thread(self._renderer, ask) if elsewhere else self._renderer(ask)
+                break
+            except _MissingBase as missing:
+                await self._fetch_base(app, missing.address, bases)
         return _Rendered(commits, found, trees, source_type(ask))
+
+    async def _fetch_base(self, app: Application, address: RemoteAddress, bases: _Bases) -> None:
+        if not self._permits(app, address.repo):
+            raise ManifestError(Place(address.text), f"project {app.project!r} does not permit the repository {address.repo}",
+                                "add it to the project's sourceRepos, or copy the base in")
+        if len(bases.known) >= _BASES:
+            raise ManifestError(Place(address.text), f"more than {_BASES} bases in other repositories", "copy some in")
+        port = self._repositories.of(address.repo)
+        bases.known[address.repo, address.ref] = await self.call(
+            port, lambda: port.read_tree(resolve_revision(port, address.ref or "HEAD")))
 
     async def _tree(self, source: Source, sha: str) -> Tree:
         port = self.port(source)
@@ -234,7 +277,7 @@ def _lent(app: Application, n: int) -> list[int]:
 def _address(app: Application, n: int) -> str:
     """What a rendering depends on, besides commits."""
     return json.dumps([app.sources[n].as_object(), [app.sources[m].as_object() for m in _lent(app, n)], app.name,
-                       app.destination_namespace], sort_keys=True)
+                       app.destination_namespace, app.project], sort_keys=True)
 
 
 def resolve_revision(port: GitPort, text: str) -> str:

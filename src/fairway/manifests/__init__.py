@@ -9,14 +9,14 @@ from fairway.manifests.files import DictTree, FileTree, FolderTree, OverlaidTree
 from fairway.manifests.helm.options import FetchChart, HelmOptions, Parameter
 from fairway.manifests.image_reference import ImageReference
 from fairway.manifests.kustomize.dead_images import DeadImage, dead_images
-from fairway.manifests.kustomize.ports import Outside
-from fairway.manifests.kustomize.remote import AllowedHosts
+from fairway.manifests.kustomize.ports import Outside, RemoteBases
+from fairway.manifests.kustomize.remote import RemoteAddress
 from fairway.manifests.render import render
 from fairway.manifests.rendering import Directory, Jsonnet, Rendering
 from fairway.manifests.write_back import image_name, set_image
 
 __all__ = [
-    "AllowedHosts", "DeadImage", "DictTree", "Directory", "FetchChart", "FileTree", "FolderTree", "HelmOptions",
-    "ImageReference", "Jsonnet", "ManifestError", "Outside", "OverlaidTree", "Parameter", "Place", "RecordingTree", "Rendering",
-    "dead_images", "image_name", "render", "set_image",
+    "DeadImage", "DictTree", "Directory", "FetchChart", "FileTree", "FolderTree", "HelmOptions", "ImageReference", "Jsonnet",
+    "ManifestError", "Outside", "OverlaidTree", "Parameter", "Place", "RecordingTree", "RemoteAddress", "RemoteBases",
+    "Rendering", "dead_images", "image_name", "render", "set_image",
 ]

@@ -15,7 +15,7 @@ from fairway.manifests.kustomize.remote import RemoteAddress
 
 
 class RemoteBases(Protocol):
-    """Other repositories. Whoever fills it decides which hosts are allowed; a refusal is a `ManifestError`."""
+    """Other repositories. Whoever fills it decides which are allowed; a refusal is a `ManifestError`."""
 
     def tree(self, address: RemoteAddress) -> FileTree: ...
 

@@ -1,16 +1,14 @@
 """Bases in other repositories: what their addresses mean, and a tree that holds theirs beside ours.
 
-Off by default: a build then depends on one commit only. Where somebody fills the port, only the hosts that are allowed
-are asked; `AllowedHosts` is that wall.
+Off by default: a build then depends on one commit only. Whoever fills the port decides which repositories are asked.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fairway.manifests.errors import ManifestError, Place
 from fairway.manifests.files import FileTree, normal
 
 _MOUNT = "remote:"
@@ -62,21 +60,6 @@ def _divided(rest: str) -> tuple[str, str]:
         return m[1], m[2] or ""
     parts = rest.strip("/").split("/")
     return "/".join(parts[:2]), "/".join(parts[2:])
-
-
-class AllowedHosts:
-    """Fetches from these hosts and refuses all others. `fetch(repo, ref)` gives the tree of a commit."""
-
-    def __init__(self, hosts: Collection[str], fetch: Callable[[str, str], FileTree]) -> None:
-        self._hosts = frozenset(hosts)
-        self._fetch = fetch
-
-    def tree(self, address: RemoteAddress) -> FileTree:
-        if address.host not in self._hosts:
-            known = ", ".join(sorted(self._hosts)) or "none"
-            raise ManifestError(Place(address.text), f"the host {address.host!r} is not allowed for remote bases",
-                                f"allowed: {known}")
-        return self._fetch(address.repo, address.ref)
 
 
 class MountedTree:
