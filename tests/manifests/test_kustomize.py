@@ -143,7 +143,8 @@ def test_a_patched_object_has_one_item_a_key_also_where_the_patch_says_nothing()
                        "protocol: UDP}]\n    args: [same, same]\n"}
     container = render(DictTree(files))[0]["spec"]["containers"][0]
     assert container["env"] == [{"name": "A", "value": "new"}, {"name": "B"}, {"name": ["odd"]}, {"name": ["odd"]}]
-    assert container["ports"] == [{"containerPort": 1, "protocol": "TCP", "name": "p"}, {"containerPort": 1, "protocol": "UDP"}]
+    assert container["ports"] == [{"containerPort": 1}, {"containerPort": 1, "protocol": "TCP", "name": "p"},
+                                      {"containerPort": 1, "protocol": "UDP"}]
     assert container["args"] == ["same", "same"]
 
 

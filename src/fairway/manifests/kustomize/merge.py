@@ -120,7 +120,7 @@ def _one_of_each(value: Any, schema: Schema) -> Any:
     if keys and all(isinstance(item, dict) for item in items):
         by_key: dict[tuple[Any, ...], Any] = {}
         for n, item in enumerate(items):
-            found_keys = (item.get(k, "TCP" if k == "protocol" else None) for k in keys)
+            found_keys = (item.get(k, "" if k == "protocol" else None) for k in keys)
             key = tuple(None if isinstance(part, (dict, list)) else part for part in found_keys)
             by_key[(n, *key) if None in key else key] = item
         items = list(by_key.values())
