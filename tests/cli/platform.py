@@ -25,6 +25,7 @@ class Web:
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, str]] = {"/healthz": (200, "ok")}
         self.asked: list[tuple[str, dict[str, list[str]]]] = []
+        self.bodies: list[Any] = []
         web = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -33,10 +34,18 @@ class Web:
                 web.asked.append((url.path, parse_qs(url.query)))
                 status, text = web.answers.get(url.path, (404, "404: Not Found"))
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json" if text.startswith("{") else "text/plain")
+                self.send_header("Content-Type", "application/json" if text[:1] in ("{", "[") else "text/plain")
                 self.send_header("Content-Length", str(len(text.encode())))
                 self.end_headers()
                 self.wfile.write(text.encode())
+
+            def do_POST(self) -> None:
+                web.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0))))
+                self.do_GET()
+
+            def do_DELETE(self) -> None:
+                web.bodies.append(self.path)
+                self.do_GET()
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -115,7 +115,7 @@ def silence(state: StateDir, matchers: tuple[str, ...], duration: str, comment: 
         "matchers": [_written(text) for text in matchers], "startsAt": _stamp(now), "endsAt": _stamp(now + _length(duration)),
         "createdBy": by or getpass.getuser(), "comment": comment,
     }  # fmt: skip
-    click.echo(_client(state).web("/api/v2/silences", body=body)["silenceID"])
+    click.echo(_client(state).web("/api/v2/silences", method="POST", body=body)["silenceID"])
 
 
 @command.command("expire")

@@ -43,5 +43,15 @@ def _rows(data: Mapping[str, Any]) -> list[tuple[Mapping[str, str], str]]:
         case "scalar" | "string":
             return [({}, str(result[1]))]
         case "matrix":
-            return [(row["metric"], " ".join(str(point[1]) for point in row["values"])) for row in result]
-    return [(row["metric"], str(row["value"][1])) for row in result]
+            return [(row["metric"], " ".join(_shown(point[1]) for point in _points(row))) for row in result]
+    return [(row["metric"], _shown((row.get("value") or row["histogram"])[1])) for row in result]
+
+
+def _points(row: Mapping[str, Any]) -> list[Any]:
+    """Numbers and native histograms, in the order of time."""
+    return sorted([*row.get("values", ()), *row.get("histograms", ())], key=lambda point: point[0])
+
+
+def _shown(value: Any) -> str:
+    """A number as it is; of a native histogram how many observations it has, and their sum."""
+    return str(value) if isinstance(value, str) else f"{{count:{value['count']}, sum:{value['sum']}}}"
