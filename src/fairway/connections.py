@@ -89,9 +89,14 @@ _BOUND = re.compile(r'le="([^"]+)"')
 
 
 def arms_of(text: str, namespace: str, slower_than: timedelta | None) -> dict[str, Arm]:
-    """`slow` counts from the histogram's first bound that is not below `slower_than`."""
+    """`slow` counts from the histogram's first bound that is not below `slower_than`.
+
+    Envoy merges its histograms once a second, its counters at once: what is slow is therefore what the histogram itself says,
+    never the counter less the quick ones, which would take the last second's for slow.
+    """
     found: dict[str, Arm] = {}
     quick: dict[tuple[str, str], tuple[float, int]] = {}
+    timed: dict[tuple[str, str], int] = {}
     limit = slower_than.total_seconds() * 1000 if slower_than else math.inf
     for line in text.splitlines():
         counting = line.startswith("envoy_cluster_upstream_rq_xx{")
@@ -106,9 +111,12 @@ def arms_of(text: str, namespace: str, slower_than: timedelta | None) -> dict[st
             key = (named[0], named[2])
             if key not in quick or at < quick[key][0]:
                 quick[key] = (at, value)
+            if math.isinf(at):
+                timed[key] = value
     for template_hash in {name for _, name in quick}:
-        arm, in_time = found.get(template_hash, Arm()), sum(n for (_, name), (_, n) in quick.items() if name == template_hash)
-        found[template_hash] = Arm(arm.requests, arm.errors, max(arm.requests - in_time, 0))
+        arm = found.get(template_hash, Arm())
+        slow = sum(timed.get(key, n) - n for key, (_, n) in quick.items() if key[1] == template_hash)
+        found[template_hash] = Arm(arm.requests, arm.errors, max(slow, 0))
     return found
 
 

@@ -195,3 +195,14 @@ def test_envoys_statistics_become_counts() -> None:
     ])
     assert arms_of(text, "shop", None) == {"aaa": Arm(100, 10, 0)}
     assert arms_of(text, "shop", timedelta(milliseconds=300)) == {"aaa": Arm(100, 10, 20)}
+
+
+def test_requests_that_the_histogram_has_not_counted_yet_are_not_slow() -> None:
+    """Envoy's counters are of now, its histograms up to a second old."""
+    who = 'envoy_cluster_name="ns|shop|80|abc"'
+    text = "\n".join((
+        f'envoy_cluster_upstream_rq_xx{{{who},envoy_response_code_class="2"}} 300',
+        f'envoy_cluster_upstream_rq_time_bucket{{{who},le="500"}} 200',
+        f'envoy_cluster_upstream_rq_time_bucket{{{who},le="+Inf"}} 203',
+    ))
+    assert arms_of(text, "ns", timedelta(milliseconds=500)) == {"abc": Arm(300, 0, 3)}
