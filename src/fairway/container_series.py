@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 
-from fairway.kube.objects import key_of, labels_of, spec_of
+from fairway.kube.objects import dig, key_of, labels_of, spec_of
 from fairway.metrics.labels import NAME
 from fairway.metrics.series import millis
 from fairway.metrics.store import Store
 from fairway.node.usage import ContainerUsage, UsageMeter
 
 _SCRAPED = {"job": "kubelet", "metrics_path": "/metrics/cadvisor"}
+_KUBELET = {"job": "kubelet", "metrics_path": "/metrics"}
 _COUNTERS = frozenset({"container_cpu_usage_seconds_total"})
 _HASH = "rollouts_pod_template_hash"
 _PERIOD_US = 100_000  # in which the kernel counts a quota of CPU time
@@ -24,15 +26,17 @@ Sample = tuple[str, Mapping[str, str], float]
 
 
 class ContainerSeries:
-    """`record` is for the meter to call at each of its looks."""
+    """`record` is for the meter to call at each of its looks. `disk`: where claims lie."""
 
-    def __init__(self, store: Store, meter: UsageMeter) -> None:
-        self._block, self._meter = store.block("containers"), meter
+    def __init__(self, store: Store, meter: UsageMeter, disk: Path) -> None:
+        self._block, self._meter, self._disk = store.block("containers"), meter, disk
 
     def record(self, now: datetime) -> None:
         rows, values = [], []
-        for name, labels, value in samples(self._meter):
-            row = self._block.row({NAME: name, **_SCRAPED, **{k: v for k, v in labels.items() if v}}, counter=name in _COUNTERS)
+        found = (*((one, _SCRAPED) for one in samples(self._meter)),
+                 *((one, _KUBELET) for one in claim_samples(self._meter, self._disk)))
+        for (name, labels, value), scraped in found:
+            row = self._block.row({NAME: name, **scraped, **{k: v for k, v in labels.items() if v}}, counter=name in _COUNTERS)
             if row >= 0:
                 rows.append(row)
                 values.append(value)
@@ -46,6 +50,22 @@ def samples(meter: UsageMeter) -> Iterator[Sample]:
     node = {"node": meter.node_name, "instance": meter.node_name}
     yield "machine_cpu_cores", node, float(os.cpu_count() or 1)
     yield "machine_memory_bytes", node, float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def claim_samples(meter: UsageMeter, disk: Path) -> Iterator[Sample]:
+    """Of each claim that a pod uses: a claim is a folder, and has the room that the disk has."""
+    claims = {(key_of(one.pod).namespace, name) for one in meter.containers for volume in spec_of(one.pod).get("volumes") or ()
+              if (name := dig(volume, "persistentVolumeClaim", "claimName"))}
+    if not claims or not disk.is_dir():
+        return
+    room = os.statvfs(disk)
+    values = {"capacity_bytes": room.f_blocks * room.f_frsize, "available_bytes": room.f_bavail * room.f_frsize,
+              "used_bytes": (room.f_blocks - room.f_bfree) * room.f_frsize, "inodes": room.f_files,
+              "inodes_free": room.f_favail, "inodes_used": room.f_files - room.f_ffree}  # fmt: skip
+    for namespace, claim in sorted(claims):
+        labels = {"namespace": namespace, "persistentvolumeclaim": claim, "node": meter.node_name, "instance": meter.node_name}
+        for name, value in values.items():
+            yield f"kubelet_volume_stats_{name}", labels, float(value)
 
 
 def _container(one: ContainerUsage) -> Iterator[Sample]:

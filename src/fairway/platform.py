@@ -94,6 +94,7 @@ class Platform:
                                          ingress_port=ports.ingress)
         self.delivery = Delivery(self.informers, clock, state, without=settings.without, web_url=self.web_url,
                                  token=pki.token, data_plane=self.data_plane if self._has("traffic") else None)
+        self.node.usage.on_look(ContainerSeries(self.delivery.store, self.node.usage, node.claims).record)
         self._compose(pki, accounts, clock)
 
     @classmethod
@@ -126,7 +127,6 @@ class Platform:
         add(QuotaStatus(self.informers))
         add(TokenSecrets(self.informers, accounts, pki.ca))
         add(CertificateSigner(self.informers, pki.ca_file.parent))
-        self.node.usage.on_look(ContainerSeries(self.delivery.store, self.node.usage).record)
         if self._has("workloads"):
             metrics = PodMetrics(EmbeddedQuerier(self.delivery.store), clock)
             for controller in workload_controllers(self.informers, clock, metrics):

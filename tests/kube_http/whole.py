@@ -35,7 +35,7 @@ class Whole(Served):
         settings = NodeSettings(self.folder / "node")
         self.node = NodeController(self.informers, clock, settings, NoImages())
         store = Store()
-        self.node.usage.on_look(ContainerSeries(store, self.node.usage).record)
+        self.node.usage.on_look(ContainerSeries(store, self.node.usage, settings.claims).record)
         self.server = KubeServer(self.api, clock, logs=ShimLogs(self.informers, clock, settings.pods),
                                  tls=server_context(self.pki), token=self.pki.token, exec=NodeExec(self.node.pod),
                                  measurements=self.node.usage)

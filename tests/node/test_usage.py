@@ -6,8 +6,10 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from fairway.container_series import claim_samples, samples
 from fairway.node.attempt import Attempt
 from fairway.node.processes import Held, held
 from fairway.node.spec import decode
@@ -15,7 +17,7 @@ from fairway.node.usage import UsageMeter
 from tests.node.machine import DEADLINE_S
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-POD = {"metadata": {"name": "web", "namespace": "shop", "uid": "u", "labels": {"app": "web"}},
+POD: dict[str, Any] = {"metadata": {"name": "web", "namespace": "shop", "uid": "u", "labels": {"app": "web"}},
        "spec": {"containers": [{"name": "app", "image": "web:1"}], "nodeName": "fairway"}}
 
 
@@ -72,3 +74,19 @@ def test_seconds_only_grow_and_rates_are_over_a_window() -> None:
     assert meter.pods() == []
     meter.look([], NOW + timedelta(seconds=35))
     assert (meter.containers, meter.pods()) == ([], [])
+
+
+def test_what_is_shown_to_the_metrics(tmp_path: Path) -> None:
+    meter, pod = UsageMeter("fairway", lambda pid: Held(2, 3, 4.5, 1 << 20, 2 << 20)), _Pod()
+    pod.pod = {**POD, "spec": {**POD["spec"], "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]}}
+    meter.look([pod], NOW)  # type: ignore[list-item]
+    found = {name: (labels, value) for name, labels, value in samples(meter)}
+    labels, seconds = found["container_cpu_usage_seconds_total"]
+    assert (seconds, labels["namespace"], labels["pod"], labels["container"], labels["image"], labels["cpu"]) == (
+        4.5, "shop", "web", "app", "web:1", "total")
+    assert [found[f"container_{name}"][1] for name in ("memory_working_set_bytes", "memory_rss", "processes", "threads")] == [
+        2 << 20, 1 << 20, 2, 3]
+    claims = {name: (labels["persistentvolumeclaim"], value) for name, labels, value in claim_samples(meter, tmp_path)}
+    whole, used, free = (claims[f"kubelet_volume_stats_{name}_bytes"] for name in ("capacity", "used", "available"))
+    assert whole[0] == "data" and whole[1] >= used[1] + free[1] > 0
+    assert list(claim_samples(meter, tmp_path / "absent")) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from fairway.container_series import ContainerSeries
@@ -41,7 +42,7 @@ def test_pods_that_burn_get_company_and_lose_it_when_they_rest() -> None:
     async def main(clock: Clock) -> None:
         store, seconds, load = Store(), dict[int, float](), {"cores": 3.0, "memory": 32 << 20}
         meter = UsageMeter("fairway", lambda pid: Held(1, 1, seconds.get(pid, 0.0), 0, int(load["memory"])))
-        meter.on_look(ContainerSeries(store, meter).record)
+        meter.on_look(ContainerSeries(store, meter, Path("/")).record)
         async with world(clock, metrics=PodMetrics(EmbeddedQuerier(store), clock)) as made:
 
             async def measured() -> None:

@@ -287,6 +287,8 @@ class NodePod:
             pause = min(PULL_FIRST_S * 2**state.pulls, PULL_LONGEST_S)
             state.pulls += 1
             reason = "ErrImagePull" if state.pulls == 1 else "ImagePullBackOff"
+            if one.raw.get("imagePullPolicy") == "Never":
+                reason = "ErrImageNeverPull"
             text = str(error) if state.pulls == 1 else f'Back-off pulling image "{one.image}": ErrImagePull: {error}'
             state.problem = d.Problem(reason, text, now + timedelta(seconds=pause))
         finally:

@@ -196,14 +196,21 @@ def _conditions(seen: Seen, spec: PodSpec, init: Sequence[Obj], containers: Sequ
         "PodReadyToStartContainers": ("True" if seen.address and not over else "False", "", ""),
         "Initialized": ("False", "ContainersNotInitialized", incomplete)
         if missing else ("True", over if phase == "Succeeded" else "", ""),
-        "Ready": not_ready or (("False", "ReadinessGatesNotReady", f"corresponding condition of pod readiness gate "
-                                f'"{shut[0]}" does not exist.') if shut else ("True", "", "")),
+        "Ready": not_ready or (("False", "ReadinessGatesNotReady", ", ".join(_shut(seen.pod, gate) for gate in shut))
+                               if shut else ("True", "", "")),
         "ContainersReady": not_ready or ("True", "", ""),
         "PodScheduled": ("True", "", ""),
     }
     known = {entry["type"]: entry for entry in status_of(seen.pod).get("conditions") or ()}
     made = [_condition(known.get(kind), kind, *entry, now=now) for kind, entry in entries.items()]
     return [*made, *(entry for kind, entry in known.items() if kind not in entries)]
+
+
+def _shut(pod: Obj, gate: str) -> str:
+    entry = condition(pod, gate)
+    if entry is None:
+        return f'corresponding condition of pod readiness gate "{gate}" does not exist.'
+    return f'the status of pod readiness gate "{gate}" is not "True", but {entry.get("status")}'
 
 
 def _condition(old: Obj | None, kind: str, status: str, reason: str | None, message: str, *, now: datetime) -> Obj:
