@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from fairway.ci.course import RunDecision
 from fairway.ci.environment import RunFacts
 from fairway.ci.events import Event
@@ -208,7 +210,7 @@ def test_what_cannot_run_is_refused_with_the_mend(tmp_path: Path) -> None:
         "{uses: someone/thing@v1}": "action 'someone/thing@v1': it is not built in",
         "{uses: 'docker://alpine'}": "container actions need docker or podman",
         "{uses: ./nothing}": "under './nothing'; did you forget to run actions/checkout",
-        "{uses: actions/github-script@v7, with: {script: a}}": "do the same in a run step",
+        "{uses: actions/github-script@v7, with: {script: throw new Error(1)}}": "exit code 1",
         "{run: x, shell: fish}": "shell 'fish' is not known",
         "{run: x, working-directory: gone}": "working-directory 'gone' does not exist",
         "{run: 'echo broken >> $GITHUB_ENV'}": "Invalid format 'broken'",
@@ -246,3 +248,23 @@ def test_a_background_step_that_fails_fails_the_job_where_somebody_waits_for_it(
     assert ran.decision.phase == "Failed"
     assert "still here" in ran.lines
     assert "never" not in ran.lines
+
+
+def test_a_step_that_prints_without_end_is_cut_and_its_commands_are_still_heard(tmp_path: Path) -> None:
+    ran = run(tmp_path, job("""
+      - id: loud
+        run: |
+          yes "$(head -c 4000 /dev/zero | tr '\\\\0' x)" | head -c 200000000
+          echo "::set-output name=o::heard"
+      - run: 'test "${{ steps.loud.outputs.o }}" = heard'
+"""))
+    assert ran.decision.phase == "Succeeded", ran.lines[-3:]
+    assert "##[warning]the log is cut here: it reached 16 MiB" in ran.lines
+    assert sum(map(len, ran.lines)) < 20 * 1024 * 1024
+
+
+def test_a_step_that_multiplies_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fairway.ci.process.MOST_PROCESSES", 60)
+    ran = run(tmp_path, job("      - run: 'for i in $(seq 200); do sleep 1000 & done; wait'\n"))
+    assert ran.decision.phase == "Failed"
+    assert any("more than 60 processes" in line for line in ran.lines), ran.lines[-3:]

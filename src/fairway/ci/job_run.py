@@ -419,7 +419,8 @@ class JobRun:
         cancel = None if self.status == "cancelled" else self.background.stopper() or self.cancel
         try:
             finished = await run_process(argv, cwd=cwd, env=variables, timeout_s=timeout_s, cancel=cancel,
-                                         on_line=lambda line: self._heard(line, listener, outcome))
+                                         on_line=lambda line: self._heard(line, listener, outcome),
+                                         unheard=lambda: self.log.is_full)
         except FileNotFoundError:
             raise StepFailed(f"{argv[0]}: command not found (PATH is {variables['PATH']})") from None
         if finished.ending == "exited" and finished.code != 0 and self.on_failure is not None:

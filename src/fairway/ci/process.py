@@ -26,6 +26,11 @@ _DRAIN_S = 0.25  # a process left in the background keeps the pipe open: its out
 
 _DEATH_S = 2.0  # a killed process that waits for a disk may need a moment
 
+MOST_PROCESSES = 4096
+"""Of one job at a time. A build with 64 compilers has some 200; a fork bomb passes it within a second."""
+_LOOK_S = 0.25
+_BOMB_S = 30.0
+
 Ending = Literal["exited", "timeout", "cancelled"]
 
 
@@ -40,11 +45,15 @@ class Finished:
 class _Lines:
     """Bytes in pieces to whole lines of text."""
 
-    def __init__(self, on_line: Callable[[str], None]) -> None:
+    def __init__(self, on_line: Callable[[str], None], unheard: Callable[[], bool]) -> None:
         self._on_line = on_line
+        self._unheard = unheard
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
+        if b"::" not in data and b"##[" not in data and b"::" not in self._rest and self._unheard():
+            self._rest = b""  # nobody would see it, and it holds no command: a gigabyte passes at the speed of the pipe
+            return
         *whole, self._rest = (self._rest + data).split(b"\n")
         for line in whole:
             self._on_line(line.decode(errors="replace").removesuffix("\r"))
@@ -58,11 +67,15 @@ class _Lines:
 
 
 async def run_process(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], on_line: Callable[[str], None],
-                      cancel: asyncio.Event | None = None, timeout_s: float | None = None) -> Finished:
-    """Run to the end, or to the end of the time, or until `cancel` is set. OSError where it cannot be started."""
+                      cancel: asyncio.Event | None = None, timeout_s: float | None = None,
+                      unheard: Callable[[], bool] = lambda: False) -> Finished:
+    """Run to the end, or to the end of the time, or until `cancel` is set. OSError where it cannot be started.
+
+    While `unheard` is true, output without commands is thrown away unread.
+    """
     loop = asyncio.get_running_loop()
     reading, writing = os.pipe()
-    lines, eof = _Lines(on_line), asyncio.Event()
+    lines, eof = _Lines(on_line, unheard), asyncio.Event()
 
     def readable() -> None:
         try:
@@ -82,6 +95,8 @@ async def run_process(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str],
             start_new_session=True)
         with contextlib.suppress(OSError):  # it may have ended already
             os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
+        too_many = asyncio.Event()
+        watch = asyncio.create_task(_watch_number(process.pid, env.get(TRACKING, ""), too_many), name="number of processes")
     except BaseException:
         os.close(reading)
         raise
@@ -98,8 +113,14 @@ async def run_process(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str],
         signal_group(process.pid, signal.SIGKILL)
         raise
     finally:
+        if not too_many.is_set():
+            watch.cancel()
         loop.remove_reader(reading)
         os.close(reading)
+    if too_many.is_set():
+        await watch
+        on_line(f"##[error]the step had more than {MOST_PROCESSES} processes and was ended")
+        return Finished(137, "exited")
     code = process.returncode if process.returncode is not None else 1
     return Finished(128 - code if code < 0 else code, ending)
 
@@ -125,6 +146,44 @@ async def _wait(process: asyncio.subprocess.Process, cancel: asyncio.Event | Non
             future.cancel()
 
 
+async def _watch_number(pid: int, tracking: str, too_many: asyncio.Event) -> None:
+    """Ends a step that multiplies without end (a fork bomb), and says so.
+
+    A look counts the machine's processes, which is cheap; only where there are many more than before, those of the job are
+    counted. They are stopped before they are killed: nothing forks while it is stopped.
+    """
+    before = _machine_processes()
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        if _machine_processes() - before < MOST_PROCESSES or not tracking:
+            continue
+        mine = await asyncio.to_thread(_tracked, tracking)
+        if len(mine) < MOST_PROCESSES:
+            continue
+        too_many.set()
+        await asyncio.to_thread(_end_bomb, tracking)
+        signal_group(pid, signal.SIGKILL)
+        return
+
+
+def _machine_processes() -> int:
+    try:
+        return sum(1 for _ in Path("/proc").glob("[0-9]*"))
+    except OSError:
+        return 0
+
+
+def _end_bomb(tracking: str) -> None:
+    deadline = time.monotonic() + _BOMB_S
+    for sent in (signal.SIGSTOP, signal.SIGKILL):
+        seen: set[int] = set()
+        while (found := set(_tracked(tracking)) - (seen if sent is signal.SIGSTOP else set())) and time.monotonic() < deadline:
+            for pid in found:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, sent)
+            seen |= found
+
+
 def signal_group(pid: int, sent: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, sent)
@@ -136,8 +195,7 @@ def kill_tracked(tracking: str) -> int:
     Blocks until they are gone, which takes milliseconds. Linux only: elsewhere there is no /proc, and the process group
     is all that is known.
     """
-    wanted = f"{TRACKING}={tracking}".encode()
-    killed = [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if _carries(folder, wanted)]
+    killed = _tracked(tracking)
     for pid in killed:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
@@ -145,6 +203,11 @@ def kill_tracked(tracking: str) -> int:
     while any(_runs(pid) for pid in killed) and time.monotonic() < deadline:
         time.sleep(0.002)
     return len(killed)
+
+
+def _tracked(tracking: str) -> list[int]:
+    wanted = f"{TRACKING}={tracking}".encode()
+    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if _carries(folder, wanted)]
 
 
 def _carries(folder: Path, wanted: bytes) -> bool:

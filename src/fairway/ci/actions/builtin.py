@@ -125,6 +125,17 @@ class Use:
     def warn(self, text: str) -> None:
         self.run.log.lines(f"##[warning]{text}")
 
+    def neutral(self, text: str) -> None:
+        """There is nothing to do here: said in the log and in the summary, and a failure where `--fail` was asked for."""
+        if self.host.offline.strict:
+            raise ActionFailed(f"{self.step.uses}: {text}")
+        self.notice(f"{self.step.uses}: {text}")
+        self.summary(f"- `{self.step.uses}`: {text}")
+
+    def summary(self, text: str) -> None:
+        with self.run.folders.summary.open("a") as file:
+            file.write(self.run.masker.mask(text) + "\n")
+
     # --- what it does ---------------------------------------------------------------------------------------------
 
     def output(self, name: str, value: str) -> None:

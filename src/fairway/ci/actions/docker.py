@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fairway.ci.actions.builtin import ActionFailed, BuiltIn, Use
+from fairway.ci.actions.builtin import BuiltIn, Use
 
 
 async def login(use: Use) -> None:
@@ -27,12 +27,6 @@ async def setup_qemu(use: Use) -> None:
     use.output("platforms", "linux/amd64")
 
 
-async def refuse_github_script(use: Use) -> None:
-    raise ActionFailed("actions/github-script runs JavaScript against the API of github.com, which does not exist "
-                       "here; do the same in a run step, or guard the step with `if: github.server_url == "
-                       "'https://github.com'` where it is only meant for GitHub")
-
-
 LOGIN = BuiltIn("docker/login-action", {"registry": "", "username": "", "password": "", "scope": "", "ecr": "auto",
                                         "logout": "true", "registry-auth": ""}, login)
 SETUP_BUILDX = BuiltIn(
@@ -43,5 +37,3 @@ SETUP_BUILDX = BuiltIn(
     setup_buildx,
 )
 SETUP_QEMU = BuiltIn("docker/setup-qemu-action", {"image": "", "platforms": "", "cache-image": "true"}, setup_qemu)
-GITHUB_SCRIPT = BuiltIn("actions/github-script", {"script": "", "github-token": "", "result-encoding": "json",
-                                                  "debug": "", "retries": "", "previews": ""}, refuse_github_script)

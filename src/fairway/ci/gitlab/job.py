@@ -315,7 +315,8 @@ class _Attempt:
         try:
             argv = self.wrapped([bash or "sh", str(path)])
             finished = await run_process(argv, cwd=cwd or self.work, env=env, on_line=self._heard,
-                                         cancel=self.cancel if stops else None, timeout_s=timeout_s)
+                                         cancel=self.cancel if stops else None, timeout_s=timeout_s,
+                                         unheard=lambda: self.log.is_full and not self.leg.job.coverage)
             on_failure = self.runner.config.on_failure
             if finished.ending == "exited" and finished.code != 0 and on_failure is not None:
                 await asyncio.to_thread(on_failure, self.work, env, f"{name} of {self.leg.name} failed with {finished.code}")
