@@ -254,8 +254,8 @@ def test_a_step_that_prints_without_end_is_cut_and_its_commands_are_still_heard(
     ran = run(tmp_path, job("""
       - id: loud
         run: |
-          yes "$(head -c 4000 /dev/zero | tr '\\\\0' x)" | head -c 200000000
-          echo "::set-output name=o::heard"
+          yes "$(head -c 4000 /dev/zero | tr '\\0' x)" | head -c 200000000
+          echo; echo "::set-output name=o::heard"
       - run: 'test "${{ steps.loud.outputs.o }}" = heard'
 """))
     assert ran.decision.phase == "Succeeded", ran.lines[-3:]
