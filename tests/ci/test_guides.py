@@ -25,8 +25,9 @@ from fairway.ci.runner import LocalRunner, RunnerConfig
 from fairway.ci.services.programs import postgres_folders, redis_program
 from fairway.ci.snapshot import SnapshotRepositories, take_snapshot
 from fairway.ci.tools import link_tools
+from fairway.ci.wish import Prepared, Wish
 from fairway.ci.workflow_files import read_workflow
-from fairway.ci.working_tree import Bench, Prepared, Wish
+from fairway.ci.working_tree import Bench
 from fairway.kube.clock import WallClock
 from fairway.secrets.masking import Masker
 

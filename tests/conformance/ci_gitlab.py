@@ -19,6 +19,7 @@ from fairway.ci.gitlab.conditions import ConditionError, evaluate, truthy
 from fairway.ci.gitlab.decoding import decode
 from fairway.ci.gitlab.includes import Given, read_whole
 from fairway.ci.gitlab.local_settings import read_settings
+from fairway.ci.gitlab.local_tree import FolderSources, inputs_of, pipeline_of
 from fairway.ci.gitlab.merging import flat
 from fairway.ci.gitlab.plan import Leg, Pipeline
 from fairway.ci.gitlab.preview import preview
@@ -31,8 +32,9 @@ from fairway.ci.snapshot import Snapshot, SnapshotRepositories, take_snapshot
 from fairway.ci.spec import WorkflowError
 from fairway.ci.states import JobRow
 from fairway.ci.tools import link_tools
+from fairway.ci.wish import NoSuchJob, Prepared, Wish
 from fairway.ci.workflow_files import WorkflowFile
-from fairway.ci.working_tree import Bench, FolderSources, NoSuchJob, Prepared, Wish, event_of, inputs_of, pipeline_of
+from fairway.ci.working_tree import Bench, event_of
 from fairway.secrets.masking import Masker
 from tests.conformance.result import CaseResult
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,17 +14,13 @@ from fairway.ci.events import SKIP_MARKS, Event, why_not
 from fairway.ci.expressions import Scope, Value
 from fairway.ci.github import GithubCourse
 from fairway.ci.gitlab.course import GitlabCourse
-from fairway.ci.gitlab.decoding import decode
-from fairway.ci.gitlab.includes import Given, read_whole
 from fairway.ci.gitlab.job import GitlabRunner
-from fairway.ci.gitlab.plan import Pipeline, Scoped, plan
-from fairway.ci.gitlab.predefined import SOURCES, Occasion, pipeline_variables
-from fairway.ci.gitlab.rules import Facts
-from fairway.ci.gitlab.sources import FileTree, Sources, Tree
-from fairway.ci.gitlab.variables import Variable, Variables
+from fairway.ci.gitlab.making import gitlab_pipeline, given_variables
+from fairway.ci.gitlab.sources import FileTree, Tree
+from fairway.ci.gitlab.variables import Variables
 from fairway.ci.plan import checked_inputs, concurrency_of
 from fairway.ci.runner import JobRunner
-from fairway.ci.spec import Mistake, Workflow, WorkflowError
+from fairway.ci.spec import Workflow, WorkflowError
 from fairway.ci.trigger import GITLAB, WORKFLOWS, Pushed, is_gitlab, is_workflow
 from fairway.ci.workflow import decode_workflow
 from fairway.git import Commit, GitError, GitPort, UnknownRevision
@@ -146,43 +142,6 @@ class GitSources:
 def _tree(git: GitPort, sha: str) -> Tree:
     tree = git.read_tree(sha)
     return FileTree(lambda path: tree.read(path).decode(errors="replace") if tree.is_file(path) else None, lambda: tree)
-
-
-def gitlab_pipeline(sources: Sources, event: Event, given: Variables, *, run: str = "run", number: int = 1,
-                    path: str = GITLAB, inputs: Mapping[str, Mapping[str, Any]] | None = None,
-                    extra: Mapping[str, str] | None = None,
-                    scoped: Scoped = (),
-                    changed_since: Callable[[str], frozenset[str] | None] = lambda ref: None) -> Pipeline:
-    """The pipeline that the event makes of the configuration. Raises `WorkflowError`."""
-    source = SOURCES.get(event.name)
-    if source is None:
-        known = ", ".join(SOURCES)
-        raise WorkflowError(path, (Mistake(f"{event.name} starts no pipeline of GitLab's; there are: {known}"),))
-    ref = event.head_ref or event.ref_name
-    occasion = Occasion(
-        source, event.repository, ref, event.sha, is_tag=event.is_tag, before=event.before, message=event.message,
-        author=event.actor, timestamp=event.committed_at, default_branch=event.default_branch, target=event.base_ref, run=run,
-        number=number, email=event.email)
-    predefined = {**pipeline_variables(occasion), **(extra or {}), "CI_CONFIG_PATH": path}
-    names: list[str] | None = None
-
-    def files() -> Iterable[str]:
-        nonlocal names
-        names = names if names is not None else list(sources.own().files())
-        return names
-
-    facts = Facts(source, ref, event.is_tag, event.changed, files, changed_since)
-    visible = given.over(Variables.of(predefined, raw=True)).expanded()
-    whole = read_whole(path, Given(sources, facts, visible, inputs or {}))
-    if whole is None:
-        raise WorkflowError(path, (Mistake("the file does not exist"),))
-    return plan(decode(whole, path), predefined, facts, given=given, scoped=scoped)
-
-
-def given_variables(variables: Mapping[str, str], secrets: Mapping[str, str]) -> Variables:
-    """Variables of the project; secrets are masked and never expanded."""
-    return Variables({name: Variable(value, raw=True, masked=True) for name, value in secrets.items()}).over(
-        Variables.of(variables))
 
 
 # --- runs -----------------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from fairway.ci.events import Event
     from fairway.ci.snapshot import Snapshot
     from fairway.ci.spec import Workflow
+    from fairway.ci.wish import Wish
     from fairway.ci.workflow_files import WorkflowFile
-    from fairway.ci.working_tree import Wish
 
 
 @click.command("explain")
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def explain_command(path: Path, workflow: str, event: str, ref: str, base: str, payload: Path | None, gitlab_file: str,
                     output: str) -> None:
     """Which jobs an event starts, and why the others do not. Nothing is run."""
-    from fairway.ci.working_tree import Wish, event_of
+    from fairway.ci.wish import Wish
+    from fairway.ci.working_tree import event_of
 
     wish = Wish(event=event, ref=ref, base=base, payload=payload_of(payload))
     with snapshot_of(path) as snapshot:
@@ -46,8 +47,9 @@ def explain_command(path: Path, workflow: str, event: str, ref: str, base: str, 
 
 def _explained(path: Path, snapshot: Snapshot, file: WorkflowFile, event: Event, wish: Wish) -> dict[str, Any]:
     from fairway.ci.events import why_not
+    from fairway.ci.gitlab.local_tree import pipeline_of
     from fairway.ci.spec import WorkflowError
-    from fairway.ci.working_tree import github_event, pipeline_of
+    from fairway.ci.working_tree import github_event
 
     answer: dict[str, Any] = {"workflow": file.path, "why": "", "jobs": []}
     try:

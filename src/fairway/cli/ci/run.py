@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from fairway.ci.runner import LocalRunner
     from fairway.ci.snapshot import Snapshot
     from fairway.ci.states import JobRow
+    from fairway.ci.wish import Prepared, Wish
     from fairway.ci.workflow_files import WorkflowFile
-    from fairway.ci.working_tree import Prepared, Wish
 
 _KEPT_RUNS = 20
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -92,7 +92,7 @@ def run_command(state: StateDir | None, /, path: Path, output: str, watch: bool,
 
 
 def _wish(given: dict[str, Any]) -> Wish:
-    from fairway.ci.working_tree import Wish
+    from fairway.ci.wish import Wish
 
     inputs, components = typed_inputs(given["inputs"])
     return Wish(
@@ -182,7 +182,8 @@ def _one(root: Path, path: Path, snapshot: Snapshot, file: WorkflowFile, name: s
 
     from fairway.ci.plan import InputError
     from fairway.ci.spec import WorkflowError
-    from fairway.ci.working_tree import Bench, NoSuchJob, Prepared
+    from fairway.ci.wish import NoSuchJob, Prepared
+    from fairway.ci.working_tree import Bench
 
     if file.error:
         return {"workflow": file.path, "phase": "Failed", "message": file.error, "jobs": []}
@@ -304,7 +305,7 @@ def _prune(root: Path) -> None:
 def _wait_for_change(path: Path) -> None:
     import time
 
-    from fairway.ci.working_tree import FolderSources
+    from fairway.ci.gitlab.local_tree import FolderSources
 
     def state() -> dict[str, int]:
         found = {}

@@ -1,0 +1,162 @@
+"""CI runs from a working tree, each in a process of its own, as people start them.
+
+Peers in the same run, where they are found: gitlab-ci-local (`gitlab-ci-local` on PATH, or FAIRWAY_GITLAB_CI_LOCAL as a
+command line; shell executor), and act in host mode. GitHub's dialect is measured against act, GitLab's against
+gitlab-ci-local. Goals: a DAG whose longest path is 4 s ends within 4.3 s; the first line of a step is there after 250 ms;
+hashFiles over 10,000 files ten times faster than act.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FAIRWAY = str(Path(sys.executable).parent / "fairway")
+_RUNS = 5
+_FILES = 10_000
+_MARK = "the-first-line"
+
+
+def measure() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="fairway-bench-ci-") as folder:
+        root = Path(folder)
+        found = {name: _scenario(root / name, write) for name, write in _SCENARIOS.items()}
+        found["hash_files_10000"] = _hash_files(root / "hash")
+        found["first_line_ms"] = _first_line(root / "one_step")
+    return found
+
+
+def _scenario(tree: Path, write: Callable[[], tuple[str, str]]) -> dict[str, Any]:
+    """Milliseconds of wall time, the median; the work tree is a repository with one commit."""
+    github, gitlab = write()
+    _repository(tree, github, gitlab)
+    runs = 2 if tree.name.startswith("dag") else _RUNS
+    answer = {"github_ms": _median(_fairway(tree, "ci.yml"), tree, runs), "gitlab_ms": _median(
+        _fairway(tree, ".gitlab-ci.yml"), tree, runs)}
+    peer = gitlab_ci_local()
+    if peer:
+        answer["gitlab_ci_local_ms"] = _median([*peer, "--force-shell-executor", "--cwd", str(tree)], tree, runs)
+        quick = [*peer, "--force-shell-executor", "--no-json-schema-validation", "--cwd", str(tree)]
+        answer["gitlab_ci_local_without_schema_ms"] = _median(quick, tree, runs)
+    act = shutil.which("act")
+    if act:
+        answer["act_ms"] = _median([act, "push", "-P", "ubuntu-latest=-self-hosted", "-C", str(tree)], tree, runs)
+    return answer
+
+
+def gitlab_ci_local() -> list[str]:
+    """The command, or nothing where it is not here."""
+    given = os.environ.get("FAIRWAY_GITLAB_CI_LOCAL")
+    if given:
+        return shlex.split(given)
+    found = shutil.which("gitlab-ci-local")
+    return [found] if found else []
+
+
+def _fairway(tree: Path, workflow: str) -> list[str]:
+    return [FAIRWAY, "--state", str(tree.parent / "state"), "ci", "run", str(tree), "-w", workflow, "--places", "8"]
+
+
+def _median(argv: list[str], tree: Path, runs: int) -> float | str:
+    times = []
+    for _ in range(runs + 1):
+        begin = time.perf_counter()
+        done = subprocess.run(argv, cwd=tree, capture_output=True, text=True, check=False)
+        times.append(time.perf_counter() - begin)
+        if done.returncode != 0:
+            return f"failed: {(done.stderr or done.stdout).strip()[-200:]}"
+    return round(statistics.median(times[1:]) * 1000, 0)
+
+
+def _repository(tree: Path, github: str, gitlab: str) -> None:
+    (tree / ".github/workflows").mkdir(parents=True)
+    (tree / ".github/workflows/ci.yml").write_text(github)
+    if gitlab:
+        (tree / ".gitlab-ci.yml").write_text(gitlab)
+    (tree / ".gitignore").write_text(".gitlab-ci-local\n")
+    git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@example.com"]
+    for argv in (["init", "-q", "-b", "main"], ["remote", "add", "origin", "git@gitlab.com:bench/app.git"], ["add", "-A"],
+                 ["commit", "-qm", "bench"], ["update-ref", "refs/remotes/origin/main", "HEAD"],
+                 ["symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main"]):
+        subprocess.run([*git, *argv], cwd=tree, check=True)
+
+
+# --- scenarios ------------------------------------------------------------------------------------------------------
+
+
+def _workflow(jobs: dict[str, tuple[list[str], list[str]]]) -> str:
+    """Jobs with their needs and the commands of their steps."""
+    text = "on: push\njobs:\n"
+    for name, (needs, steps) in jobs.items():
+        text += f"  {name}:\n    runs-on: ubuntu-latest\n"
+        text += f"    needs: [{', '.join(needs)}]\n" if needs else ""
+        text += "    steps:\n" + "".join(f"      - run: {step}\n" for step in steps)
+    return text
+
+
+def _pipeline(jobs: dict[str, tuple[list[str], list[str]]]) -> str:
+    return "".join(f"{name}:\n  needs: [{', '.join(needs)}]\n  script: [{', '.join(steps)}]\n"
+                   for name, (needs, steps) in jobs.items())
+
+
+def _both(jobs: dict[str, tuple[list[str], list[str]]]) -> Callable[[], tuple[str, str]]:
+    return lambda: (_workflow(jobs), _pipeline(jobs))
+
+
+_SCENARIOS: dict[str, Callable[[], tuple[str, str]]] = {
+    "one_step": _both({"a": ([], [f"echo {_MARK}"])}),
+    "twenty_steps": _both({"a": ([], [f"echo {n}" for n in range(20)])}),
+    "twenty_jobs": _both({f"j{n}": ([], [f"echo {n}"]) for n in range(20)}),
+    "dag_of_4_s": _both({"a": ([], ["sleep 1"]), "b": (["a"], ["sleep 1"]), "c": (["b"], ["sleep 1"]),
+                         "d": (["c"], ["sleep 1"]), "slow": ([], ["sleep 4"])}),
+}
+
+
+def _hash_files(tree: Path) -> dict[str, Any]:
+    """One evaluation over 10,000 files of 1 kB: the run with it, less the run without it."""
+    step = "      - run: echo ${{ hashFiles('data/**') }}\n"
+    steps = "      - uses: actions/checkout@v4\n"
+    with_it = f"on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n{steps}{step}"
+    for n in range(_FILES):
+        path = tree / "data" / f"{n % 100:02d}" / f"{n}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{n}\n" * 200)
+    _repository(tree, with_it, "")
+    (tree / ".github/workflows/without.yml").write_text(with_it.replace(step, "      - run: echo\n"))
+    with_ms, without_ms = (_median(_fairway(tree, name), tree, 3) for name in ("ci.yml", "without.yml"))
+    answer: dict[str, Any] = {"run_ms": with_ms, "run_without_ms": without_ms}
+    if isinstance(with_ms, float) and isinstance(without_ms, float):
+        answer["hash_ms"] = with_ms - without_ms
+    act = shutil.which("act")
+    if act:
+        argv = [act, "push", "-W", ".github/workflows/ci.yml", "-P", "ubuntu-latest=-self-hosted"]
+        answer["act_run_ms"] = _median(argv, tree, 1)
+    return answer
+
+
+def _first_line(tree: Path) -> dict[str, float]:
+    """From the start of the process to the first line that a step prints."""
+    answer = {}
+    for dialect, workflow in (("github", "ci.yml"), ("gitlab", ".gitlab-ci.yml")):
+        times = []
+        for _ in range(_RUNS + 1):
+            begin = time.perf_counter()
+            with subprocess.Popen(_fairway(tree, workflow), stdout=subprocess.PIPE, text=True, cwd=tree,
+                                  env={**os.environ, "PYTHONUNBUFFERED": "1"}) as process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    if line.rstrip().endswith(f"│ {_MARK}"):
+                        times.append(time.perf_counter() - begin)
+                        break
+                process.stdout.read()
+        answer[dialect] = round(statistics.median(times[1:]) * 1000, 0)
+    return answer
