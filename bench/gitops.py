@@ -134,7 +134,7 @@ def _all_of_them(state: StateDir, work: Path) -> dict[str, Any]:
     client.create(APPLICATION_SETS, _SET)
     figures: dict[str, Any] = {}
     with _memory(state) as peak:
-        for what, version in (("first", "v1"), ("touching_all", "v2"), ("touching_all_again", "v3")):
+        for what, version in (("first", "v1"), ("touching_all", "v2")):
             _write(work, range(APPS), version)
             before = _cpu_s(state)
             figures[f"{what}_s"] = round(_until_there(state, _pushed(work)), 1)

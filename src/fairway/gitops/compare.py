@@ -42,7 +42,6 @@ class Compared:
     key: ObjectKey
     target: Obj | None
     live: Obj | None
-    predicted: Obj | None = None
     modified: bool = False
     fields: tuple[str, ...] = ()
     error: str = ""
@@ -125,4 +124,4 @@ def compared(target: Obj, live: Obj, predicted: Obj, rules: Sequence[IgnoreRule]
     live_side, predicted_side = without_trusted(live, predicted, rules)
     before, after = normalised(live_side, rules, options), normalised(predicted_side, rules, options)
     fields = tuple(differing_fields(before, after))
-    return Compared(object_key(target), target, live, predicted, modified=bool(fields), fields=fields)
+    return Compared(object_key(target), target, live, modified=bool(fields), fields=fields)

@@ -98,7 +98,7 @@ class Comparison:
                 return Compared(key, target, None, modified=True)
             return Compared(key, target, live, modified=True, error=error.message)
         if live is None:
-            return Compared(key, target, None, predicted, modified=True)
+            return Compared(key, target, None, modified=True)
         return compared(target, live, predicted, app.ignore, app.comparison)
 
     async def dry_run(self, app: Application, target: Obj, live: Obj | None) -> Obj:
