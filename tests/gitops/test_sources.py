@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import pygit2
 import pytest
 
 from fairway.gitops import Settings, semver
@@ -192,3 +193,35 @@ def test_a_branch_that_many_follow_is_asked_for_once_until_somebody_says_that_it
         assert await everybody(now + timedelta(minutes=3)) == {f"{3:040d}"} and port.asked == 3
 
     asyncio.run(main())
+
+
+def test_links_within_the_repository_are_followed_and_those_out_of_it_refused(perform: Play) -> None:
+    async def story(world: World) -> None:
+        world.push(base__a=config_map("a"), base__kustomization="resources: [a.yaml]\n",
+                   prod__kustomization="resources: [base]\n")
+        first = link(world, "prod/base", "../base")
+        await world.create_app()
+        await world.settled(first)
+        assert await world.get(CONFIG_MAPS, "a") is not None
+        second = world.push(base__a=config_map("a", "2"))
+        await world.until_live(CONFIG_MAPS, "a", lambda o: o["data"]["value"] == "2")
+        await world.settled(second)
+        for target, words in (("../../../etc", "link out of the tree"), ("base", "in a circle")):
+            link(world, "prod/base", target)
+            app = await world.until(lambda o, w=words: w in dig(o, "status", "conditions", 0, "message", default=""))  # type: ignore[misc]
+            assert app["status"]["sync"]["status"] == "Unknown"
+        assert await world.get(CONFIG_MAPS, "a") is not None, "nothing is deleted on doubt"
+
+    def link(world: World, path: str, target: str) -> str:
+        """Commit a symbolic link, as git keeps one."""
+        repo = pygit2.Repository(str(world.repo.path))
+        head = repo.branches["main"].peel(pygit2.Commit)
+        index = pygit2.Index()
+        index.read_tree(head.tree)
+        index.add(pygit2.IndexEntry(path, repo.create_blob(target.encode()), pygit2.enums.FileMode.LINK))
+        who = pygit2.Signature("Ann", "ann@example.com")
+        made = repo.create_commit("refs/heads/main", who, who, "link", index.write_tree(repo), [head.id])
+        world.controller.refresh()
+        return str(made)
+
+    perform(story)

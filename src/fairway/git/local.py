@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, cast
 
 import pygit2
 
-from fairway.git.port import Change, Commit, LostRace, Person, UnknownRevision
+from fairway.git.port import Change, Commit, GitError, LostRace, Person, UnknownRevision
 
-_FILE, _FOLDER = pygit2.enums.FileMode.BLOB, pygit2.enums.FileMode.TREE
+_FILE, _FOLDER, _LINK = pygit2.enums.FileMode.BLOB, pygit2.enums.FileMode.TREE, pygit2.enums.FileMode.LINK
+_LINKS = 10  # one after the other; a tree of people's has one or two
 _Nested = dict[str, Any]  # a name to bytes (write), None (delete) or another _Nested
 
 
@@ -20,26 +22,52 @@ _BIG = 64  # entries of a folder that is kept once it was read: reading one of a
 
 
 class GitTree(Mapping[str, bytes]):
-    """The files of a commit below a folder. Only what is asked for is read."""
+    """The files of a commit below a folder. Only what is asked for is read.
+
+    Symbolic links are followed within the folder; one that leads out of it, or in a circle, is a `GitError`.
+    """
 
     def __init__(self, repo: pygit2.Repository, tree: pygit2.Tree | None) -> None:
         self._repo = repo
         self._tree = tree
         self._big: dict[str, pygit2.Tree] = {}
+        self.links: dict[str, str] = {}
+        """The links that were followed, and where each leads."""
 
-    def _entry(self, path: str) -> pygit2.Object | None:
+    def _entry(self, path: str, followed: int = 0) -> pygit2.Object | None:
         if path in ("", ".") or self._tree is None:
             return self._tree
         folder, _, name = path.rpartition("/")
-        below = self._big.get(folder) or (self._entry(folder) if folder else self._tree)
+        below = self._big.get(folder) or (self._entry(folder, followed) if folder else self._tree)
         if not isinstance(below, pygit2.Tree):
             return None
         if folder not in self._big and len(below) > _BIG:
             self._big[folder] = below
         try:
-            return below[name]
+            found = below[name]
         except KeyError:
             return None
+        return self._followed(path, found, followed) if found.filemode == _LINK else found
+
+    def _followed(self, path: str, link: pygit2.Object, followed: int) -> pygit2.Object | None:
+        assert isinstance(link, pygit2.Blob)
+        said = link.data.decode(errors="replace")
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(path), said))
+        if said.startswith("/") or target.split("/")[0] == "..":
+            raise GitError(f"{path}: a symbolic link out of the tree, to {said!r}; put the file itself there")
+        if followed >= _LINKS:
+            raise GitError(f"{path}: symbolic links lead in a circle")
+        self.links[path] = target
+        return self._entry(target, followed + 1)
+
+    def also_known_as(self, paths: Iterable[str]) -> frozenset[str]:
+        """These paths, and those by which they are reached through the links that were followed."""
+        found, new = frozenset(paths), frozenset(paths)
+        while new:
+            new = frozenset(link + path[len(target):] for link, target in self.links.items() for path in new
+                            if path == target or path.startswith(f"{target}/")) - found
+            found |= new
+        return found
 
     def __getitem__(self, path: str) -> bytes:
         entry = self._entry(path)

@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from fairway.git import GitPort, Tree, UnknownRevision
+from fairway.git.local import GitTree
 from fairway.gitops import semver
 from fairway.gitops.rendering import Ask, Renderer, render_source, source_type, takes_time
 from fairway.gitops.settings import Settings
@@ -58,6 +59,7 @@ class _Rendered:
     commits: tuple[str, ...]
     objects: list[Obj]
     trees: tuple[RecordingTree, ...]
+    roots: tuple[Tree, ...]
     kind: str = "Directory"
 
 
@@ -224,7 +226,8 @@ class Sources:
     async def _render(self, app: Application, places: Sequence[int], commits: tuple[str, ...]) -> _Rendered:
         source = app.sources[places[0]]
         port = self.port(source)
-        trees = tuple([RecordingTree(await self._tree(app.sources[m], sha)) for m, sha in zip(places, commits, strict=True)])
+        roots = tuple([await self._tree(app.sources[m], sha) for m, sha in zip(places, commits, strict=True)])
+        trees = tuple(map(RecordingTree, roots))
         refs = {app.sources[m].ref: tree for m, tree in zip(places[1:], trees[1:], strict=True)}
         bases = _Bases()
         ask = Ask(source, trees[0], app.name, app.destination_namespace, refs, self._fetched, bases)
@@ -236,7 +239,7 @@ class Sources:
                 break
             except _MissingBase as missing:
                 await self._fetch_base(app, missing.address, bases)
-        return _Rendered(commits, found, trees, source_type(ask))
+        return _Rendered(commits, found, trees, roots, source_type(ask))
 
     async def _fetch_base(self, app: Application, address: RemoteAddress, bases: _Bases) -> None:
         if not self._permits(app, address.repo):
@@ -253,8 +256,11 @@ class Sources:
         return await self.call(port, lambda: port.read_tree(sha))
 
     async def _unchanged(self, app: Application, places: Sequence[int], old: _Rendered, commits: tuple[str, ...]) -> bool:
-        for m, before, after, tree in zip(places, old.commits, commits, old.trees, strict=True):
-            if before != after and tree.concerned(await self._changed(app.sources[m], before, after)):
+        for m, before, after, tree, root in zip(places, old.commits, commits, old.trees, old.roots, strict=True):
+            if before == after:
+                continue
+            changed = await self._changed(app.sources[m], before, after)
+            if tree.concerned(root.also_known_as(changed) if isinstance(root, GitTree) else changed):
                 return False
         return True
 
