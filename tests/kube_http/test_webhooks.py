@@ -138,6 +138,57 @@ def test_a_webhook_with_side_effects_stops_a_dry_run(served: Served, hook: Hook)
     assert served.ask("GET", f"{MAPS}/tried")[0] == 404
 
 
+def test_versions_that_differ_are_turned_by_a_webhook(served: Served, hook: Hook) -> None:
+    """v1 keeps host and port apart, v1beta1 has them in one word."""
+    calls: list[str] = []
+
+    def turn(request: dict[str, Any]) -> dict[str, Any]:
+        calls.append(request["desiredAPIVersion"])
+        return {"result": {"status": "Success"}, "convertedObjects": [_turned(o, calls[-1]) for o in request["objects"]]}
+
+    hook.answers = {"/convert": turn}
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {}}}}
+    apart = {**schema, "properties": {"spec": {"type": "object", "properties": {
+        "host": {"type": "string"}, "port": {"type": "integer", "default": 80}}}}}
+    joined = {**schema, "properties": {"spec": {"type": "object", "required": ["address"], "properties": {
+        "address": {"type": "string", "pattern": ":"}}}}}
+    served.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "ends.example.com", spec={
+        "group": "example.com", "scope": "Namespaced", "names": {"plural": "ends", "kind": "End"},
+        "conversion": {"strategy": "Webhook", "webhook": {
+            "conversionReviewVersions": ["v1"], "clientConfig": hook.config("/convert", served.pki.ca)}},
+        "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": apart}},
+                     {"name": "v1beta1", "served": True, "storage": False, "schema": {"openAPIV3Schema": joined}}]})
+    old, new = (f"/apis/example.com/{version}/namespaces/default/ends" for version in ("v1beta1", "v1"))
+    made = served.create(old, "a", spec={"address": "example.com:443"})
+    assert (made["apiVersion"], made["spec"]) == ("example.com/v1beta1", {"address": "example.com:443"})
+    assert served.ask("GET", f"{new}/a")[1]["spec"] == {"host": "example.com", "port": 443}
+    status, refused = served.ask("POST", old, {"metadata": {"name": "b"}, "spec": {"address": "none"}})
+    assert (status, refused["details"]["causes"][0]["field"]) == (422, "spec.address"), "checked in its own version"
+    served.create(new, "c", spec={"host": "c"})
+    assert [item["spec"]["address"] for item in served.ask("GET", old)[1]["items"]] == ["example.com:443", "c:80"]
+    merge = "application/merge-patch+json"
+    status, changed = served.ask("PATCH", f"{old}/a", {"spec": {"address": "a:1"}}, Content_Type=merge)
+    assert (status, changed["spec"]) == (200, {"address": "a:1"})
+    assert served.ask("GET", f"{new}/a")[1]["spec"] == {"host": "a", "port": 1}
+    with served.open("GET", f"{old}?watch=1&timeoutSeconds=1") as events:
+        assert json.loads(events.readline())["object"]["spec"] == {"address": "a:1"}
+    hook.answers = {"/convert": lambda request: {"result": {"status": "Failure", "message": "no idea"}}}
+    status, refused = served.ask("GET", f"{old}/a")
+    assert (status, refused["message"]) == (
+        500, "conversion webhook for example.com/v1beta1, Kind=End failed: no idea")
+    assert served.ask("GET", f"{new}/a")[0] == 200, "the stored version needs nobody"
+
+
+def _turned(obj: dict[str, Any], wanted: str) -> dict[str, Any]:
+    spec = obj["spec"]
+    if wanted.endswith("v1"):
+        host, _, port = spec["address"].partition(":")
+        spec = {"host": host, "port": int(port)}
+    else:
+        spec = {"address": f"{spec['host']}:{spec['port']}"}
+    return {**obj, "apiVersion": wanted, "spec": spec}
+
+
 def policy(served: Served, name: str, *actions: str, **spec: Any) -> None:
     rule = {"operations": ["CREATE", "UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
     served.create(f"{REGISTRATION}/validatingadmissionpolicies", name,

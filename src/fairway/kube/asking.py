@@ -42,7 +42,7 @@ class Asking:
     def __init__(self, store: Store, resources: ResourceMap) -> None:
         self._store = store
         self._resources = resources
-        self._webhooks = Webhooks(self._reach)
+        self._webhooks = Webhooks(self.reach)
 
     @property
     def anybody(self) -> bool:
@@ -77,7 +77,7 @@ class Asking:
         return [version.obj for key, version in sorted(rows.items())
                 if key.namespace == space and selector.matches(labels_of(version.obj))]
 
-    def _reach(self, service: Mapping[str, Any]) -> Place:
+    def reach(self, service: Mapping[str, Any]) -> Place:
         """A ready endpoint of a Service. Certificates are made out to the Service's name."""
         namespace, name, port = service.get("namespace", ""), service.get("name", ""), int(service.get("port") or 443)
         found = self._store.get(_table(SERVICES), Key(namespace, name))

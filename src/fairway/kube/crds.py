@@ -1,7 +1,8 @@
 """Custom kinds: what a CustomResourceDefinition makes servable, and the definitions that Fairway brings itself.
 
 A definition is established when it is stored. Each served version has a schema of its own; objects are stored in the
-version marked so and shown in any other by changing their apiVersion alone (conversion strategy None).
+version marked so and shown in any other by changing their apiVersion alone (conversion strategy None), or by asking a webhook
+(`fairway.kube.http.conversion`).
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ class CustomType:
     selectable: tuple[str, ...]
     has_rules: bool
     deprecation: str = ""
+    conversion: Mapping[str, Any] | None = None
+    """The definition's `conversion`, where a webhook turns this version into the one that is stored."""
 
     def decoded(self, obj: Obj, options: WriteOptions) -> Obj:
         """Pruned and defaulted; unknown fields are refused or warned of as the client wished."""
@@ -135,7 +138,8 @@ def _type_of(spec: Mapping[str, Any], version: Mapping[str, Any], stored: str) -
         Column(c["name"], c["type"], c["jsonPath"], c.get("format", ""), c.get("priority", 0), c.get("description", ""))
         for c in version.get("additionalPrinterColumns") or ()
     )
-    scale = subresources.get("scale")
+    scale, conversion = subresources.get("scale"), spec.get("conversion") or {}
+    conversion = conversion if conversion.get("strategy") == "Webhook" else None
     deprecation = ""
     if version.get("deprecated"):
         deprecation = version.get("deprecationWarning") or (
@@ -145,7 +149,7 @@ def _type_of(spec: Mapping[str, Any], version: Mapping[str, Any], stored: str) -
         ScalePaths(_steps(scale.get("specReplicasPath")), _steps(scale.get("statusReplicasPath")),
                    _steps(scale.get("labelSelectorPath"))) if scale else None,
         tuple(".".join(_steps(field["jsonPath"])) for field in version.get("selectableFields") or ()),
-        any(rules.rules_in(openapi)), deprecation,
+        any(rules.rules_in(openapi)), deprecation, conversion if version["name"] != stored else None,
     )
 
 

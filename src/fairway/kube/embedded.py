@@ -38,6 +38,7 @@ from fairway.kube.resources import BUILT_IN, CORE_EVENTS, CRDS, NAMESPACES, SERV
 from fairway.kube.reviewed import NOBODY, Operation, Reviewed
 from fairway.kube.store import Change, Snapshot, Store, Table, Version
 from fairway.kube.watching import Selection, WatchStream
+from fairway.kube.webhooks import Reach
 
 Owners = list[Owner]
 
@@ -506,6 +507,11 @@ class EmbeddedApi:
                 return name
 
     # --- custom kinds -------------------------------------------------------------------------------------------------
+
+    @property
+    def reach(self) -> Reach:
+        """Where webhooks of Services listen."""
+        return self._asking.reach
 
     @property
     def custom(self) -> CustomTypes:

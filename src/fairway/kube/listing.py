@@ -33,6 +33,13 @@ _BY_KIND: dict[tuple[str, str], tuple[str, ...]] = {
 }  # fmt: skip
 
 
+_WORDS = {
+    ("batch", "Job"): 'field label "{}" not supported for Job',
+    ("apps", "StatefulSet"): "field label not supported for appsv1.StatefulSet: {}",
+}
+"""Kinds that refuse a field in words of their own."""
+
+
 def selection(resource: Resource, namespace: str, labels: str, fields: str, *,
               selectable: tuple[str, ...] = ()) -> Selection:
     """What is asked of `resource`; `selectable` are the fields that a CRD adds. `BadRequest` for an unknown field."""
@@ -45,6 +52,8 @@ def _known(resource: Resource, terms: tuple[FieldTerm, ...], selectable: tuple[s
     for term in terms:
         if term.path in _ALWAYS or term.path in selectable or (specific and term.path in specific):
             continue
+        if resource.group_kind in _WORDS:
+            raise BadRequest(_WORDS[resource.group_kind].format(term.path))
         if specific is not None:
             raise BadRequest(f"field label not supported: {term.path}")
         known = ", ".join(f'"{name}"' for name in (*_ALWAYS, *selectable))

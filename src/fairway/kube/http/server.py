@@ -20,6 +20,7 @@ from fairway.kube.facts import facts
 from fairway.kube.http import answers, bindings, bodies, channels, evictions, openapi, port_forward, proxying
 from fairway.kube.http.asked import flag, number, write_asked
 from fairway.kube.http.attributes import attributes
+from fairway.kube.http.conversion import ConvertedApi
 from fairway.kube.http.discovery import BINDINGS, COMPONENT_STATUSES, REVIEWS, Discovery
 from fairway.kube.http.identity import Authenticator, impersonated
 from fairway.kube.http.media import accepted
@@ -200,6 +201,9 @@ class KubeServer:
         if path.subresource == "token" and resource.group_kind == SERVICE_ACCOUNTS.group_kind:
             return await self._account_token(request, path)
         media = accepted(request.headers.get("Accept", ""))
+        if isinstance(self._api, EmbeddedApi) and (custom := self._api.custom.of(resource)) is not None and custom.conversion:
+            turning = Verbs(ConvertedApi(self._api, custom), self._clock, self._streams, self._access)
+            return await turning.run(Call(request, path, resource, media, user))
         if view is None:
             return await self._verbs.run(Call(request, path, resource, media, user))
         if media.form == "table":  # whose columns are those of the kept form
