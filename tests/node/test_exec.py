@@ -64,13 +64,13 @@ def test_a_terminal(tmp_path: Path) -> None:
         async with machine(tmp_path) as world:
             await world.api.create(shell("p", "sleep 60"))
             await world.ready("p")
-            session = await begin(world, "sh", "-c", "tty >/dev/null && read line; stty size; echo got $line", stdin=True,
+            session = await begin(world, "sh", "-c", "tty >/dev/null && read line; stty size; echo got $line $TERM", stdin=True,
                                   tty=True)
             session.resize(91, 17)
             await session.write(b"hello\n")
             code, out, err = await said(session)
             assert (code, err) == (0, b"")
-            assert out.replace(b"\r\n", b"\n") == b"hello\n17 91\ngot hello\n"
+            assert out.replace(b"\r\n", b"\n") == b"hello\n17 91\ngot hello xterm\n"
             ended = await begin(world, "cat", stdin=True, tty=True)
             await ended.close_input()
             assert (await said(ended))[0] == 0
@@ -229,7 +229,7 @@ def test_input_stays_open_for_the_next_who_attaches(tmp_path: Path) -> None:
 def test_a_container_on_a_terminal(tmp_path: Path) -> None:
     async def main() -> None:
         async with machine(tmp_path) as world:
-            script = "test -t 0 && test -t 1 && read line && stty size && echo [$line]"
+            script = "test -t 0 && test -t 1 && read line && stty size && echo [$line] $TERM"
             await world.api.create(shell("p", script, stdin=True, tty=True))
             await world.ready("p")
             session = await NodeExec(world.node.pod).attach("default", "p", container="main")
@@ -237,6 +237,6 @@ def test_a_container_on_a_terminal(tmp_path: Path) -> None:
             await session.write(b"typed\n")
             code, out, err = await said(session)
             assert (code, err) == (0, b"")
-            assert out.replace(b"\r", b"") == b"typed\n23 101\n[typed]\n"
+            assert out.replace(b"\r", b"") == b"typed\n23 101\n[typed] xterm\n"
 
     asyncio.run(main())

@@ -14,6 +14,7 @@ import socket
 import struct
 import termios
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from fcntl import ioctl
 from typing import Literal
 
@@ -23,7 +24,7 @@ from fairway.node.environment import ConfigProblem
 from fairway.node.folder import PodFolder
 from fairway.node.images import ImageUnavailable
 from fairway.node.launch import Launch
-from fairway.node.pod import NodePod
+from fairway.node.pod import TERMINAL, NodePod
 from fairway.node.shims import ShimError, message, program, shim_address
 
 Output = Literal["stdout", "stderr"]
@@ -45,6 +46,8 @@ class NodeExec:
         pod = self._pod(namespace, name)
         try:
             launch = await pod.inside(container, command)
+            if tty:
+                launch = replace(launch, env={"TERM": TERMINAL, **launch.env})
             return await CommandSession.begin(pod.folder, container, launch, stdin=stdin, tty=tty)
         except (ShimError, ConfigProblem, ImageUnavailable, TimeoutError, OSError) as error:
             raise ApiError(f"the command could not be run in {container} of {name}: {error}") from error

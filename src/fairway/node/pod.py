@@ -40,6 +40,8 @@ log = logging.getLogger("fairway.node")
 
 CONFIG_RETRY = timedelta(seconds=2)
 PULL_FIRST_S, PULL_LONGEST_S = 10, 300
+TERMINAL = "xterm"
+"""What a container runtime says of the terminals that it makes."""
 QUIT_LIMIT_S = 5.0
 RECONNECT_S = 0.2
 
@@ -459,7 +461,8 @@ class NodePod:
         else:
             own = await asyncio.to_thread(self._lay_out, asked, projected)
         stand = stand_of(asked, self.folder, self._settings, own=own)
-        return compose(one.raw, image, Surroundings(facts, stand, names, {"LANG": "C.UTF-8"}))
+        terminal = {"TERM": TERMINAL} if "tty" in one.streams else {}
+        return compose(one.raw, image, Surroundings(facts, stand, names, {"LANG": "C.UTF-8", **terminal}))
 
     def _asked(self, one: Container, attempt: int, image: UnpackedImage, env: Mapping[str, str]) -> Asked:
         working_dir = one.raw.get("workingDir") or image.working_dir or ""
