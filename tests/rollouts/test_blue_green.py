@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from fairway.kube.clock import Clock, run_virtual
 from fairway.kube.objects import Obj, dig, status_of
 from tests.rollouts.world import World, a_world, analysis, blue_green, success_rate
@@ -119,5 +121,25 @@ def test_a_small_preview_grows_before_the_switch_and_the_time_of_the_pause_survi
             assert 60 <= (clock.now() - began).total_seconds() < 65
             assert (await replicas(world))["shop:2"] == 2
             assert "scaleUpPreviewCheckPoint" not in done["status"]["blueGreen"]
+
+    run_virtual(story)
+
+
+@pytest.mark.parametrize("promoted", [False, True])
+def test_a_second_try_after_an_abort_pauses_again(promoted: bool) -> None:
+    async def story(clock: Clock) -> None:
+        async with a_world(clock) as world:
+            first = await first_version(world, previewReplicaCount=1, autoPromotionEnabled=False)
+            await world.image("shop:2")
+            await world.until(paused)
+            if promoted:
+                await world.patch({"status": {"pauseConditions": None}}, status=True)
+                await world.until(lambda r: dig(r, "status", "blueGreen", "scaleUpPreviewCheckPoint", default=False))
+            await world.patch({"status": {"abort": True}}, status=True)
+            await asyncio.sleep(5)
+            assert await world.selects("shop-stable") == first
+            await world.patch({"status": {"abort": False}}, status=True)
+            await asyncio.sleep(60)
+            assert paused(await world.get()) and await world.selects("shop-stable") == first
 
     run_virtual(story)

@@ -54,12 +54,33 @@ def test_the_tree_in_the_middle_of_a_canary() -> None:
             assert drawn[1].startswith("├──# revision:2")
             assert drawn[2].startswith(f"│  ├──⧉ shop-{canary} ReplicaSet ✔ Healthy")
             assert drawn[3].startswith(f"│  │  └──□ shop-{canary}-")
-            assert drawn[4].startswith(f"│  └──α shop-{canary}-2 AnalysisRun ✔ Running")
+            assert drawn[4].startswith(f"│  └──α shop-{canary}-2 AnalysisRun ◌ Running")
             assert drawn[5].startswith("└──# revision:1")
             assert drawn[6].startswith(f"   └──⧉ shop-{stable} ReplicaSet ✔ Healthy") and drawn[6].endswith("stable")
             assert len(drawn) == 11
 
     run_virtual(story)
+
+
+@pytest.mark.parametrize(("status", "tags"), [
+    ({"stableRS": "a", "currentPodHash": "b"}, {"shop:1 (stable)", "shop:2 (canary, Σ:trial)"}),
+    ({"stableRS": "a", "currentPodHash": "b", "canary": {"stablePingPong": "pong"}},
+     {"shop:1 (pong, stable)", "shop:2 (canary, ping, Σ:trial)"}),
+    ({"stableRS": "a", "currentPodHash": "b", "blueGreen": {"activeSelector": "a", "previewSelector": "b"}},
+     {"shop:1 (active, stable)", "shop:2 (preview, Σ:trial)"}),
+    ({"stableRS": "a", "currentPodHash": "b", "blueGreen": {"activeSelector": "b", "previewSelector": "b"}},
+     {"shop:1 (stable)", "shop:2 (active, Σ:trial)"}),
+])  # fmt: skip
+def test_every_image_says_as_what_it_runs(status: Obj, tags: set[str]) -> None:
+    def replica_set(image: str, pod_hash: str, owner: str, **annotations: str) -> Obj:
+        return {"metadata": {"labels": {"rollouts-pod-template-hash": pod_hash}, "annotations": annotations,
+                             "ownerReferences": [{"uid": owner}]},
+                "spec": {"replicas": 1, "template": {"spec": {"containers": [{"image": image}]}}}}
+
+    sets = [replica_set("shop:1", "a", "r"), replica_set("shop:2", "b", "r"),
+            replica_set("shop:2", "c", "e", **{"experiment.argoproj.io/template-name": "trial"})]
+    seen = Picture({**rollout(), "status": status}, sets, experiments=[{"metadata": {"uid": "e"}}])
+    assert {value for name, value in facts(seen) if value.startswith("shop:")} == tags
 
 
 @pytest.mark.parametrize(("status", "asked", "wanted"), [

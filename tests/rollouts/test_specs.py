@@ -9,10 +9,11 @@ import pytest
 
 from fairway.kube.clock import Clock, run_virtual
 from fairway.kube.objects import Obj, dig
-from fairway.kube.resources import ANALYSIS_TEMPLATES
+from fairway.kube.resources import ANALYSIS_TEMPLATES, REPLICA_SETS
+from fairway.rollouts import commands
 from fairway.rollouts.args import ArgError, merge_args, rollout_args, substitute
 from fairway.rollouts.spec import decode_rollout
-from fairway.rollouts.templates import runs_template, template_sha
+from fairway.rollouts.templates import running, template_sha
 from fairway.rollouts.unsupported import unsupported
 from fairway.rollouts.validation import spec_errors
 from tests.rollouts.world import NS, a_world, analysis, rollout, success_rate, template
@@ -90,10 +91,28 @@ def test_a_replica_set_is_found_by_its_template_whatever_the_api_filled_in() -> 
                  "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
     filled = {"metadata": {"labels": {"app": "shop", "rollouts-pod-template-hash": "x"}, "creationTimestamp": None},
               "spec": {"containers": [container], "restartPolicy": "Always", "dnsPolicy": "ClusterFirst"}}
-    assert runs_template({"metadata": {}, "spec": {"template": filled}}, written)
-    assert not runs_template({"metadata": {}, "spec": {"template": filled}}, template("shop:2"))
-    marked = {"metadata": {"annotations": {"fairway.dev/pod-template-sha256": template_sha(written)}}, "spec": {}}
-    assert runs_template(marked, written)
+    bare: Obj = {"metadata": {"name": "a"}, "spec": {"template": filled}}
+    assert running([bare], written) == {"a"}
+    assert running([bare], template("shop:2")) == set()
+    marked: Obj = {"metadata": {"name": "b", "annotations": {"fairway.dev/pod-template-sha256": template_sha(written)}}}
+    assert running([bare, marked], written) == {"b"}, "the digest settles it"
+
+
+def test_going_back_finds_the_replica_set_that_is_there_already() -> None:
+    async def story(clock: Clock) -> None:
+        async with a_world(clock) as world:
+            await world.api.create(rollout())
+            first = (await world.healthy())["status"]["stableRS"]
+            await world.image("shop:2")
+            await world.until(lambda r: dig(r, "status", "currentPodHash") != first)
+            await world.healthy()
+            sets = (await world.api.list(REPLICA_SETS, NS)).items
+            back = commands.undo(await world.get(), sets).spec
+            await world.patch(back or {})
+            await world.until(lambda r: dig(r, "status", "currentPodHash") == first)
+            assert len((await world.api.list(REPLICA_SETS, NS)).items) == 2
+
+    run_virtual(story)
 
 
 def test_arguments_come_from_the_rollout_and_are_filled_in() -> None:

@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rehearse": ("fairway.cli.rehearse", "A rollout in virtual time, with what goes wrong, before anyone meets it."),
     "releases": ("fairway.cli.releases", "What was deployed, when, from which commit, and how it ended."),
     "repo": ("fairway.cli.repo", "Git repositories of the platform: create, list."),
-    "rollout": ("fairway.cli.rollout", "Rollouts: get, status, promote, abort, retry, undo, pause."),
+    "rollout": ("fairway.cli.rollout", "Rollouts and Experiments: get, list, status, promote, abort, retry, undo, lint."),
     "set": ("fairway.cli.set_image", "Change one image of a kustomization and keep the rest."),
     "status": ("fairway.cli.status", "What runs, on which ports, and what is broken."),
     "up": ("fairway.cli.up", "Start the platform on this machine."),

@@ -25,7 +25,8 @@ _KINDS: dict[str, Resource] = {
     **dict.fromkeys(("experiments", "experiment", "exp"), EXPERIMENTS),
 }  # fmt: skip
 _LOOK_EVERY_S = 0.5
-_WORD_COLOURS: dict[str, Colour] = {"✔": "green", "✖": "red", "⚠": "red", "॥": "yellow", "?": "yellow", "◌": "blue"}
+_WORD_COLOURS: dict[str, Colour] = {"✔": "green", "✖": "red", "⚠": "red", "॥": "yellow", "?": "yellow",
+                                    "◌": "blue", "◷": "blue"}  # fmt: skip
 
 
 @click.group()

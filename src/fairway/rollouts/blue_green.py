@@ -82,7 +82,7 @@ def saturated(view: View) -> bool:
 def cut_over(view: View, green: BlueGreen, situation: Situation, analysis: AnalysisPlan, *, scaled: bool) -> Cutover:
     pauses, began, wake, reasons = _pause(view, green, situation, analysis, scaled=scaled)
     before_ok = green.before is None or analysis.before_passed
-    proven = before_ok and not began and _pause_over(view, green)
+    proven = situation is not Situation.ABORTED and before_ok and not began and _pause_over(view, green)
     goal, waits = _goal(view, situation, proven=proven, scaled=scaled)
     active, switch = select(view, green.active_service, goal)
     preview, show = select(view, green.preview_service, view.hash if view.new else "")

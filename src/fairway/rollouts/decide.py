@@ -26,7 +26,7 @@ from fairway.kube.objects import Obj, meta_of
 from fairway.kube.selectors import from_label_selector, to_text
 from fairway.rollouts.advance import Advance, abort, promote, promotion, restart_update, step_on
 from fairway.rollouts.analysis_runs import AnalysisPlan, plan_analysis, plan_blue_green_analysis
-from fairway.rollouts.blue_green import active_hash, counts, cut_over, go_on, ready, returning, saturated
+from fairway.rollouts.blue_green import active_hash, counts, cut_over, go_on, ready, retrying, returning, saturated
 from fairway.rollouts.blue_green import promotion as blue_green_promotion
 from fairway.rollouts.blue_green_scaling import leaves_later, plan_blue_green_rescale, plan_blue_green_scaling
 from fairway.rollouts.conditions import INVALID, deadline, renew_condition, stuck, with_conditions
@@ -83,7 +83,7 @@ def _update_canary(view: View, situation: Situation) -> Decision:
     failure = _stopping(view, situation, analysis.failure, experiment.failure)
     if failure is not None:
         situation = Situation.ABORTED
-        view = replace(view, status=replace(view.status, abort=True, pauses=()))
+        view = replace(view, status=_given_up(view.status))
         experiment = plan_experiment(view, situation)
     traffic = route(view, situation, experiment.extras)
     restart = plan_restart(view)
@@ -108,11 +108,13 @@ def _update_canary(view: View, situation: Situation) -> Decision:
 
 
 def _update_blue_green(view: View, green: BlueGreen, situation: Situation) -> Decision:
+    if retrying(view):  # a second try pauses again
+        view = replace(view, status=replace(view.status, blue_green=replace(view.status.blue_green, checkpoint=False)))
     analysis = _blue_green_analysis(view, situation)
     failure = _stopping(view, situation, analysis.failure)
     if failure is not None:
         situation = Situation.ABORTED
-        view = replace(view, status=replace(view.status, abort=True, pauses=()))
+        view = replace(view, status=_given_up(view.status))
     restart = plan_restart(view)
     scaling = plan_blue_green_scaling(view, green, situation, analysis)
     cutover = cut_over(view, green, situation, analysis, scaled=scaling.scaled)
@@ -138,6 +140,11 @@ def _blue_green_analysis(view: View, situation: Situation) -> AnalysisPlan:
     active = active_hash(view)
     fast = view.status.promote_full or returning(view) or within_rollback_window(view)
     return plan_blue_green_analysis(view, situation, ready=ready(view), active=active, saturated=saturated(view), fast=fast)
+
+
+def _given_up(status: Status) -> Status:
+    """No pause outlives an abort, and its end is nobody's promotion."""
+    return replace(status, abort=True, pauses=(), controller_pause=False)
 
 
 def _restarted_at(view: View, restart: RestartPlan) -> datetime | None:

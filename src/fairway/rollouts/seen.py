@@ -13,7 +13,7 @@ from fairway.rollouts.replicasets import ReplicaSet, read_replica_set
 from fairway.rollouts.spec import BlueGreen, Canary, RolloutSpec, Step
 from fairway.rollouts.status import Status, read_status
 from fairway.rollouts.steps import current_step, step_index, steps_hash
-from fairway.rollouts.templates import runs_template
+from fairway.rollouts.templates import running
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def look(seen: Seen, spec: RolloutSpec, now: datetime) -> View:
         raise ValueError("only a Rollout with a pod template can be looked at")
     status = read_status(seen.rollout)
     sets = sorted((read_replica_set(obj) for obj in seen.replica_sets), key=lambda rs: (rs.created_at or now, rs.name))
-    matching = {str(meta_of(obj).get("name")) for obj in seen.replica_sets if runs_template(obj, template)}
+    matching = running(seen.replica_sets, template)
     new = next((rs for rs in sets if rs.name in matching and not rs.deleting), None)
     wished = new.hash if new else template_hash({"rollout": template}, status.collisions)  # a Deployment's RS has another name
     stable = next((rs for rs in sets if status.stable_hash and rs.hash == status.stable_hash), None)

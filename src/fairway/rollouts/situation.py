@@ -13,6 +13,8 @@ happen because the facts in the second column change, never by being told.
 | ABORTED   | status.abort                                       | none, before all    | retry, or a new template             |
 | STEPPING  | steps remain                                       | the last setWeight  | the last step is done                |
 | FINISHING | no steps remain                                    | everything          | the new ReplicaSet is available      |
+
+A blue-green Rollout has no steps: all of its update is FINISHING, and its active Service is the traffic.
 """
 
 from __future__ import annotations

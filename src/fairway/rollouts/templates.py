@@ -1,45 +1,48 @@
 """Whether a ReplicaSet runs the pod template that a Rollout asks for.
 
-The API fills defaults into a ReplicaSet's template and not into a Rollout's, so the two are compared without what defaults
-say. ReplicaSets that Fairway made also carry a digest of the template as it was written, which settles it at once.
-Defaults: kubernetes `pkg/apis/core/v1/defaults.go`.
+ReplicaSets that Fairway made carry a digest of the template as it was written. Where no digest is that of the Rollout's
+template, the templates themselves are compared: after an undo, and with ReplicaSets that others made. The API fills defaults
+into a ReplicaSet's template and not into a Rollout's, so both are compared with them.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from fairway.kube.objects import Obj, annotations_of, spec_of
+from fairway.kube.defaults import apply_defaults
+from fairway.kube.objects import Obj, annotations_of, meta_of, spec_of
 from fairway.kube.template import without_label
 from fairway.rollouts.keys import EPHEMERAL_METADATA, HASH_LABEL, TEMPLATE_SHA
 
-_DEFAULTS: dict[str, Any] = {
-    "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler",
-    "terminationGracePeriodSeconds": 30, "terminationMessagePath": "/dev/termination-log",
-    "terminationMessagePolicy": "File", "protocol": "TCP", "timeoutSeconds": 1, "periodSeconds": 10,
-    "successThreshold": 1, "failureThreshold": 3, "scheme": "HTTP", "defaultMode": 420, "enableServiceLinks": True,
-}  # fmt: skip
-_USERS_OWN = frozenset({"labels", "annotations", "nodeSelector", "matchLabels", "limits", "requests", "data"})
+_USERS_OWN = frozenset({"labels", "annotations", "nodeSelector", "matchLabels", "limits", "requests"})
 
 
 def template_sha(template: Obj) -> str:
     return hashlib.sha256(msgspec.json.encode(template, order="sorted")).hexdigest()
 
 
-def runs_template(replica_set: Obj, template: Obj) -> bool:
-    """Whether `replica_set` was made from `template`, whatever defaults, hash label and injected metadata it carries."""
-    known = annotations_of(replica_set).get(TEMPLATE_SHA)
-    if known is not None:
-        return known == template_sha(template)
+def running(replica_sets: Iterable[Obj], template: Obj) -> set[str]:
+    """Names of those that were made from `template`, whatever defaults, hash label and injected metadata they carry."""
+    every, sha = list(replica_sets), template_sha(template)
+    exactly = {_name(rs) for rs in every if annotations_of(rs).get(TEMPLATE_SHA) == sha}
+    if exactly:
+        return exactly
+    wanted = _whole(without_label(template, HASH_LABEL))
+    return {_name(rs) for rs in every if _whole(without_label(_made_from(rs), HASH_LABEL)) == wanted}
+
+
+def _name(replica_set: Obj) -> str:
+    return str(meta_of(replica_set).get("name", ""))
+
+
+def _made_from(replica_set: Obj) -> Obj:
+    """Its template without metadata that was injected later."""
+    template: Obj = spec_of(replica_set).get("template") or {}
     injected = msgspec.json.decode(annotations_of(replica_set).get(EPHEMERAL_METADATA) or "{}")
-    have = _without_injected(spec_of(replica_set).get("template") or {}, injected)
-    return bool(_bare(without_label(have, HASH_LABEL)) == _bare(without_label(template, HASH_LABEL)))
-
-
-def _without_injected(template: Obj, injected: Obj) -> Obj:
     meta = dict(template.get("metadata") or {})
     for kind in ("labels", "annotations"):
         drop = injected.get(kind) or {}
@@ -48,28 +51,22 @@ def _without_injected(template: Obj, injected: Obj) -> Obj:
     return {**template, "metadata": meta}
 
 
-def _bare(value: Any, key: str = "") -> Any:
-    """`value` without defaults and without what is empty."""
-    if isinstance(value, dict):
-        if key in _USERS_OWN:
-            return dict(value)
-        found = {}
-        for name, inner in value.items():
-            if (name in _DEFAULTS and inner == _DEFAULTS[name]) or name == "creationTimestamp":
-                continue
-            if name == "imagePullPolicy" and inner == _pull_policy(str(value.get("image", ""))):
-                continue
-            if name == "apiVersion" and key == "fieldRef" and inner == "v1":
-                continue
-            if name == "serviceAccount" and inner == value.get("serviceAccountName"):
-                continue
-            bare = _bare(inner, name)
-            if bare not in ({}, [], None, ""):
-                found[name] = bare
-        return found
-    return [_bare(inner) for inner in value] if isinstance(value, list) else value
+def _whole(template: Obj) -> Obj:
+    """`template` with what the API would fill in, and without what says nothing."""
+    filled: Obj = {"spec": {"template": _said(template)}}
+    apply_defaults("apps", "ReplicaSet", filled)
+    found: Obj = filled["spec"]["template"]
+    return found
 
 
-def _pull_policy(image: str) -> str:
-    tail = image.rpartition("/")[2]
-    return "IfNotPresent" if "@" in tail or (":" in tail and not tail.endswith(":latest")) else "Always"
+def _said(value: Any, key: str = "") -> Any:
+    """A copy of `value` without what is null or empty; labels and the like stay as they are."""
+    if isinstance(value, list):
+        return [_said(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if key in _USERS_OWN:
+        return dict(value)
+    found = {name: _said(item, name) for name, item in value.items()}
+    return {name: item for name, item in found.items()
+            if item not in (None, "", []) and not (item == {} and name in _USERS_OWN)}

@@ -11,14 +11,16 @@ from datetime import datetime
 from typing import Any
 
 from fairway.kube.objects import Obj, annotations_of, dig, is_deleting, labels_of, meta_of, parse_time, spec_of, status_of
+from fairway.rollouts.experiment_pods import TEMPLATE_NAME
 from fairway.rollouts.keys import HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE
 from fairway.rollouts.spec import decode_rollout
 from fairway.rollouts.status import Status, read_status
 from fairway.rollouts.steps import weight_asked
 
-ICONS = {"Healthy": "✔", "Successful": "✔", "Running": "✔", "Completed": "✔", "Degraded": "✖", "Failed": "✖", "Error": "⚠",
-         "Paused": "॥", "Progressing": "◌", "Pending": "◌", "ContainerCreating": "◌", "PodInitializing": "◌",
-         "Terminating": "◌", "ScaledDown": "•", "Inconclusive": "?", "Unknown": "?"}  # fmt: skip
+ICONS = {"Healthy": "✔", "Successful": "✔", "Completed": "✔", "Degraded": "✖", "Failed": "✖", "Error": "⚠",
+         "InvalidSpec": "⚠", "Paused": "॥", "Progressing": "◌", "Running": "◌", "Pending": "◷", "ScaledDown": "•",
+         "Inconclusive": "?", "Unknown": "?"}  # fmt: skip
+POD_ICONS = {"Running": "✔", "Pending": "◌", "ContainerCreating": "◌", "PodInitializing": "◌", "Terminating": "◌"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,10 @@ class Picture:
     jobs: Sequence[Obj] = ()
 
 
-def with_icon(status: str) -> str:
-    return f"{ICONS.get(status, '✖')} {status}" if status else ""
+def with_icon(status: str, kind: str = "") -> str:
+    """A pod that runs is well; anything else that runs is still on its way."""
+    icon = POD_ICONS.get(status) if kind == "Pod" else None
+    return f"{icon or ICONS.get(status, '✖')} {status}" if status else ""
 
 
 def facts(picture: Picture) -> list[tuple[str, str]]:
@@ -107,27 +111,32 @@ def _actual(picture: Picture, asked: int) -> str:
 
 
 def _images(picture: Picture) -> list[str]:
+    """Each image that runs, and as what: "app:2 (canary, Σ:trial)"."""
     stand = read_status(picture.rollout)
-    found: dict[str, list[str]] = {}
+    found: dict[str, set[str]] = {}
     for rs in (*picture.replica_sets, *_all_owned(picture.replica_sets, picture.experiments)):
         if not dig(rs, "spec", "replicas", default=0):
             continue
-        role = _role(stand, labels_of(rs).get(HASH_LABEL, ""))
+        trial = annotations_of(rs).get(TEMPLATE_NAME)
+        tags = [f"Σ:{trial}"] if trial else _roles(stand, labels_of(rs).get(HASH_LABEL, ""))
         for container in dig(rs, "spec", "template", "spec", "containers", default=[]):
-            roles = found.setdefault(str(container.get("image")), [])
-            if role and role not in roles:
-                roles.append(role)
-    return [f"{image} ({', '.join(sorted(roles))})" if roles else image for image, roles in found.items()]
+            found.setdefault(str(container.get("image")), set()).update(tags)
+    return [f"{image} ({', '.join(sorted(tags))})" if tags else image for image, tags in sorted(found.items())]
 
 
-def _role(stand: Status, pod_hash: str) -> str:
-    """As upstream tags pods and images: stable and canary, or stable, active and preview; "" for none of them."""
-    green, blue_green = stand.blue_green, bool(stand.blue_green.active or stand.blue_green.preview)
-    roles = [("stable", stand.stable_hash)]
-    roles += [("active", green.active), ("preview", green.preview)] if blue_green else [("canary", stand.current_hash)]
-    found = [role for role, wanted in roles if pod_hash and pod_hash == wanted]
-    hidden = {"preview": "active" in found, "canary": "stable" in found}
-    return ",".join(role for role in found if not hidden.get(role))
+def _roles(stand: Status, pod_hash: str) -> list[str]:
+    """As upstream tags pods and images: canary or stable, active or preview, ping or pong."""
+    green, stable, current = stand.blue_green, pod_hash == stand.stable_hash, pod_hash == stand.current_hash
+    if not pod_hash:
+        return []
+    if green.active or green.preview:
+        active = pod_hash == green.active
+        holds = {"stable": stable, "active": active, "preview": pod_hash == green.preview and not active}
+    else:
+        ping, named = stand.stable_ping_pong == "ping", bool(stand.stable_ping_pong) and (stable or current)
+        holds = {"canary": current and not stable, "stable": stable, "ping": named and stable == ping,
+                 "pong": named and stable != ping}
+    return [role for role, held in holds.items() if held]
 
 
 def _owned_by(objects: Iterable[Obj], owner: Obj) -> list[Obj]:
@@ -181,7 +190,7 @@ def _set_node(picture: Picture, rs: Obj, stand: Status) -> Node:
     state = "Healthy" if status.get("availableReplicas", 0) >= wanted else "Progressing"
     if wanted == 0:
         state = "ScaledDown"
-    info = [role] if (role := _role(stand, labels_of(rs).get(HASH_LABEL, ""))) else []
+    info = _roles(stand, labels_of(rs).get(HASH_LABEL, ""))
     deadline = annotations_of(rs).get(SCALE_DOWN_DEADLINE)
     info += [f"delay:until {deadline[11:19]}"] if deadline and wanted else []
     pods = tuple(_pod_node(pod) for pod in _owned_by(picture.pods, rs))
@@ -220,7 +229,7 @@ def _job_node(job: Obj) -> Node:
 def rows(node: Node, now: datetime, indent: str = "", here: str = "") -> Iterable[tuple[str, str, str, str, str]]:
     """Name with its branches, kind, status, age and info, top down."""
     old = age(now, node.born) if node.born else ""
-    yield f"{here}{node.icon} {node.name}", node.kind, with_icon(node.status), old, node.info
+    yield f"{here}{node.icon} {node.name}", node.kind, with_icon(node.status, node.kind), old, node.info
     for i, child in enumerate(node.children):
         last = i == len(node.children) - 1
         yield from rows(child, now, indent + ("   " if last else "│  "), indent + ("└──" if last else "├──"))
