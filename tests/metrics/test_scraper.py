@@ -329,6 +329,14 @@ async def judge_api(http: ClientSession, base: str, port: str) -> None:
     assert matrix["resultType"] == "matrix"
     assert [value for _, value in matrix["result"][0]["values"]] == ["1", "1", "1"]
     assert (await get("query", query='"text"'))["data"]["result"][1] == "text"
+    assert (await get("format_query", query="sum(x)by(y)"))["data"] == "sum by (y) (x)"
+    wrong = await get("query", query="sum(")
+    assert (wrong["errorType"], wrong["error"]) == (
+        "bad_data", 'invalid parameter "query": 1:5: parse error: unclosed left parenthesis'
+    )  # fmt: skip
+    assert (await get("query", query="rq_total", limit="x"))["errorType"] == "bad_data"
+    assert "evalTotalTime" in (await get("query", query="rq_total", stats="all"))["stats"]["timings"]
+    assert (await get("rules"))["data"] == {"groups": []} and (await get("alerts"))["data"] == {"alerts": []}
     assert (await get("query", query="rq_total[1m]"))["data"]["resultType"] == "matrix"
     assert "rq_total" in (await get("label/__name__/values"))["data"]
     assert {"__name__", "le", "pod", "path"} <= set((await get("labels"))["data"])

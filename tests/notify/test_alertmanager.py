@@ -159,6 +159,19 @@ def test_a_receiver_that_does_not_answer_is_told_on_the_next_beat() -> None:
     assert story(tell).sent == [(70.0, "team", "firing", ["Down/a"])]
 
 
+def test_another_configuration_finds_alerts_their_routes_anew_and_tells_nobody_twice() -> None:
+    async def tell(world: World) -> None:
+        await world.fire("Down", app="a")
+        await world.until(20)
+        other = ROUTES.replace("group_interval: 1m", "group_interval: 30s")
+        world.manager.reconfigure(decode_config(yaml.load(other, "a.yml")), ())
+        await world.until(40)
+        await world.fire("Down", app="b")
+        await world.until(80)
+
+    assert story(tell).sent == [(10.0, "team", "firing", ["Down/a"]), (61.0, "team", "firing", ["Down/a", "Down/b"])]
+
+
 def test_an_alert_that_nobody_repeats_ends_by_itself() -> None:
     async def tell(world: World) -> None:
         await world.manager.post([{"labels": {"alertname": "Down"}}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from fairway.notify.spec import Addresses, NotifyMistake
 
 log = logging.getLogger("fairway.notify.alerts")
 
+LOOK_EVERY_S = 5.0
+
 Alerts = Sequence[Mapping[str, Any]]
 
 
@@ -32,6 +35,8 @@ class Alerting:
         self, clock: Clock, outbox: Outbox, *, configuration: Path, file: Path, url: str, elsewhere: Addresses = (),
     ) -> None:  # fmt: skip
         config, library = _config(configuration)
+        self._configuration = configuration
+        self._read_at = _changed_at(configuration)
         self._sender = Sender()
         self._clock = clock
         self._outbox = outbox
@@ -47,9 +52,24 @@ class Alerting:
 
     async def run(self) -> None:
         try:
-            await self.manager.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.manager.run())
+                tasks.create_task(self._follow())
         finally:
             await self._sender.close()
+
+    async def _follow(self) -> None:
+        """Read the configuration again when it changes; one that cannot be read changes nothing."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if (changed := _changed_at(self._configuration)) == self._read_at:
+                continue
+            self._read_at = changed
+            try:
+                self.manager.reconfigure(*_config(self._configuration))
+                log.info("%s was read again", self._configuration)
+            except NotifyMistake as mistake:
+                log.error("%s; the configuration before goes on", mistake)
 
     def routes(self) -> Iterable[web.RouteDef]:
         return api.routes(self.manager, self._clock)
@@ -60,6 +80,14 @@ class Alerting:
         name = dict(news.group_labels).get("alertname", "")
         identity = f"{news.group_key}/{news.now.timestamp():.0f}"
         self._outbox.put(Message(identity, trigger, "Alert", "", name, news.title, tuple(facts), news.now))  # type: ignore[arg-type]
+
+
+def _changed_at(path: Path) -> int:
+    """0 where there is no such file."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _config(path: Path) -> tuple[Config, tuple[str, ...]]:

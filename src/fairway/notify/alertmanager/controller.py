@@ -97,6 +97,14 @@ class Alertmanager:
                 continue  # it ended before anybody heard of it
             self.groups[group.key] = joined(known or group, alert, now)
 
+    def reconfigure(self, config: Config, library: Sequence[str]) -> None:
+        """Go on with another configuration: alerts find their routes anew, and what was told still counts."""
+        self.config, self._library = config, tuple(library)
+        self.groups.clear()
+        now = self._clock.now()
+        for alert in list(self.alerts.values()):
+            self._take(alert, now)
+
     # --- groups are looked at -------------------------------------------------------------------------------------------
 
     async def tick(self) -> None:
