@@ -27,7 +27,7 @@ from bench.promql import free_port
 from fairway.traffic.envoy import EnvoyDataPlane, find_binary
 from fairway.traffic.model import Backend, Cluster, Endpoint, IngressListener, Model, Route, VirtualHost
 
-FLIPS, CONNECTIONS, SENT, LOAD_S = 30, 32, 20_000, 0.7
+FLIPS, CONNECTIONS, SENT, ROUNDS, LOAD_S = 30, 32, 10_000, 5, 0.7
 HOST = "shop.example.com"
 STEPS = (0, 10, 50, 100, 50, 0)
 
@@ -41,15 +41,19 @@ def measure() -> dict[str, Any]:
         for port, version in zip(ports, ("1", "2"), strict=True):
             stack.enter_context(_running([sys.executable, "-m", "bench.traffic", str(port), version]))
         _until_open(ports)
-        found = asyncio.run(_ours(folder, binary, ports))
-        found["cost of a request"] = {**found.pop("cost"), **_plain(folder, binary, ports[0]), **_haproxy(folder, ports[0])}
-    return found
+        peers: dict[str, tuple[int, int]] = {}
+        for peer, started in (("plain Envoy", _plain(folder, binary, ports[0])), ("haproxy", _haproxy(folder, ports[0]))):
+            if started is not None:
+                process = stack.enter_context(_running(started[0]))
+                _until_open((started[1],))
+                peers[peer] = started[1], process.pid
+        return asyncio.run(_ours(folder, binary, ports, peers))
 
 
 # --- ours -------------------------------------------------------------------------------------------------------------
 
 
-async def _ours(folder: Path, binary: Path, ports: tuple[int, int]) -> dict[str, Any]:
+async def _ours(folder: Path, binary: Path, ports: tuple[int, int], peers: dict[str, tuple[int, int]]) -> dict[str, Any]:
     plane, port = EnvoyDataPlane(folder / "envoy", binary, concurrency=1), free_port()
     await plane.start()
     try:
@@ -57,12 +61,12 @@ async def _ours(folder: Path, binary: Path, ports: tuple[int, int]) -> dict[str,
         effect, confirmed = await _flips(plane, port, ports)
         lost, sent = await _under_load(plane, port, ports)
         await plane.apply(_model(port, ports, 0))
-        cost = await asyncio.to_thread(_cost, port, plane.pid)
+        cost = await asyncio.to_thread(_costs, {"fairway's Envoy": (port, plane.pid or 0), **peers})
     finally:
         await plane.stop()
     return {
         "weight change to effect": _spread(effect), "weight change confirmed": _spread(confirmed),
-        "requests while weights changed": {"sent": sent, "lost": lost}, "cost": {"fairway's Envoy": cost},
+        "requests while weights changed": {"sent": sent, "lost": lost}, "cost of a request": cost,
     }  # fmt: skip
 
 
@@ -138,7 +142,11 @@ def _spread(times: list[float]) -> dict[str, float]:
 # --- peers ------------------------------------------------------------------------------------------------------------
 
 
-def _plain(folder: Path, binary: Path, backend: int) -> dict[str, Any]:
+Started = tuple[list[str], int]
+"""(command line, port)."""
+
+
+def _plain(folder: Path, binary: Path, backend: int) -> Started | None:
     """An Envoy with one listener, one route and one cluster, and nothing else."""
     port = free_port()
     address = {"address": "127.0.0.1", "port_value": port}
@@ -158,43 +166,48 @@ def _plain(folder: Path, binary: Path, backend: int) -> dict[str, Any]:
         "clusters": [{"name": "one", "type": "STATIC", "load_assignment": {
             "cluster_name": "one", "endpoints": [{"lb_endpoints": [endpoint]}]}}],
     }}))  # fmt: skip
-    argv = [str(binary), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
-    return {"plain Envoy": _measured(argv, port)}
+    return [str(binary), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "error"], port
 
 
-def _haproxy(folder: Path, backend: int) -> dict[str, Any]:
+def _haproxy(folder: Path, backend: int) -> Started | None:
+    """None where there is none."""
     binary = shutil.which("haproxy") or "/usr/sbin/haproxy"
     if not os.access(binary, os.X_OK):
-        return {"haproxy": "skipped: no haproxy on this machine"}
+        return None
     port, config = free_port(), folder / "haproxy.cfg"
     config.write_text("global\n  nbthread 1\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 30s\n"
                       f"  timeout server 30s\nfrontend f\n  bind 127.0.0.1:{port}\n  default_backend b\n"
                       f"backend b\n  server s 127.0.0.1:{backend}\n")  # fmt: skip
-    return {"haproxy": _measured([binary, "-f", str(config), "-db"], port)}
+    return [binary, "-f", str(config), "-db"], port
 
 
-def _measured(argv: list[str], port: int) -> dict[str, Any] | str:
-    with _running(argv) as process:
-        _until_open((port,))
-        return _cost(port, process.pid)
-
-
-def _cost(port: int, pid: int | None) -> dict[str, Any] | str:
-    """Requests each second, and the proxy's CPU time for each: the best of three rounds."""
+def _costs(proxies: dict[str, tuple[int, int]]) -> dict[str, Any] | str:
+    """Requests each second, and the proxy's CPU time for each: the best of five rounds, in turns, so that whatever else the
+    machine does meets all of them. A peer that is not there is left out.
+    """
     ab = shutil.which("ab")
-    if ab is None or pid is None:
+    if ab is None:
         return "skipped: no ab on this machine (apache2-utils)"
-    rounds = []
-    for _ in range(3):
-        before, begun = _cpu_s(pid), time.perf_counter()
-        answer = subprocess.run([ab, "-q", "-k", "-c", str(CONNECTIONS), "-n", str(SENT), "-H", f"Host: {HOST}",
-                                 f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True, timeout=120).stdout
-        took, used = time.perf_counter() - begun, _cpu_s(pid) - before
-        bad = sum(int(line.rsplit(None, 1)[-1]) for line in answer.splitlines()
-                  if line.startswith(("Failed requests:", "Non-2xx responses:")))  # fmt: skip
-        rounds.append((1e6 * used / SENT, SENT / took, bad))
-    micros, rate, _ = min(rounds)
-    return {"cpu_us_per_request": round(micros, 1), "requests_per_s": round(rate), "failed": sum(bad for _, _, bad in rounds)}
+    rounds: dict[str, list[tuple[float, float, int]]] = {name: [] for name in proxies}
+    for _ in range(ROUNDS):
+        for name, (port, pid) in proxies.items():
+            rounds[name].append(_round(ab, port, pid))
+    return {
+        name: {"cpu_us_per_request": round(min(found)[0], 1), "requests_per_s": round(max(rate for _, rate, _ in found)),
+               "failed": sum(bad for _, _, bad in found)}
+        for name, found in rounds.items()
+    }  # fmt: skip
+
+
+def _round(ab: str, port: int, pid: int) -> tuple[float, float, int]:
+    """(microseconds of CPU for a request, requests each second, failures)."""
+    before, begun = _cpu_s(pid), time.perf_counter()
+    argv = [ab, "-q", "-k", "-c", str(CONNECTIONS), "-n", str(SENT), "-H", f"Host: {HOST}", f"http://127.0.0.1:{port}/"]
+    answer = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120).stdout
+    took, used = time.perf_counter() - begun, _cpu_s(pid) - before
+    bad = sum(int(line.rsplit(None, 1)[-1]) for line in answer.splitlines()
+              if line.startswith(("Failed requests:", "Non-2xx responses:")))  # fmt: skip
+    return 1e6 * used / SENT, SENT / took, bad
 
 
 def _cpu_s(pid: int) -> float:
