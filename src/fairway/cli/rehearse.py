@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--scenario", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="What goes wrong.  [default: nothing does]")
-@click.option("--rollout", "name", metavar="NAME", default="", help="Only this Rollout of those in the files.")
+@click.option("--rollout", "name", metavar="NAME", default="", help="Only this Rollout or Canary of those in the files.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same rehearsal.")
 @click.option("--runs", default=1, show_default=True, type=click.IntRange(1), help="So many seeds; says how often, how late.")
 @click.option("--svg", "picture", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 @output_option
 def command(paths: tuple[Path, ...], scenario: Path | None, name: str, seed: int, runs: int, picture: Path | None, every: bool,
             example: bool, output: str) -> None:
-    """Rehearse the Rollouts in PATHS (Kustomize folders, folders, files): the real controllers, simulated pods and users.
+    """Rehearse the Rollouts and Canaries in PATHS (Kustomize folders, folders, files): the real controllers, simulated pods
+    and users.
 
     Says what happens and when, how many users meet the new version, and which setting makes it late. Exit code 1 where the
     scenario expects another end, or a promise was broken.
@@ -46,7 +47,7 @@ def command(paths: tuple[Path, ...], scenario: Path | None, name: str, seed: int
         click.echo(Path(__file__).parent.parent.joinpath("rehearse", "example.yaml").read_text("utf-8"), nl=False)
         return
     if not paths:
-        raise Misused("a folder or file with a Rollout is needed", mend="fairway rehearse deploy/overlays/production")
+        raise Misused("a folder or file with a Rollout or Canary is needed", mend="fairway rehearse deploy/overlays/production")
     play = _scenario(scenario)
     try:
         found = subjects([obj for path in paths for obj in _objects(path)], name)

@@ -45,7 +45,7 @@ def svg(report: Report) -> str:
 
 
 def _title(report: Report) -> str:
-    return f"Rollout {report.subject.name}: {report.run.outcome} after {clock(report.run.decided_at)}"
+    return f"{report.subject.rollout['kind']} {report.subject.name}: {report.run.outcome} after {clock(report.run.decided_at)}"
 
 
 def _subtitle(report: Report) -> str:
