@@ -158,3 +158,11 @@ def test_what_is_right_is_not_refused() -> None:
         assert validation.check_new(group, kind, made(group, kind, **obj)) == []
     for schedule in ("*/5 * * * *", "0 9-17 * * mon-fri", "@every 5m", "0,30 * 1 jan ?"):
         assert schedule_mistake(schedule) == ""
+
+
+def test_what_was_wrong_before_is_no_reason_to_refuse_a_change() -> None:
+    old = made("", "Service", spec={"ports": [{"port": 80, "nodePort": 30000}]})
+    new = {**old, "metadata": {**old["metadata"], "labels": {"a": "b"}}}
+    assert validation.check_change("", "Service", old, new) == []
+    worse = {**old, "spec": {**old["spec"], "sessionAffinity": "Odd"}}
+    assert [error.path for error in validation.check_change("", "Service", old, worse)] == ["spec.sessionAffinity"]

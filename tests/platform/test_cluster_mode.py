@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from fairway.kube.http.pki import client_certificate
 from fairway.kube.objects import Obj, dig
 from fairway.kube.resources import APPLICATIONS, PODS, ROLLOUTS
 from fairway.parts import DELIVERY
+from fairway.state import StateDir
 from tests.platform.running import Repository, Running, as_json, platform
 from tests.platform.test_platform import application, deployment
 
@@ -71,7 +74,7 @@ def test_a_cluster_that_was_away_is_delivered_to_when_it_is_back(cluster: Runnin
 
 def test_whoever_may_not_read_is_told_at_the_start(cluster: Running, tmp_path: Path) -> None:
     """A user with a certificate, who may look at what everybody may look at: nothing."""
-    refused = Running(cluster.state.__class__(tmp_path / "state"), ("--kubeconfig", str(_of_user(cluster, tmp_path))))
+    refused = Running(StateDir(tmp_path / "state"), ("--kubeconfig", str(_of_user(cluster, tmp_path))))
     failed = refused.fairway("up", *refused.options, check=False)
     assert failed.returncode == 1
     assert 'cannot list resource "customresourcedefinitions"' in failed.stderr
@@ -89,7 +92,7 @@ def _healthy(app: Obj) -> bool:
     return dig(app, "status", "health", "status") == "Healthy" and dig(app, "status", "sync", "status") == "Synced"
 
 
-def _on(version: str):  # type: ignore[no-untyped-def]
+def _on(version: str) -> Callable[[Obj], bool]:
     """The Rollout is done with the version."""
 
     def done(rollout: Obj) -> bool:
@@ -101,9 +104,7 @@ def _on(version: str):  # type: ignore[no-untyped-def]
 
 
 def _of_user(cluster: Running, folder: Path) -> Path:
-    import base64
-    from datetime import UTC, datetime
-
+    """A kubeconfig of somebody with a good certificate and no role."""
     pair = client_certificate(cluster.state.pki, "eve", (), datetime.now(UTC))
     config = yaml.safe_load(cluster.state.kubeconfig.read_text())
     config["users"][0]["user"] = {f"client-{name}-data": base64.b64encode(pem.encode()).decode()

@@ -46,8 +46,12 @@ def check_new(group: str, kind: str, obj: Obj) -> list[FieldError]:
 
 
 def check_change(group: str, kind: str, old: Obj, new: Obj) -> list[FieldError]:
-    """Everything wrong with `new` as the successor of `old`."""
+    """Everything wrong with `new` as the successor of `old`. What was wrong before is no reason to refuse: rules came later
+    than some objects, which must stay changeable."""
     errors = check_new(group, kind, new)
+    if errors:
+        before = {str(error) for error in check_new(group, kind, old)}
+        errors = [error for error in errors if str(error) not in before]
     for path in _IMMUTABLE.get((group, kind), ()):
         before, after = dig(old, *path.split(".")), dig(new, *path.split("."))
         if before != after and before is not None:
