@@ -44,10 +44,11 @@ def test_a_commit_here_becomes_a_rollout_there(cluster: Running, delivering: Run
     delivering.until_object(APPLICATIONS, "web", "argocd", _healthy, "version 1 is synced and healthy")
     assert cluster.client.get(ROLLOUTS, "web", "web")["status"]["phase"] == "Healthy"
     assert len(cluster.client.list(PODS, "web")) == 2
-    repository.write(deployment("2", pause="1s"))
+    repository.write(deployment("2", pause="1h"))
     repository.push("version 2")
     delivering.until_object(ROLLOUTS, "web", "web", lambda r: dig(r, "status", "pauseConditions"), "the canary pauses")
     assert "CanaryPauseStep" in delivering.fairway("rollout", "get", "web", "-o", "json").stdout
+    delivering.fairway("rollout", "promote", "web")
     delivering.until_object(ROLLOUTS, "web", "web", _on("2"), "version 2 is promoted in the cluster")
     shown = as_json(delivering.fairway("status", "-o", "json", check=False).stdout)
     assert [app["name"] for app in shown["applications"]] == ["web"]
