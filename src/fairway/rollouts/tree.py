@@ -68,7 +68,7 @@ def facts(picture: Picture) -> list[tuple[str, str]]:
         asked = spec.canary.max_weight if stand.promoted and stand.stable_hash else weight_asked(spec.canary, stand)
         found += [("  Step:", f"{index}/{count}")] if count else []
         found += [("  SetWeight:", str(asked)), ("  ActualWeight:", _actual(picture, asked))]
-    images = _images(picture)
+    images = _images((*picture.replica_sets, *_all_owned(picture.replica_sets, picture.experiments)), stand)
     found += [("Images:" if i == 0 else "", line) for i, line in enumerate(images)]
     found.append(("Replicas:", ""))
     counts = (("Desired", spec.replicas), ("Current", status.get("replicas", 0)), ("Updated", status.get("updatedReplicas", 0)),
@@ -83,8 +83,7 @@ def experiment_facts(picture: Picture, experiment: Obj) -> list[tuple[str, str]]
              ("Status:", with_icon(str(status.get("phase") or "Pending")))]
     found += [("Message:", str(status["message"]))] if status.get("message") else []
     found += [("Duration:", str(spec_of(experiment)["duration"]))] if spec_of(experiment).get("duration") else []
-    images = dict.fromkeys(str(container.get("image")) for template in spec_of(experiment).get("templates") or ()
-                           for container in dig(template, "template", "spec", "containers", default=[]))
+    images = _images(_owned_by(picture.replica_sets, experiment), Status())
     return [*found, *(("Images:" if i == 0 else "", image) for i, image in enumerate(images))]
 
 
@@ -110,11 +109,10 @@ def _actual(picture: Picture, asked: int) -> str:
     return str(100 * stand.updated // stand.available) if stand.available else "0"
 
 
-def _images(picture: Picture) -> list[str]:
+def _images(replica_sets: Iterable[Obj], stand: Status) -> list[str]:
     """Each image that runs, and as what: "app:2 (canary, Σ:trial)"."""
-    stand = read_status(picture.rollout)
     found: dict[str, set[str]] = {}
-    for rs in (*picture.replica_sets, *_all_owned(picture.replica_sets, picture.experiments)):
+    for rs in replica_sets:
         if not dig(rs, "spec", "replicas", default=0):
             continue
         trial = annotations_of(rs).get(TEMPLATE_NAME)
