@@ -7,7 +7,7 @@ from typing import Any
 
 from fairway.kube.clock import Clock, run_virtual
 from fairway.kube.objects import Obj, dig, status_of
-from fairway.kube.resources import ANALYSIS_RUNS, EXPERIMENTS, REPLICA_SETS, SERVICES
+from fairway.kube.resources import ANALYSIS_RUNS, CORE_EVENTS, EXPERIMENTS, REPLICA_SETS, SERVICES
 from tests.rollouts.world import NS, World, a_world, rollout, success_rate, template
 
 
@@ -46,6 +46,8 @@ def test_an_experiment_runs_for_its_time_with_a_service_and_leaves_nothing_behin
             rs = await world.api.get(REPLICA_SETS, "trial-new", NS)
             assert rs["spec"]["replicas"] == 0
             assert [s["metadata"]["name"] for s in (await world.api.list(SERVICES, NS)).items] == ["shop-canary", "shop-stable"]
+            said = {event["reason"] for event in (await world.api.list(CORE_EVENTS, NS)).items}
+            assert {"ExperimentPending", "ExperimentRunning", "ExperimentSuccessful"} <= said
 
     run_virtual(story)
 

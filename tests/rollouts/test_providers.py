@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from fairway.kube.clock import WallClock
+from fairway.rollouts.analysis_controller import completions
 from fairway.rollouts.analysis_spec import Metric
 from fairway.rollouts.jsonpath import PathError, find
 from fairway.rollouts.measurements import Measurement
@@ -118,3 +119,12 @@ def test_json_paths(path: str, value: Any) -> None:
 def test_a_json_path_that_leads_nowhere_says_so() -> None:
     with pytest.raises(PathError, match="nope is not found"):
         find({"a": 1}, "{$.nope}")
+
+
+def test_what_a_run_has_completed_is_said_once() -> None:
+    before = {"phase": "Running", "metricResults": [{"name": "a", "phase": "Successful"}, {"name": "b", "phase": "Running"}]}
+    after = {"phase": "Failed", "metricResults": [{"name": "a", "phase": "Successful"}, {"name": "b", "phase": "Failed"}]}
+    assert list(completions(before, after)) == [
+        ("Warning", "MetricFailed", "Metric 'b' Completed. Result: Failed"),
+        ("Warning", "AnalysisRunFailed", "Analysis Completed. Result: Failed")]
+    assert not list(completions(after, after))

@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from fairway.kube.api import Api, MergePatch, WriteOptions
@@ -26,6 +27,16 @@ _REMEMBERED = 4096
 _LONGEST_MESSAGE = 1024
 _REFERENCE = ("apiVersion", "kind")
 _REFERENCE_META = ("name", "namespace", "uid", "resourceVersion")
+
+
+class TimeOfPass:
+    """The clock of events for a controller that has none: the time that the loop gave the pass that records them."""
+
+    def __init__(self) -> None:
+        self.moment = datetime.min.replace(tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.moment
 
 
 class EventRecorder:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,6 +13,7 @@ from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.decision import Delete, Outcome, Reason, carry_out, differs
 from fairway.kube.errors import NotFound
+from fairway.kube.events import EventKind, EventRecorder
 from fairway.kube.objects import Key, Obj, dig, is_deleting, status_of, uid_of
 from fairway.kube.reconcile import Watch, owner_keys
 from fairway.kube.resources import ANALYSIS_RUNS, JOBS, SECRETS
@@ -22,7 +22,7 @@ from fairway.rollouts.analysis_spec import decode_metric
 from fairway.rollouts.args import ArgError, substitute
 from fairway.rollouts.decide_analysis import Finished, Refused, Round, begin, conclude
 from fairway.rollouts.keys import MANAGER
-from fairway.rollouts.measurements import Measurement
+from fairway.rollouts.measurements import COMPLETED, Measurement
 from fairway.rollouts.providers import Ask, MetricProvider, failed_to_measure
 
 _REDACTED = "*****"
@@ -37,6 +37,7 @@ class AnalysisRunController:
 
     def __init__(self, informers: Informers, clock: Clock, providers: Mapping[str, MetricProvider]) -> None:
         self._api, self._clock, self._providers = informers.api, clock, dict(providers)
+        self._events = EventRecorder(informers.api, clock, self.name)
         self._runs = informers.of(ANALYSIS_RUNS)
         informers.of(JOBS)
 
@@ -113,9 +114,29 @@ class AnalysisRunController:
         """AnalysisRuns have no status subresource."""
         if not differs(status_of(run), status):
             return
-        with contextlib.suppress(NotFound):
+        try:
             await self._api.patch(ANALYSIS_RUNS, key.name, key.namespace, MergePatch({"status": status}),
                                   WriteOptions(manager=MANAGER))
+        except NotFound:
+            return
+        for kind, reason, message in completions(status_of(run), status):
+            await self._events.event(run, kind, reason, message)
+
+
+def completions(before: Obj, after: Obj) -> Iterator[tuple[EventKind, str, str]]:
+    """Type, reason and message for every metric, and for the run, that is complete now and was not before."""
+    phases = {result.get("name"): result.get("phase") for result in before.get("metricResults") or ()}
+    for result in after.get("metricResults") or ():
+        name, phase = result.get("name"), result.get("phase")
+        if phase in COMPLETED and phases.get(name) != phase:
+            yield _kind(phase), f"Metric{phase}", f"Metric '{name}' Completed. Result: {phase}"
+    phase = after.get("phase")
+    if phase in COMPLETED and before.get("phase") != phase:
+        yield _kind(phase), f"AnalysisRun{phase}", f"Analysis Completed. Result: {phase}"
+
+
+def _kind(phase: str) -> EventKind:
+    return "Warning" if phase in ("Failed", "Error") else "Normal"
 
 
 def _without(text: str, secrets: Mapping[str, str]) -> str:

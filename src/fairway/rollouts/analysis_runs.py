@@ -18,12 +18,11 @@ from fairway.rollouts.analysis_ask import AnalysisAsk
 from fairway.rollouts.analysis_templates import TemplateError, gather_templates, run_spec
 from fairway.rollouts.args import ArgError, rollout_args
 from fairway.rollouts.keys import HASH_LABEL, REVISION, ROLLOUT_TYPE, STEP_INDEX
+from fairway.rollouts.measurements import COMPLETED
 from fairway.rollouts.seen import View
 from fairway.rollouts.situation import Situation, within_rollback_window
 from fairway.rollouts.status import CANARY_PAUSE, INCONCLUSIVE, RunStatus
 from fairway.rollouts.steps import before_starting_step
-
-COMPLETED = frozenset({"Successful", "Failed", "Error", "Inconclusive"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from fairway.kube.cache import Informers, version_of
 from fairway.kube.decision import Outcome, carry_out, carry_out_decision
 from fairway.kube.errors import BadRequest, Invalid
-from fairway.kube.events import EventKind, EventRecorder
+from fairway.kube.events import EventKind, EventRecorder, TimeOfPass
 from fairway.kube.objects import Key, Obj, annotations_of, is_deleting, key_of, labels_of, meta_of, status_of, uid_of
 from fairway.kube.reconcile import Watch, owner_keys
 from fairway.kube.resources import (
@@ -47,16 +47,6 @@ EVENTS: dict[str, EventKind] = {
 _RANK = {code: rank for rank, code in enumerate(EVENTS)}
 
 
-class _TimeOfPass:
-    """The clock of events: the time that the loop gave the pass that records them."""
-
-    def __init__(self) -> None:
-        self.moment = datetime.min.replace(tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.moment
-
-
 class RolloutController:
     """One pass per Rollout at a time; four Rollouts side by side.
 
@@ -71,7 +61,7 @@ class RolloutController:
     def __init__(self, informers: Informers, *, verify_weights: bool) -> None:
         self._api = informers.api
         self._verify_weights = verify_weights
-        self._time = _TimeOfPass()
+        self._time = TimeOfPass()
         self._events = EventRecorder(informers.api, self._time, self.name)
         self._rollouts = informers.of(ROLLOUTS)
         self._sets = informers.of(REPLICA_SETS)

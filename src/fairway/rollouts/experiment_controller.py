@@ -7,7 +7,8 @@ from datetime import datetime
 
 from fairway.kube.cache import Informers
 from fairway.kube.decision import Outcome, carry_out_decision
-from fairway.kube.objects import Key, Obj, is_deleting, key_of, meta_of, uid_of
+from fairway.kube.events import EventKind, EventRecorder, TimeOfPass
+from fairway.kube.objects import Key, Obj, is_deleting, key_of, meta_of, status_of, uid_of
 from fairway.kube.reconcile import Watch, owner_keys
 from fairway.kube.resources import (
     ANALYSIS_RUNS,
@@ -29,6 +30,8 @@ class ExperimentController:
 
     def __init__(self, informers: Informers) -> None:
         self._api = informers.api
+        self._time = TimeOfPass()
+        self._events = EventRecorder(informers.api, self._time, self.name)
         self._experiments = informers.of(EXPERIMENTS)
         self._sets = informers.of(REPLICA_SETS)
         self._services = informers.of(SERVICES)
@@ -53,7 +56,14 @@ class ExperimentController:
             runs=tuple(self._runs.owned_by(uid)),
             templates=self._seen_templates(key.namespace),
         )
-        return await carry_out_decision(self._api, decide_experiment(seen, now), EXPERIMENTS, experiment, manager=MANAGER)
+        decision = decide_experiment(seen, now)
+        outcome = await carry_out_decision(self._api, decision, EXPERIMENTS, experiment, manager=MANAGER)
+        was, phase = status_of(experiment).get("phase") or "", (decision.status or {}).get("phase") or ""
+        if phase and phase != was:
+            self._time.moment = now
+            kind: EventKind = "Warning" if phase in ("Failed", "Error", "Inconclusive") else "Normal"
+            await self._events.event(experiment, kind, f"Experiment{phase}", f"Experiment transitioned from {was} -> {phase}")
+        return outcome
 
     def _seen_templates(self, namespace: str) -> dict[TemplateRef, Obj]:
         found = {TemplateRef(str(meta_of(t)["name"])): t for t in self._templates.list(namespace)}
