@@ -166,3 +166,12 @@ def test_what_was_wrong_before_is_no_reason_to_refuse_a_change() -> None:
     assert validation.check_change("", "Service", old, new) == []
     worse = {**old, "spec": {**old["spec"], "sessionAffinity": "Odd"}}
     assert [error.path for error in validation.check_change("", "Service", old, worse)] == ["spec.sessionAffinity"]
+
+
+def test_a_template_is_printed_as_the_server_holds_it() -> None:
+    old, new = made("batch", "Job", **job()), made("batch", "Job", **job(pod={"nodeSelector": {"z": "1", "a": "2"}}))
+    [error] = validation.check_change("batch", "Job", old, new)
+    assert error.message.startswith('Invalid value: {"labels":{"a":"b"},"Spec":{"Volumes":null,"InitContainers":null,'
+                                    '"Containers":[{"Name":"c","Image":"shop:1","Command":null,')
+    assert '"DNSPolicy":"ClusterFirst","NodeSelector":{"a":"2","z":"1"},"ServiceAccountName":"",' in error.message
+    assert error.message.endswith('"SchedulingGroup":null}}: field is immutable')

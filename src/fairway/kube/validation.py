@@ -14,6 +14,7 @@ from fairway.kube import validation_admission as admission
 from fairway.kube import validation_network as network
 from fairway.kube import validation_storage as storage
 from fairway.kube import validation_workloads as workloads
+from fairway.kube.internal_form import pod_template
 from fairway.kube.objects import Obj, dig
 from fairway.kube.refusals import FieldError, invalid_value, too_long
 from fairway.kube.resources import BUILT_IN
@@ -55,7 +56,8 @@ def check_change(group: str, kind: str, old: Obj, new: Obj) -> list[FieldError]:
     for path in _IMMUTABLE.get((group, kind), ()):
         before, after = dig(old, *path.split(".")), dig(new, *path.split("."))
         if before != after and before is not None:
-            errors.append(invalid_value(path, after, "field is immutable"))
+            whole = pod_template(after or {}) if path == "spec.template" else after
+            errors.append(invalid_value(path, whole, "field is immutable", ordered=path == "spec.template"))
     changed = _CHANGES.get((group, kind))
     if changed is not None:
         errors.extend(changed(old, new))
