@@ -104,6 +104,15 @@ def test_a_journal_that_is_full_says_so(tmp_path: Path) -> None:
     assert not journal.full
 
 
+def test_a_disk_that_takes_nothing_does_not_stop_the_scraping(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "nowhere")
+    store = Store(journal=journal)
+    journal.begin()
+    block = store.block("t")
+    assert block.append(1000, [block.row({"__name__": "x"})], [1.0])
+    assert samples(store) == {"x": [1.0]}
+
+
 def test_a_killed_process_loses_one_scrape_at_most(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

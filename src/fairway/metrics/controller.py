@@ -119,7 +119,11 @@ class Scraper:
             return
         self._journal.begin()
         number, copy = self._journal.number, self._store.copied()
-        await asyncio.to_thread(self._store.written, copy, self._snapshot)
+        try:
+            await asyncio.to_thread(self._store.written, copy, self._snapshot)
+        except OSError as error:  # the segments before stay: nothing is lost, and the next time it may go
+            log.warning("samples cannot be written to %s: %s", self._snapshot, error)
+            return
         self._journal.drop_before(number)
 
     @property

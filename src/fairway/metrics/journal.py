@@ -13,10 +13,13 @@ lose what the kernel had not written yet.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT_BYTES = 32 * 1024 * 1024
 """2 000 series at 5 s are 3.2 kB/s: nearly three hours until the next snapshot."""
+
+log = logging.getLogger("fairway.metrics.journal")
 
 _HEAD = struct.Struct("<II")  # length of the payload, its CRC-32
 _SCRAPE = struct.Struct("<cqI?III")  # kind, time, block, complete, series, values, born
@@ -61,7 +66,10 @@ class Journal:
         """Go on in a new segment."""
         self.close()
         self._number = max([self._number, *(number for number, _ in self.segments())]) + 1
-        self._file = (self._folder / f"{self._name}.{self._number:08d}").open("wb", buffering=0)
+        try:
+            self._file = (self._folder / f"{self._name}.{self._number:08d}").open("wb")
+        except OSError as error:
+            log.warning("samples are not written to disk until the next snapshot: %s", error)
         self._written, self._series = 0, 0
         self._blocks.clear()
         self._ids.clear()
@@ -69,7 +77,8 @@ class Journal:
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
             self._file = None
 
     def drop_before(self, number: int) -> None:
@@ -104,7 +113,13 @@ class Journal:
         head = _SCRAPE.pack(b"S", time, place, complete, 0 if same else len(ids), len(values), len(born_ids))
         payload = b"".join((head, b"" if same else series, np.asarray(values, np.float64).tobytes(), born_ids.tobytes()))
         data = b"".join((*names, _framed(payload)))
-        self._file.write(data)
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except OSError as error:
+            log.warning("samples are no longer written to disk until the next snapshot: %s", error)
+            self._file = None
+            self._written = self._limit + 1
         self._written += len(data)
 
     def _numbered(
@@ -157,8 +172,7 @@ def _records(path: Path, warn: Callable[[str], None]) -> Iterator[bytes]:
 
 def _replayed(path: Path, store: Store, warn: Callable[[str], None]) -> int:
     blocks: dict[int, TargetBlock] = {}
-    labels: dict[int, dict[str, str]] = {}
-    last: dict[int, np.ndarray[tuple[int], np.dtype[np.int32]]] = {}
+    names = _Names()
     count = 0
     try:
         for payload in _records(path, warn):
@@ -167,9 +181,9 @@ def _replayed(path: Path, store: Store, warn: Callable[[str], None]) -> int:
                 blocks[place] = store.block(key)
             elif payload[:1] == b"N":
                 number, one = json.loads(payload[1:])
-                labels[number] = one
+                names.labels[number] = one
             else:
-                count += _scrape(payload, blocks, labels, last)
+                count += _scrape(payload, blocks, names)
     except (ValueError, KeyError, TypeError, struct.error) as error:
         warn(f"{path} cannot be read to its end, the rest is left out: {error!r}")
     for block in blocks.values():
@@ -177,18 +191,30 @@ def _replayed(path: Path, store: Store, warn: Callable[[str], None]) -> int:
     return count
 
 
-def _scrape(
-    payload: bytes, blocks: dict[int, TargetBlock], labels: dict[int, dict[str, str]],
-    last: dict[int, np.ndarray[tuple[int], np.dtype[np.int32]]],
-) -> bool:  # fmt: skip
+@dataclass(slots=True)
+class _Names:
+    """The series of a segment by their numbers, the rows that they have in the store (-1: refused), and for each target the
+    series of its last scrape with their rows.
+    """
+
+    labels: dict[int, dict[str, str]] = field(default_factory=dict)
+    rows: dict[int, int] = field(default_factory=dict)
+    last: dict[int, list[int]] = field(default_factory=dict)
+
+
+def _scrape(payload: bytes, blocks: dict[int, TargetBlock], names: _Names) -> bool:
     _, time, place, complete, series, values, born = _SCRAPE.unpack_from(payload)
     at = _SCRAPE.size
-    if series or not values:
-        last[place] = np.frombuffer(payload, np.int32, series, at)
-        at += series * 4
-    numbers = np.frombuffer(payload, np.float64, values, at)
-    young = set(np.frombuffer(payload, np.int32, born, at + values * 8).tolist())
     block = blocks[place]
-    rows = [block.row(labels[number], counter=number in young) for number in last[place].tolist()]
-    kept = [(row, value) for row, value in zip(rows, numbers.tolist(), strict=True) if row >= 0]
-    return block.append(time, [row for row, _ in kept], [value for _, value in kept], complete=complete)
+    numbers = np.frombuffer(payload, np.int32, series, at)
+    at += series * 4
+    taken = np.frombuffer(payload, np.float64, values, at)
+    young = set(np.frombuffer(payload, np.int32, born, at + values * 8).tolist())
+    if series or not values:
+        for number in numbers.tolist():
+            if number not in names.rows:
+                names.rows[number] = block.row(names.labels[number], counter=number in young)
+        names.last[place] = [names.rows[number] for number in numbers.tolist()]
+    rows = np.array(names.last[place], np.intp)
+    kept = rows >= 0
+    return block.append(time, rows[kept], taken[kept], complete=complete)  # type: ignore[arg-type]
