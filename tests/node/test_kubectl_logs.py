@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from fairway.kube.clock import WallClock
 from fairway.kube.http.pki import ensure_pki, server_context, write_kubeconfig
@@ -19,7 +18,22 @@ from tests.node.machine import DEADLINE_S, Machine, machine, shell
 
 pytestmark = needs_kubectl
 
-Kubectl = Callable[..., Coroutine[Any, Any, str]]
+
+class Kubectl:
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+
+    async def begin(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            "kubectl", *arguments, env=self._environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT)
+
+    async def __call__(self, *arguments: str, code: int = 0) -> str:
+        process = await self.begin(*arguments)
+        async with asyncio.timeout(DEADLINE_S):
+            said, _ = await process.communicate()
+        assert process.returncode == code, said.decode()
+        return said.decode()
 
 
 @asynccontextmanager
@@ -31,18 +45,8 @@ async def _world(folder: Path) -> AsyncIterator[tuple[Machine, Kubectl]]:
         config = folder / "kubeconfig"
         write_kubeconfig(config, server.url, pki.ca, pki.token)
         environment = {**os.environ, "KUBECONFIG": str(config), "HOME": str(folder), "KUBECTL_KUBERC": "false"}
-
-        async def kubectl(*arguments: str, code: int = 0) -> str:
-            process = await asyncio.create_subprocess_exec(
-                "kubectl", *arguments, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT)
-            async with asyncio.timeout(DEADLINE_S):
-                said, _ = await process.communicate()
-            assert process.returncode == code, said.decode()
-            return said.decode()
-
         try:
-            yield made, kubectl
+            yield made, Kubectl(environment)
         finally:
             await server.stop()
 
@@ -81,10 +85,12 @@ def test_every_way_to_read_a_log(tmp_path: Path) -> None:
             assert 'container nobody is not valid for pod p' in await kubectl("logs", "p", "-c", "nobody", code=1)
             assert 'previous terminated container "main" in pod "p" not found' in await kubectl("logs", "p", "-c", "main", "-p",
                                                                                               code=1)
-            follower = asyncio.create_task(kubectl("logs", "p", "-c", "main", "-f", "--tail=1"))
-            await asyncio.sleep(0.3)
-            await asyncio.to_thread((m.folder(found).home / "go").write_text, "\n")
-            assert await follower == "line 3\nlast\nno end\n"
+            follower = await kubectl.begin("logs", "p", "-c", "main", "-f", "--tail=1")
+            assert follower.stdout is not None
+            async with asyncio.timeout(DEADLINE_S):
+                assert await follower.stdout.readline() == b"line 3\n"
+                await asyncio.to_thread((m.folder(found).home / "go").write_text, "\n")
+                assert await follower.stdout.read() == b"last\nno end\n"
 
     asyncio.run(main())
 
