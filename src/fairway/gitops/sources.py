@@ -212,7 +212,7 @@ class Sources:
                 break
         else:
             kept[needed] = await self._render(app, (n, *lent), needed)
-        while len(kept) > 3:  # the live one, the running operation's, and one to compare with
+        while len(kept) > 2:  # the live one, and the running operation's
             kept.popitem(last=False)
         while len(self._rendered) > _RENDERS:
             self._rendered.popitem(last=False)
