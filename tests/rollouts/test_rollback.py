@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fairway.cli.watch import exit_code
 from fairway.gitops import revert
 from fairway.kube.api import MergePatch
 from fairway.kube.cache import Informers
@@ -198,6 +199,13 @@ def test_where_git_owns_the_workload_the_evidence_is_left_for_it_and_the_object_
         assert spec_of(live)["template"] is not None
 
     play(story, tracked, policy())
+
+
+@pytest.mark.parametrize(("phase", "state", "code"), [
+    ("Passed", "ok", 0), ("Passed", "unknown", 3), ("RolledBack", "violated", 1), ("Failed", "violated", 2), ("Idle", "ok", 0),
+])
+def test_scripts_read_the_exit_code(phase: str, state: str, code: int) -> None:
+    assert exit_code({"status": {"phase": phase, "criteria": [{"name": "error_rate", "state": state}]}}) == code
 
 
 @pytest.mark.parametrize(("spec", "words"), [

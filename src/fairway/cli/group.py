@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "set": ("fairway.cli.set_image", "Change one image of a kustomization and keep the rest."),
     "status": ("fairway.cli.status", "What runs, on which ports, and what is broken."),
     "up": ("fairway.cli.up", "Start the platform on this machine."),
+    "watch": ("fairway.cli.watch", "Follow a promoted version until it has passed or was taken back."),
 }
 
 
