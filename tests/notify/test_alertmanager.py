@@ -12,6 +12,7 @@ import pytest
 
 from fairway.kube.clock import Clock, run_virtual
 from fairway.manifests import yaml
+from fairway.notify.alerting import Alerting
 from fairway.notify.alertmanager.alert import BadAlert, decode_alert
 from fairway.notify.alertmanager.controller import Alertmanager, SendFailed
 from fairway.notify.alertmanager.intervals import decode_intervals
@@ -20,6 +21,7 @@ from fairway.notify.alertmanager.receivers import Mail, News, Request, message
 from fairway.notify.alertmanager.routing import routes_of
 from fairway.notify.alertmanager.silences import decode_silence
 from fairway.notify.alertmanager.spec import AlertmanagerMistake, Integration, decode_config
+from fairway.notify.controller import Outbox
 
 ROUTES = """
 route:
@@ -287,3 +289,14 @@ def test_a_bad_alert_is_refused_and_the_good_ones_are_taken() -> None:
         assert len(world.manager.alerts) == 1
 
     story(tell)
+
+
+def test_no_secret_of_the_configuration_is_shown(tmp_path: Path) -> None:
+    async def main(clock: Clock) -> None:
+        file = tmp_path / "alertmanager.yml"
+        file.write_text(ROUTES)
+        alerting = Alerting(clock, Outbox([]), configuration=file, file=tmp_path / "state.json", url="")
+        shown = alerting.manager.config.original
+        assert "hook.example.com" not in shown and "<secret>" in shown and "group_wait: 10s" in shown
+
+    run_virtual(main)

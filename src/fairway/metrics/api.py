@@ -18,7 +18,7 @@ from aiohttp import web
 from fairway import __version__
 from fairway.kube.clock import Clock
 from fairway.metrics.answers import answered
-from fairway.metrics.controller import Scraper
+from fairway.metrics.controller import DEFAULT_INTERVAL_S, Scraper
 from fairway.metrics.matchers import Matcher
 from fairway.metrics.promql import BadQuery, QueryError, instant, over_range, parse
 from fairway.metrics.promql.printer import pretty
@@ -76,7 +76,6 @@ def routes(
         ("targets", api.targets),
         ("rules", api.rules),
         ("alerts", api.alerts),
-        ("alertmanagers", api.alertmanagers),
         ("status/buildinfo", api.buildinfo),
         ("status/tsdb", api.usage),
         ("status/flags", api.flags),
@@ -195,9 +194,6 @@ class _Api:
     def alerts(self, _: Form) -> Mapping[str, Any]:
         return {"data": {"alerts": alerts_as_json(self._rules.groups if self._rules is not None else [])}}
 
-    def alertmanagers(self, _: Form) -> Mapping[str, Any]:
-        return {"data": {"activeAlertmanagers": [], "droppedAlertmanagers": []}}
-
     def flags(self, _: Form) -> Mapping[str, Any]:
         return {"data": {
             "storage.tsdb.retention.time": f"{self._store.retention_ms // 1000}s", "query.lookback-delta": "5m",
@@ -205,15 +201,13 @@ class _Api:
         }}  # fmt: skip
 
     def config(self, _: Form) -> Mapping[str, Any]:
-        return {"data": {"yaml": "global:\n  scrape_interval: 5s\n"}}
+        """What is not said by targets themselves; the targets come from the API."""
+        return {"data": {"yaml": f"global:\n  scrape_interval: {DEFAULT_INTERVAL_S:g}s\n"}}
 
     def runtime(self, _: Form) -> Mapping[str, Any]:
         usage = self._store.usage()
-        return {"data": {
-            "startTime": self._started.isoformat(), "CWD": "/", "reloadConfigSuccess": True, "corruptionCount": 0,
-            "lastConfigTime": self._started.isoformat(), "goroutineCount": 0, "GOMAXPROCS": 1, "GOGC": "", "GODEBUG": "",
-            "storageRetention": f"{self._store.retention_ms // 1000}s or {usage.limit_bytes}B",
-        }}  # fmt: skip
+        return {"data": {"startTime": self._started.isoformat(),
+                         "storageRetention": f"{self._store.retention_ms // 1000}s or {usage.limit_bytes}B"}}  # fmt: skip
 
     def buildinfo(self, _: Form) -> Mapping[str, Any]:
         """Grafana reads the version to know which endpoints there are: those of Prometheus 3."""

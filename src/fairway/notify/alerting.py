@@ -96,19 +96,20 @@ def _config(path: Path) -> tuple[Config, tuple[str, ...]]:
         return default_config(), ()
     text = path.read_text()
     try:
-        config = decode_config(yaml.load(text, str(path)), _without_secrets(text))
+        written = yaml.load(text, str(path))
+        config = decode_config(written, yaml.dump(_without_secrets(written)))
         library = tuple(file.read_text() for pattern in config.templates for file in sorted(path.parent.glob(pattern)))
     except (AlertmanagerMistake, ValueError, OSError) as error:
         raise NotifyMistake(f"{path}: {error}") from None
     return config, library
 
 
-def _without_secrets(text: str) -> str:
-    """The file as a status page may show it: values of keys that hold secrets are hidden."""
-    lines = []
-    for line in text.splitlines():
-        key, colon, _ = line.partition(":")
-        word = key.strip(" -").lower()
-        hidden = colon and any(part in word for part in ("url", "key", "token", "password", "credentials", "secret"))
-        lines.append(f"{key}: <secret>" if hidden else line)
-    return "\n".join(lines)
+_SECRET = ("url", "key", "token", "password", "credentials", "secret")
+
+
+def _without_secrets(written: Any) -> Any:
+    """The configuration as a status page may show it: values whose names say that they are secret are hidden."""
+    if isinstance(written, Mapping):
+        return {name: "<secret>" if isinstance(value, str) and any(part in str(name).lower() for part in _SECRET)
+                else _without_secrets(value) for name, value in written.items()}  # fmt: skip
+    return [_without_secrets(one) for one in written] if isinstance(written, list) else written
