@@ -1,2 +1,4 @@
-"""Rollouts in virtual time under faults. Empty until its own issue; nothing imports it.
+"""Rollouts and Canaries in virtual time under faults: the real controllers, with simulated pods, proxy and users around them.
+
+A second judge, which knows the promises and not the planner, looks at every change.
 """
