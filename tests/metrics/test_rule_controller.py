@@ -137,3 +137,23 @@ def test_objects_are_rules_too_and_what_cannot_be_read_or_sees_no_data_is_said(t
         await informers.close()
 
     run_virtual(main)
+
+
+def test_a_file_that_breaks_is_named_and_its_rules_from_before_go_on(tmp_path: Path) -> None:
+    file = tmp_path / "shop.yml"
+    file.write_text(RULES)
+
+    async def main(clock: Clock) -> None:
+        world = World(clock, tmp_path)
+        await world.go_on(10)
+        file.write_text("groups: [")
+        await world.go_on(10)
+        (problem,) = world.rules.problems
+        assert "shop.yml:2:1: not YAML" in problem
+        assert [state.group.name for state in world.rules.groups] == ["shop"]
+        file.unlink()
+        await world.go_on(10)
+        assert world.rules.groups == [] and world.rules.problems == ()
+        assert world.value("job:errors:ratio") == {}
+
+    run_virtual(main)

@@ -22,6 +22,7 @@ from fairway.notify.alertmanager.routing import routes_of
 from fairway.notify.alertmanager.silences import decode_silence
 from fairway.notify.alertmanager.spec import AlertmanagerMistake, Integration, decode_config
 from fairway.notify.controller import Outbox
+from fairway.notify.spec import NotifyMistake
 
 ROUTES = """
 route:
@@ -289,6 +290,16 @@ def test_a_bad_alert_is_refused_and_the_good_ones_are_taken() -> None:
         assert len(world.manager.alerts) == 1
 
     story(tell)
+
+
+def test_a_configuration_that_is_no_yaml_is_a_mistake_with_its_place(tmp_path: Path) -> None:
+    async def main(clock: Clock) -> None:
+        file = tmp_path / "alertmanager.yml"
+        file.write_text("route: [")
+        with pytest.raises(NotifyMistake, match=r"alertmanager\.yml:2:1: not YAML"):
+            Alerting(clock, Outbox([]), configuration=file, file=tmp_path / "state.json", url="")
+
+    run_virtual(main)
 
 
 def test_no_secret_of_the_configuration_is_shown(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from fairway.kube.clock import Clock
 from fairway.manifests import yaml
+from fairway.manifests.errors import ManifestError
 from fairway.notify.alertmanager import api
 from fairway.notify.alertmanager.alert import BadAlert
 from fairway.notify.alertmanager.controller import Alertmanager, RemoteAlertmanagers, Sender
@@ -99,7 +100,9 @@ def _config(path: Path) -> tuple[Config, tuple[str, ...]]:
         written = yaml.load(text, str(path))
         config = decode_config(written, yaml.dump(_without_secrets(written)))
         library = tuple(file.read_text() for pattern in config.templates for file in sorted(path.parent.glob(pattern)))
-    except (AlertmanagerMistake, ValueError, OSError) as error:
+    except ManifestError as error:
+        raise NotifyMistake(str(error)) from None
+    except (AlertmanagerMistake, UnicodeDecodeError, OSError) as error:
         raise NotifyMistake(f"{path}: {error}") from None
     return config, library
 

@@ -20,6 +20,7 @@ from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.objects import key_of, spec_of
 from fairway.manifests import yaml
+from fairway.manifests.errors import ManifestError
 from fairway.metrics.promql import QueryError
 from fairway.metrics.rules.alerts import Alert, Alerts, RuleFailed, advanced, due, postable, restored, series_of
 from fairway.metrics.rules.evaluate import Evaluator
@@ -118,13 +119,17 @@ class RuleController:
             if problem not in self.problems:
                 log.warning("%s", problem)
         self.problems = tuple(problems)
-        self._groups = {group.key: self._taken_over(group) for group in groups}
+        found = {group.key: self._taken_over(group) for group in groups}
+        for key in self._groups.keys() - found.keys():
+            for rule in self._groups[key].rules:
+                self._end(self._groups[key].group, rule)
+        self._groups = found
 
     def _of_file(self, path: Path, problems: list[str]) -> tuple[Group, ...]:
         try:
             return decode_file(yaml.load(path.read_text(), str(path)), str(path))
-        except (RuleMistake, ValueError, OSError) as error:
-            problems.append(f"{path}: {error}")
+        except (RuleMistake, ManifestError, UnicodeDecodeError, OSError) as error:
+            problems.append(str(error) if isinstance(error, ManifestError) else f"{path}: {error}")
             known = self._files.get(path)
             return known[1] if known is not None else ()
 
