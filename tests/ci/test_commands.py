@@ -38,3 +38,22 @@ def test_pairs() -> None:
 def test_broken_files_are_refused(text: str) -> None:
     with pytest.raises(CommandError):
         parse_pairs(text)
+
+
+def test_problem_matchers_of_one_line_and_of_several() -> None:
+    from fairway.ci.matchers import decode_matchers
+
+    [flake, eslint] = decode_matchers("""{"problemMatcher": [
+      {"owner": "flake8", "pattern": [{"regexp": "^(.+?):(\\\\d+):(\\\\d+): ([EW]\\\\d+) (.+)$", "file": 1, "line": 2,
+                                       "column": 3, "code": 4, "message": 5}]},
+      {"owner": "eslint", "pattern": [{"regexp": "^([^\\\\s].*)$", "file": 1},
+        {"regexp": "^\\\\s+(\\\\d+):(\\\\d+)\\\\s+(error|warning)\\\\s+(.*)$", "line": 1, "column": 2, "severity": 3,
+         "message": 4, "loop": true}]}]}""")
+    note = flake.hear("app/a.py:3:7: E501 too long")
+    assert note is not None
+    assert (note.level, note.file, note.line, note.column, note.title, note.message) == (
+        "error", "app/a.py", 3, 7, "E501", "too long")
+    lines = ("a.js", "  1:2  error  first", "  3:4  warning  second", "b.js", "  5:6  error  third")
+    heard = [eslint.hear(line) for line in lines]
+    assert [(note.file, note.line, note.level, note.message) for note in heard if note] == [
+        ("a.js", 1, "error", "first"), ("a.js", 3, "warning", "second"), ("b.js", 5, "error", "third")]

@@ -38,11 +38,12 @@ from fairway.ci.frame import Frame, Result, StepOutcome
 from fairway.ci.hash_files import hash_files
 from fairway.ci.joblog import JobLog
 from fairway.ci.masking import Masker
+from fairway.ci.matchers import Matcher, MatcherError, decode_matchers
 from fairway.ci.process import Finished, run_process
 from fairway.ci.services import Started
 from fairway.ci.shells import UnknownShell, shell_named
 from fairway.ci.spec import Job, RunDefaults, Step
-from fairway.ci.states import Annotation, Phase, StepRow
+from fairway.ci.states import MOST_ANNOTATIONS, Annotation, Phase, StepRow
 
 DEFAULT_TIMEOUT_MINUTES = 360.0
 SUMMARY_BYTES = 1024 * 1024
@@ -98,6 +99,7 @@ class JobRun:
     states: dict[str, dict[str, str]] = field(default_factory=dict)
     images: list[dict[str, str]] = field(default_factory=list)
     annotations: list[Annotation] = field(default_factory=list)
+    matchers: dict[str, Matcher] = field(default_factory=dict)
     files: itertools.count[int] = field(default_factory=itertools.count)
     services: Started | None = None
     on_failure: Callable[[Path, Mapping[str, str], str], None] | None = None
@@ -474,6 +476,11 @@ class JobRun:
         command = listener.hear(line)
         if command is None:
             self.log.line(line)
+            for matcher in self.matchers.values():
+                note = matcher.hear(line)
+                if note is not None and len(self.annotations) < MOST_ANNOTATIONS:
+                    shown = note.file.removeprefix(f"{self.folders.work}/")
+                    self.annotations.append(replace(note, message=self.masker.mask(note.message), file=shown))
         else:
             self.obey(command, outcome)
 
@@ -492,6 +499,10 @@ class JobRun:
             case "add-mask":
                 self.masker.add(command.value)
                 self.log.line("::add-mask::***")
+            case "add-matcher":
+                self._add_matchers(command.value)
+            case "remove-matcher":
+                self.matchers.pop(command.properties.get("owner") or command.value, None)
             case "set-output":
                 outcome.outputs[command.properties.get("name", "")] = command.value
             case "save-state":
@@ -501,10 +512,19 @@ class JobRun:
             case _:
                 pass
 
+    def _add_matchers(self, name: str) -> None:
+        try:
+            for matcher in decode_matchers((self.folders.work / name).read_text(errors="replace")):
+                self.matchers[matcher.owner] = matcher
+        except (MatcherError, OSError) as error:
+            self.log.line(f"##[warning]::add-matcher::{name}: {error}")
+
     def annotate(self, command: Command) -> None:
-        line = command.properties.get("line", "")
-        self.annotations.append(Annotation(command.name, self.masker.mask(command.value),
-                                           command.properties.get("file", ""), int(line) if line.isdigit() else 0))
+        line, column = command.properties.get("line", ""), command.properties.get("col", "")
+        self.annotations.append(Annotation(
+            command.name, self.masker.mask(command.value), command.properties.get("file", ""),
+            int(line) if line.isdigit() else 0, int(column) if column.isdigit() else 0,
+            self.masker.mask(command.properties.get("title", ""))))
         where = command.properties.get("file", "")
         place = f"{where}:{line}: " if where and line else f"{where}: " if where else ""
         self.log.lines(f"##[{command.name}]{place}{command.value}")
