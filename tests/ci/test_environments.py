@@ -115,3 +115,22 @@ def test_levels_of_contents() -> None:
     assert level("permissions: {contents: read}", ", permissions: {contents: write}") == "write"
     assert level("permissions: {packages: write}", "") is None
     assert level("permissions: read-all", "") == "read"
+
+
+def test_a_workflow_follows_another_one(tmp_path: Path) -> None:
+    after = ("name: After\non: {workflow_run: {workflows: [CI], types: [completed], branches: [main]}}\njobs:\n  a:\n"
+             "    if: github.event.workflow_run.conclusion == 'success'\n    runs-on: ubuntu-latest\n"
+             "    steps: [{run: 'echo after ${{ github.event.workflow_run.head_branch }}'}]\n")
+
+    async def main() -> list[str]:
+        world = World(tmp_path)
+        world.push("shop/app", {".github/workflows/ci.yml": "name: CI\non: push\njobs: {a: {runs-on: ubuntu-latest, steps: "
+                                "[{run: echo}]}}\n", ".github/workflows/after.yml": after})
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            daemon.pushed("shop/app")
+            runs = await daemon.finished(2)
+            follower = next(run for run in runs if run["spec"]["event"] == "workflow_run")
+            return said(world, follower, "a")
+
+    assert "after main" in asyncio.run(main())

@@ -8,6 +8,7 @@ is left of them is stopped, and they run again from their start.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,16 @@ from fairway.ci.course import JobResult, Look, RunDecision
 from fairway.ci.environments import Protection, decode_protection
 from fairway.ci.expressions import ExpressionError
 from fairway.ci.gitlab.job import GitlabRunner
-from fairway.ci.materials import Hands, Material, OpenRepository, PipelineSettings, answers_of, material_of, read_push
+from fairway.ci.materials import (
+    Hands,
+    Material,
+    OpenRepository,
+    PipelineSettings,
+    answers_of,
+    material_of,
+    read_push,
+    runs_that_follow,
+)
 from fairway.ci.plan import InputError
 from fairway.ci.progress import concluded
 from fairway.ci.retention import age_of, is_outdated, number_of, older_ones
@@ -165,6 +175,10 @@ class PipelineController:
         rows = self._rows(key, obj, material, now)
         decision = material.course.decide(self._look(key, obj, material, rows), now)
         await self._clear_lost(key, rows)
+        if decision.phase in FINISHED:
+            with contextlib.suppress(GitError):  # before the end is written: who is killed in between makes them again
+                follow = runs_that_follow(obj, material, decision.phase, self._open, now)
+                await carry_out(self._informers.api, [Create(run) for run in follow], manager=MANAGER)
         await self._write(obj, material, decision, now)
         for leg in done:
             del self._live[key, leg]

@@ -113,7 +113,10 @@ def _ref_why_not(trigger: Trigger, event: Event) -> Reason | None:
         return _filtered(trigger.branches, (event.ref_name,), "branch")
     if event.name in ("pull_request", "pull_request_target"):
         return _filtered(trigger.branches, (event.base_ref or event.ref_name,), "base branch")
-    if event.name in ("merge_group", "workflow_run"):
+    if event.name == "workflow_run":
+        head = (event.payload.get("workflow_run") or {}).get("head_branch")
+        return _filtered(trigger.branches, (str(head or event.ref_name),), "branch")
+    if event.name == "merge_group":
         return _filtered(trigger.branches, (event.ref_name,), "branch")
     return None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from fairway.ci.course import Answer, Course
@@ -12,6 +14,7 @@ from fairway.ci.environment import RunFacts, github_context
 from fairway.ci.environments import Protection
 from fairway.ci.events import SKIP_MARKS, Event, why_not
 from fairway.ci.expressions import Scope, Value
+from fairway.ci.following import Ended, followers
 from fairway.ci.github import GithubCourse
 from fairway.ci.gitlab.course import GitlabCourse
 from fairway.ci.gitlab.job import GitlabRunner
@@ -21,6 +24,7 @@ from fairway.ci.gitlab.variables import Variables
 from fairway.ci.plan import checked_inputs, concurrency_of
 from fairway.ci.runner import JobRunner
 from fairway.ci.spec import Workflow, WorkflowError
+from fairway.ci.states import Phase
 from fairway.ci.trigger import GITLAB, WORKFLOWS, Pushed, is_gitlab, is_workflow
 from fairway.ci.workflow import decode_workflow
 from fairway.git import Commit, GitError, GitPort, UnknownRevision
@@ -225,6 +229,24 @@ def _gitlab_material(obj: Obj, event: Event, commit: Commit, git: GitPort, open_
     course = GitlabCourse(pipeline, runner, name, event.repository, event.sha, event.ref_name, sources)
     return Material(course, event.repository, event.ref, commit, number,
                     refused=pipeline.refused.message if pipeline.refused else "" if pipeline.legs else "no job is wanted here")
+
+
+def runs_that_follow(obj: Obj, material: Material, phase: Phase, open_repository: OpenRepository, now: datetime) -> list[Obj]:
+    """Runs of the repository's `workflow_run` workflows that this run's end calls for."""
+    if not isinstance(material.course, GithubCourse):
+        return []
+    git = open_repository(material.repository)
+    head = git.resolve("HEAD")
+    tree = git.read_tree(head, WORKFLOWS)
+    workflows: dict[str, Workflow] = {}
+    for name in tree.names():
+        if is_workflow(name):
+            with contextlib.suppress(WorkflowError):
+                path = f"{WORKFLOWS}/{name}"
+                workflows[path] = decode_workflow(tree.read(name).decode(errors="replace"), path)
+    course = material.course
+    ended = Ended(meta_of(obj)["name"], course.workflow.title, course.workflow.path, course.event, phase, material.number)
+    return followers(ended, workflows, head, now)
 
 
 def answers_of(obj: Obj) -> dict[str, Answer]:

@@ -159,6 +159,9 @@ class LocalRunner:
         contexts = self._contexts(request, folders, token)
         log.line(f"Job {request.row.name} of {request.workflow.title} for {request.event.repository}@"
                  f"{request.event.sha[:7]} ({request.event.name})")
+        if request.facts.attempt > 1:
+            log.line(f"##[notice]attempt {request.facts.attempt}: the platform was stopped while this job ran; it runs again "
+                     "from its beginning")
         try:
             env = self._env(request, contexts)
             minutes = to_number(interpolate(job.timeout_minutes, Scope(contexts))) if job.timeout_minutes is not None \

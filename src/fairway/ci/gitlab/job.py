@@ -89,13 +89,14 @@ class GitlabRunner:
         folders = RunFolders(self.config.root, request.course.run_name).job(request.id)
         await asyncio.to_thread(folders.make)
         masked = [variable.value for variable in request.course.pipeline.given.values() if variable.masked]
-        masker = self.config.maskers(filter(None, [*masked, *secrets_in(self.config.job_env)]))
+        tracking = self.config.tracking(request.course.run_name, request.id)
+        token = self.config.tokens.issue(tracking, request.course.repository, "read") if self.config.tokens else ""
+        masker = self.config.maskers(filter(None, [*masked, token, *secrets_in(self.config.job_env)]))
         listen = self.config.listen
         heard = None if listen is None else lambda line: listen(request.id, line)
-        tracking = self.config.tracking(request.course.run_name, request.id)
         try:
             with JobLog(folders.log, masker, self.clock.now, listen=heard) as log:
-                attempt = _Attempt(self, request, folders, log, progress, cancel, tracking)
+                attempt = _Attempt(self, request, folders, log, progress, cancel, tracking, token)
                 return replace(await attempt.run(), steps=tuple(attempt.rows))
         finally:
             await asyncio.to_thread(stop_all, self.config, request.course.run_name, request.id, folders)
@@ -110,6 +111,7 @@ class _Attempt:
     progress: Progress
     cancel: asyncio.Event
     tracking: str
+    token: str
     rows: list[StepRow] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
     coverage: float | None = None
@@ -127,6 +129,8 @@ class _Attempt:
     async def run(self) -> JobResult:
         course = self.request.course
         self.log.line(f"Job {self.leg.name} of {course.title} for {course.repository}@{course.sha[:7]}")
+        if self.request.row.attempt > 1:
+            self.log.line(f"##[notice]attempt {self.request.row.attempt}: a retry, or the platform was stopped while it ran")
         phase: Phase = "Succeeded"
         message, failure, code = "", "", None
         try:
@@ -196,7 +200,8 @@ class _Attempt:
             "CI_RUNNER_DESCRIPTION": "fairway", "CI_RUNNER_EXECUTABLE_ARCH": f"linux/{os.uname().machine}",
             "CI_RUNNER_TAGS": "[]", "CI_RUNNER_VERSION": "18.6.0", "CI_SHARED_ENVIRONMENT": "true",
             "GITLAB_FEATURES": "", "CI_DISPOSABLE_ENVIRONMENT": "true",
-            "CI_JOB_MANUAL": "true" if leg.when == "manual" else "", **environment_variables(leg.environment),
+            "CI_JOB_TOKEN": self.token, "CI_JOB_MANUAL": "true" if leg.when == "manual" else "",
+            **environment_variables(leg.environment),
         }
         layers = course.pipeline.layers(leg, dotenv=reported, extra={k: v for k, v in extra.items() if v})
         found = layers.expanded()
