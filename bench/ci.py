@@ -44,8 +44,8 @@ def _scenario(tree: Path, write: Callable[[], tuple[str, str]]) -> dict[str, Any
         _fairway(tree, ".gitlab-ci.yml"), tree, runs)}
     peer = gitlab_ci_local()
     if peer:
-        answer["gitlab_ci_local_ms"] = _median([*peer, "--force-shell-executor", "--cwd", str(tree)], tree, runs)
-        quick = [*peer, "--force-shell-executor", "--no-json-schema-validation", "--cwd", str(tree)]
+        answer["gitlab_ci_local_ms"] = _median([*peer, "--force-shell-executor"], tree, runs)
+        quick = [*peer, "--force-shell-executor", "--no-json-schema-validation"]
         answer["gitlab_ci_local_without_schema_ms"] = _median(quick, tree, runs)
     act = shutil.which("act")
     if act:
