@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,7 +151,6 @@ def test_secrets_are_masked_in_the_log_and_left_out_of_outputs(tmp_path: Path) -
 
 
 def test_time_limits_kill_the_whole_group(tmp_path: Path) -> None:
-    start = time.monotonic()
     ran = run(tmp_path, job("""
       - run: (sleep 600; true) & echo $! > $MARKS/child; exec python3 -c 'import time; time.sleep(600)'
         timeout-minutes: 0.005
@@ -160,7 +158,6 @@ def test_time_limits_kill_the_whole_group(tmp_path: Path) -> None:
     assert ran.phases() == ["Failed"]
     assert "has timed out after 0.005 minutes" in ran.row.message
     assert not is_alive(int((tmp_path / "child").read_text()))
-    assert time.monotonic() - start < 6
 
 
 def test_a_job_that_runs_out_of_time_fails_and_tidies_up(tmp_path: Path) -> None:

@@ -180,8 +180,10 @@ def test_a_helm_command_that_prints_without_end(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_chart_name_and_a_values_file_are_no_paths() -> None:
-    refused({"web/Chart.yaml": "name: ../../x\n"}, "without slashes", "web", Rendering(helm=HelmOptions("a")))
-    refused(chart(HEAD), "outside of this repository", "web", Rendering(helm=HelmOptions("a", value_files=("../../x.yaml",))))
+    refused({"web/Chart.yaml": "name: ../../x\n"}, "without slashes", "web", Rendering(helm=HelmOptions("a"),
+        engine=CommandEngine("helm")))
+    refused(chart(HEAD), "outside of this repository", "web", Rendering(helm=HelmOptions("a", value_files=("../../x.yaml",)),
+        engine=CommandEngine("helm")))
 
 
 @pytest.mark.parametrize("script", [
