@@ -150,6 +150,8 @@ def _identities(codes: Codes) -> tuple[Index, Index]:
             distinct, key = np.unique(key, return_inverse=True)
             bound = len(distinct)
         key, bound = key * highest + column, bound * highest
+    if bound == 1:  # all alike
+        return np.zeros(rows, np.intp), np.zeros(1, np.intp)
     _, first, ids = np.unique(key, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)

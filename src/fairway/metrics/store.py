@@ -31,6 +31,7 @@ DEFAULT_LIMIT_BYTES = 128 * 1024 * 1024
 """2 000 series at 5 s for 3 h are 35 MB; four times that is room for a busy machine."""
 
 _FIRST_ROWS, _FIRST_COLUMNS = 16, 64
+_MOST_CHOSEN = 64  # of 10,000 rows each: 5 MB
 _SNAPSHOT = 1
 
 Labels = Mapping[str, str]
@@ -245,11 +246,24 @@ def _blank(rows: int, columns: int) -> Floats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Catalogue:
-    """The labels of every series in one table; block i has the rows from starts[i] to starts[i + 1]."""
+    """The labels of every series in one table; block i has the rows from starts[i] to starts[i + 1]. `chosen` remembers
+    which rows fulfil the matchers that were asked last: a rule or an analysis asks the same again and again.
+    """
 
     blocks: list[TargetBlock]
     labels: LabelTable
     starts: Index
+    chosen: dict[tuple[Matcher, ...], Index]
+
+    def rows(self, matchers: Sequence[Matcher]) -> Index:
+        """Which rows fulfil every matcher, ascending."""
+        asked = tuple(matchers)
+        found = self.chosen.get(asked)
+        if found is None:
+            if len(self.chosen) >= _MOST_CHOSEN:
+                self.chosen.clear()
+            found = self.chosen[asked] = np.flatnonzero(matching_rows(self.labels, matchers))
+        return found
 
 
 class Store:
@@ -281,7 +295,7 @@ class Store:
     def select(self, matchers: Sequence[Matcher], start: int, end: int) -> list[Block]:
         """Targets that were scraped at the same times come back as one block: a query then costs as if they were one."""
         catalogue = self._catalogue()
-        rows = np.flatnonzero(matching_rows(catalogue.labels, matchers))
+        rows = catalogue.rows(matchers)
         borders = np.searchsorted(rows, catalogue.starts)
         alike: dict[bytes, tuple[Times, list[Index], list[Floats]]] = {}
         for i, block in enumerate(catalogue.blocks):
@@ -303,7 +317,7 @@ class Store:
             blocks = list(self._blocks.values())
             labels = stacked([block.table for block in blocks])
             starts = np.cumsum([0, *(block.series for block in blocks)])
-            self._known = _Catalogue(blocks, labels, starts)
+            self._known = _Catalogue(blocks, labels, starts, {})
         return self._known
 
     def labels(self, matchers: Sequence[Matcher], start: int, end: int) -> list[dict[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -39,7 +38,8 @@ class Groups:
         return np.where(self.vector.present, self.vector.values, value)
 
     def answer(self, values: Floats) -> Vector:
-        return replace(self._empty, values=values)
+        one = self._empty
+        return Vector(one.labels, values, one.present, one.drop_name)
 
     def members(self) -> list[Index]:
         """Rows of each group, in the vector's order."""

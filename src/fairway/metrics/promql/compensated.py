@@ -50,6 +50,8 @@ def row_means(values: Floats, counts: Floats) -> Floats:
 
 def group_sums(values: Floats, groups: Index, count: int) -> Floats:
     """Sums of rows by group: rows × steps and the group of each row to `count` × steps."""
+    if count == 1:
+        return _all_summed(values)
     order = np.argsort(groups, kind="stable")
     total, groups = values[order], groups[order]
     lost = np.zeros_like(total)
@@ -71,6 +73,19 @@ def group_sums(values: Floats, groups: Index, count: int) -> Floats:
         result = np.zeros((count, values.shape[1]))
         result[groups] = total + lost
     return result
+
+
+def _all_summed(values: Floats) -> Floats:
+    """`group_sums` of one group: the same pairs in the same order."""
+    total, lost = values, np.zeros_like(values)
+    with np.errstate(all="ignore"):
+        while len(total) > 1:
+            pairs = len(total) // 2
+            sums, errors = total[::2].copy(), lost[::2].copy()
+            sums[:pairs], error = _two_sum(sums[:pairs], total[1::2])
+            errors[:pairs] = np.where(np.isfinite(sums[:pairs]), errors[:pairs] + lost[1::2] + error, 0.0)
+            total, lost = sums, errors
+        return total + lost if len(total) else np.zeros((1, values.shape[1]))
 
 
 def group_means(values: Floats, groups: Index, counts: Floats) -> Floats:

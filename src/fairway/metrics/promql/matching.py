@@ -64,7 +64,8 @@ def binary(op: str, left: Vector, right: Vector, matching: Matching, notes: Note
     left, right = left.trimmed(), right.trimmed()
     if matching.fill_left is None and matching.fill_right is None:
         meet: Bools = np.asarray(left.present.any(axis=0) & right.present.any(axis=0))
-        left, right = left.masked(meet).trimmed(), right.masked(meet).trimmed()
+        if not meet.all():
+            left, right = left.masked(meet).trimmed(), right.masked(meet).trimmed()
     swapped = matching.card == "one-to-many"
     left, right = _with_stand_ins(left, right, matching)
     ids = _Signatures.of(left, right, matching)
@@ -136,6 +137,8 @@ def _stand_ins(other: Vector, ids: Index, missing: Bools, matching: Matching, va
 
 
 def _refuse_duplicates(one: Vector, ids: Index, count: int, matching: Matching, *, side: str) -> None:
+    if len(one) < 2:
+        return
     per_signature = np.zeros((count, one.steps), np.int64)
     np.add.at(per_signature, ids, one.present)
     if (per_signature <= 1).all():
@@ -151,6 +154,8 @@ def _refuse_duplicates(one: Vector, ids: Index, count: int, matching: Matching, 
 
 
 def _refuse_many(together: Bools, ids: Index, count: int) -> None:
+    if len(ids) < 2:
+        return
     per_signature = np.zeros((count, together.shape[1]), np.int64)
     np.add.at(per_signature, ids, together)
     if (per_signature > 1).any():

@@ -7,7 +7,7 @@ go sample by sample where the function cares.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class RangeVectors:
         parts = []
         for one in self.series:
             drop_name = one.drop_name if RANGE_FUNCTIONS[name].keeps_name else np.ones(len(one.drop_name), np.bool_)
-            one = replace(one, drop_name=drop_name)
+            one = Series(one.block, drop_name)
             slow = self._sample_by_sample(name, one.block)
             if not slow.all():
                 parts.append(self._by_block(name, _rows(one, ~slow), scalars, notes))

@@ -96,13 +96,15 @@ class Vector:
         return Vector(self.labels, values, self.present if present is None else present, np.ones(len(self), np.bool_))
 
     def masked(self, where: Bools) -> Vector:
-        return replace(self, present=self.present & where)
+        return Vector(self.labels, self.values, self.present & where, self.drop_name, self.histograms)
 
     def with_labels(self, labels: LabelTable) -> Vector:
         return replace(self, labels=labels)
 
     def merged(self, error: str = SAME_LABELS) -> Vector:
         """Series with equal labels as one; where two of them are present at a step, that is `error`."""
+        if len(self) < 2:
+            return self
         ids, first = self.labels.identities()
         if len(first) == len(self):
             return self
@@ -127,7 +129,7 @@ class Vector:
         labels = alive.labels
         for name in METADATA:
             labels = labels.blank_where(name, alive.drop_name)
-        return replace(alive, labels=labels, drop_name=np.zeros(len(alive), np.bool_)).merged()
+        return Vector(labels, alive.values, alive.present, np.zeros(len(alive), np.bool_), alive.histograms).merged()
 
 
 def joined(vectors: list[Vector], steps: int) -> Vector:
