@@ -39,6 +39,27 @@ class Watch:
     when: Callable[[Obj | None, Obj | None], bool] | None = None
 
 
+def own_key(obj: Obj) -> Iterable[Key]:
+    """For `Watch`: the object itself."""
+    return (key_of(obj),)
+
+
+def more_than_status(old: Obj | None, new: Obj | None) -> bool:
+    """For a `Watch` of the controller's own resource, where it alone writes the status and says when to look again: the echo
+    of its own write is no news."""
+    if old is None or new is None:
+        return True
+    return any(old.get(part) != new.get(part) for part in old.keys() | new.keys() if part not in ("status", "metadata")) or (
+        _lasting(old) != _lasting(new))
+
+
+def _lasting(obj: Obj) -> Obj:
+    return {name: value for name, value in obj["metadata"].items() if name not in _AT_EVERY_WRITE}
+
+
+_AT_EVERY_WRITE = frozenset({"resourceVersion", "generation", "managedFields"})
+
+
 def owner_keys(kind: str) -> Callable[[Obj], Iterable[Key]]:
     """For `Watch`: the controller of the object, where it is of this kind."""
 
@@ -61,7 +82,8 @@ class Controller(Protocol):
     workers: int
 
     def watches(self) -> Sequence[Watch]:
-        """Other resources whose changes concern us; `resource` itself is always watched."""
+        """Other resources whose changes concern us. Every change of `resource` itself does too, unless one of these asks for it
+        by `own_key`: then those alone that its `when` lets through."""
         ...
 
     async def reconcile(self, key: Key, now: datetime) -> Outcome: ...
@@ -125,8 +147,10 @@ class ControllerLoop:
         """Until cancelled. May be called again after a failure: it goes on with the names that are dirty."""
         if not self._listening:
             self._listening = True
-            self._listen(self.controller.resource, lambda obj: (key_of(obj),))
-            for watch in self.controller.watches():
+            watches = self.controller.watches()
+            if all(watch.keys is not own_key for watch in watches):
+                self._listen(self.controller.resource, own_key)
+            for watch in watches:
                 self._listen(watch.resource, watch.keys, watch.when)
         await self._informers.synced()
         async with asyncio.TaskGroup() as tasks:

@@ -19,7 +19,7 @@ from fairway.kube.clock import Clock
 from fairway.kube.decision import Outcome, differs, earliest
 from fairway.kube.errors import AlreadyExists, NotFound
 from fairway.kube.objects import Key, Obj, annotations_of, is_deleting, key_of, spec_of, status_of, uid_of
-from fairway.kube.reconcile import ControllerLoop, Watch
+from fairway.kube.reconcile import ControllerLoop, Watch, more_than_status, own_key
 from fairway.kube.resources import ENDPOINT_SLICES, NODES, PODS
 from fairway.node import decide as d
 from fairway.node.addresses import NETWORK
@@ -91,7 +91,7 @@ class SimulatedNode:
         return self._loop
 
     def watches(self) -> Sequence[Watch]:
-        return [Watch(ENDPOINT_SLICES, self._draining)]
+        return [Watch(PODS, own_key, more_than_status), Watch(ENDPOINT_SLICES, self._draining)]
 
     def _draining(self, slice_: Obj) -> Iterable[Key]:
         namespace = key_of(slice_).namespace

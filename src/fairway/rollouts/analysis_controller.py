@@ -15,7 +15,7 @@ from fairway.kube.decision import Delete, Outcome, Reason, carry_out, differs
 from fairway.kube.errors import NotFound
 from fairway.kube.events import EventKind, EventRecorder
 from fairway.kube.objects import Key, Obj, dig, is_deleting, status_of, uid_of
-from fairway.kube.reconcile import Watch, owner_keys
+from fairway.kube.reconcile import Watch, more_than_status, own_key, owner_keys
 from fairway.kube.resources import ANALYSIS_RUNS, JOBS, SECRETS
 from fairway.rollouts.analysis import Task
 from fairway.rollouts.analysis_spec import decode_metric
@@ -42,7 +42,7 @@ class AnalysisRunController:
         informers.of(JOBS)
 
     def watches(self) -> Sequence[Watch]:
-        return (Watch(JOBS, owner_keys(ANALYSIS_RUNS.kind)),)
+        return Watch(ANALYSIS_RUNS, own_key, _news), Watch(JOBS, owner_keys(ANALYSIS_RUNS.kind))
 
     async def reconcile(self, key: Key, now: datetime) -> Outcome:
         run = self._runs.get(key)
@@ -121,6 +121,13 @@ class AnalysisRunController:
             return
         for kind, reason, message in completions(status_of(run), status):
             await self._events.event(run, kind, reason, message)
+
+
+def _news(old: Obj | None, new: Obj | None) -> bool:
+    """A measurement that this controller has just written is none: the pass that wrote it said when to look again."""
+    if more_than_status(old, new) or old is None or new is None:
+        return True
+    return bool(status_of(old).get("phase") != status_of(new).get("phase"))
 
 
 def completions(before: Obj, after: Obj) -> Iterator[tuple[EventKind, str, str]]:
