@@ -57,15 +57,16 @@ class _JumpingSelector(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout == 0:  # something is ready to run; the loop comes back here before time moves
             return []
-        ready = super().select(0)
-        if ready:
-            return ready
+        if len(self.get_map()) > 1:  # the loop's own pipe is one: only a signal would speak through it
+            ready = super().select(0)
+            if ready:
+                return ready
         if timeout is None:
             raise Deadlock("nothing is ready and no timer is set: a task waits for something that nobody will do")
         self.seconds += max(timeout, 0.0)
         if self.seconds > self.limit:
             raise TimeoutError(f"{self.limit:.0f} seconds of virtual time have passed and the world goes on")
-        return ready
+        return []
 
 
 class Deadlock(RuntimeError):

@@ -373,6 +373,8 @@ class EmbeddedApi:
                              f"({key.name})")
         lifecycle.check_lock(resource, old.obj, new)
         lifecycle.check_finalizers(resource, old.obj, new)
+        if write.subresource == "status" and "spec" in new and new["spec"] == old.obj.get("spec"):
+            new = {name: value for name, value in new.items() if name != "spec"}  # it was decoded once, and stays as it is
         new = self._admission.decoded(resource, new, write.options)
         new = lifecycle.succeed(resource, old.obj, new, write.subresource)
         new = self._admission.updating(resource, old.obj, new, write, owners)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 Obj = dict[str, Any]
@@ -116,14 +117,15 @@ def is_controlled_by(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
 
 def rfc3339(moment: datetime) -> str:
     """Seconds precision with a Z, as `metav1.Time` is written."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).isoformat(timespec="seconds")[:-6] + "Z"
 
 
 def rfc3339_micro(moment: datetime) -> str:
     """Microseconds with a Z, as `metav1.MicroTime` is written; Fairway's own kinds use it for durations."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
+@lru_cache(maxsize=1024)
 def parse_time(text: str) -> datetime:
     """The inverse of both writers above; raises ValueError on anything that is not RFC 3339."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)

@@ -28,6 +28,9 @@ class Resource:
     subresources: tuple[str, ...] = ()
     singular: str = ""
 
+    def __hash__(self) -> int:
+        return hash((self.group, self.version, self.plural))  # caches are asked for by it at every step
+
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version

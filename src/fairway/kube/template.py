@@ -7,6 +7,7 @@ upstream's (they hash Go structs): controllers find an existing ReplicaSet by eq
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from fairway.kube.objects import Obj
 _SAFE = "bcdfghjklmnpqrstvwxz2456789"
 
 
+@lru_cache(maxsize=1024)
 def fnv32a(data: bytes) -> int:
     value = 0x811C9DC5
     for byte in data:

@@ -20,6 +20,7 @@ from fairway.kube.selectors import EVERYTHING, FieldTerm, Selector, fields_match
 from fairway.kube.store import HISTORY, Change, Store, Table
 
 BOOKMARK_EVERY_S = 60.0
+_EARLY_S = 0.001  # timers may go off a moment too early
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class WatchStream(AsyncIterator[WatchEvent]):
         self._bookmarks = bookmarks
         self._backlog: deque[WatchEvent] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._bookmark_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._overrun = False
         # The store must not keep a watch alive that nobody reads any more.
@@ -91,6 +94,8 @@ class WatchStream(AsyncIterator[WatchEvent]):
     async def aclose(self) -> None:
         self._closed = True
         self._end()
+        if self._timer is not None:
+            self._timer.cancel()
         self._wake()
 
     def present(self, *, mark_end: bool) -> None:
@@ -134,14 +139,32 @@ class WatchStream(AsyncIterator[WatchEvent]):
         """False when it is time for a bookmark."""
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = loop.call_later(BOOKMARK_EVERY_S, self._wake) if self._bookmarks else None
+        if self._bookmarks:
+            self._bookmark_at = loop.time() + BOOKMARK_EVERY_S
+            if self._timer is None:  # one that is set goes off too early, and is set again then: cheaper than one an event
+                self._timer = loop.call_at(self._bookmark_at, _ring, weakref.ref(self))
         try:
             await self._waiter
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
         return bool(self._backlog or self._closed or self._overrun) or not self._bookmarks
+
+
+    def rung(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return  # the next wait sets another one
+        loop = asyncio.get_running_loop()
+        if self._bookmark_at - loop.time() > _EARLY_S:
+            self._timer = loop.call_at(self._bookmark_at, _ring, weakref.ref(self))
+        else:
+            self._wake()
+
+
+def _ring(weak: weakref.ref[WatchStream]) -> None:
+    stream = weak()
+    if stream is not None:
+        stream.rung()
 
 
 def _last_seen(change: Change) -> Obj:

@@ -68,6 +68,7 @@ class Users:
         self._begun = now
         self._now = now
         self._served: tuple[Served, ...] = ()
+        self._shares = np.zeros(0)
         self._origin: datetime | None = None
         self._course = _Course(scenario)
 
@@ -83,6 +84,7 @@ class Users:
             return
         self.advance(now)
         self._served = tuple(served)
+        self._shares = np.array([one.share for one in served])
 
     @property
     def weight(self) -> float:
@@ -118,7 +120,7 @@ class Users:
         if not served:
             nobody = int(self._chance.poisson(expected))
         else:
-            requests = self._chance.poisson([expected * one.share for one in served])
+            requests = self._chance.poisson(expected * self._shares)
             failing = [1.0 if not one.alive else moment.errors[one.version] for one in served]
             failed = self._chance.binomial(requests, failing)
             for i, one in enumerate(served):

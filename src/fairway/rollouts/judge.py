@@ -20,7 +20,7 @@ from typing import Any
 
 from fairway.rollouts.analysis_spec import Metric
 from fairway.rollouts.expr import ExprError, Program, compile_expression
-from fairway.rollouts.expr.check import BOOL, FLOAT, INT, UNKNOWN, Function
+from fairway.rollouts.expr.check import BOOL, FLOAT, INT, UNKNOWN, Function, Type, type_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,22 @@ def judge(metric: Metric, value: Any) -> Judged:
 
 def condition_holds(condition: str, value: Any) -> bool:
     """`ExprError` where the condition does not fit the value, or is not a boolean."""
-    answer = _compiled(condition).run(environment(value))
+    env = environment(value)
+    program, kind = _compiled(condition), (condition, type_of(value))
+    if kind not in _fitting:
+        program.check(env)
+        if len(_fitting) >= _MOST_FITTING:
+            _fitting.clear()
+        _fitting.add(kind)
+    answer = program.evaluate(env)
     if not isinstance(answer, bool):
         raise ExprError(f"expected bool, but got {go_type(answer)}")
     return answer
+
+
+_fitting: set[tuple[str, Type]] = set()
+"""Conditions, and types of results that they have been found to fit."""
+_MOST_FITTING = 512
 
 
 @lru_cache(maxsize=512)

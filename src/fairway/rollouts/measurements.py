@@ -131,11 +131,18 @@ def _write_tally(tally: Tally) -> Obj:
 
 
 def _write(measurement: Measurement) -> Obj:
-    times = {"startedAt": measurement.started_at, "finishedAt": measurement.finished_at, "resumeAt": measurement.resume_at}
-    written: Obj = {"phase": measurement.phase, "value": measurement.value, "message": measurement.message,
-                    "metadata": dict(measurement.metadata)}
-    written |= {name: rfc3339_micro(at) for name, at in times.items() if at is not None}
-    return {name: value for name, value in written.items() if value or name == "phase"}
+    written: Obj = {"phase": measurement.phase}
+    if measurement.value:
+        written["value"] = measurement.value
+    if measurement.message:
+        written["message"] = measurement.message
+    if measurement.metadata:
+        written["metadata"] = dict(measurement.metadata)
+    for name, at in (("startedAt", measurement.started_at), ("finishedAt", measurement.finished_at),
+                     ("resumeAt", measurement.resume_at)):
+        if at is not None:
+            written[name] = rfc3339_micro(at)
+    return written
 
 
 def _moment(text: str | None) -> datetime | None:

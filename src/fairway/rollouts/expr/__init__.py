@@ -26,8 +26,21 @@ class Program:
 
     def run(self, env: Mapping[str, Any]) -> Any:
         """Python values in and out: int and float are told apart, lists, dicts, None."""
+        self.check(env)
+        return self.evaluate(env)
+
+    def check(self, env: Mapping[str, Any]) -> None:
+        """Only the types of what the environment holds are looked at, not the values."""
         try:
             check(self.tree, env)
+        except ExprError as error:
+            raise error.within(self.text) from None
+        except RecursionError:
+            raise ExprError("the expression is nested too deeply") from None
+
+    def evaluate(self, env: Mapping[str, Any]) -> Any:
+        """For an environment of types that have been checked."""
+        try:
             return Evaluator(env).value(self.tree)
         except ExprError as error:
             raise error.within(self.text) from None
