@@ -41,9 +41,13 @@ class VirtualClock:
     def __init__(self, loop: asyncio.AbstractEventLoop, epoch: datetime = VIRTUAL_EPOCH) -> None:
         self._loop = loop
         self._epoch = epoch
+        self._known = 0.0, epoch
 
     def now(self) -> datetime:
-        return self._epoch + timedelta(seconds=self._loop.time())
+        seconds = self._loop.time()
+        if seconds != self._known[0]:
+            self._known = seconds, self._epoch + timedelta(seconds=seconds)
+        return self._known[1]
 
 
 class _JumpingSelector(selectors.SelectSelector):

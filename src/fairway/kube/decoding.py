@@ -66,6 +66,10 @@ def unhandled(resource: Resource) -> str:
     return f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
 
 
+_PLAIN: dict[str, type] = {"string": str, "integer": int, "boolean": bool}
+"""Of these kinds a value of this very type is taken as it is."""
+
+
 def _value(value: Any, schema: Schema, walk: _Walk) -> Any:
     match schema.kind:
         case "string":
@@ -111,6 +115,9 @@ def _object(value: Any, schema: Schema, walk: _Walk) -> Any:
                 continue
             below = schema.items or ANY
         if inner is None:
+            continue
+        if type(inner) is _PLAIN.get(below.kind) and below.format != "byte":
+            result[name] = inner  # most fields: nothing to look at
             continue
         walk.path.append(name)
         made = _value(inner, below, walk)

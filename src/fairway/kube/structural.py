@@ -23,12 +23,13 @@ def prune(value: Any, schema: Schema, unknown: list[str], path: str = "") -> Any
     if isinstance(value, dict) and schema.kind in ("object", "map"):
         result = {}
         for name, inner in value.items():
-            here = f"{path}.{name}" if path else name
             below = schema.child(name)
             if below is None:
-                unknown.append(here)
+                unknown.append(f"{path}.{name}" if path else name)
+            elif isinstance(inner, dict | list):
+                result[name] = prune(inner, below, unknown, f"{path}.{name}" if path else name)
             elif inner is not None or below.nullable or below.kind == "any":
-                result[name] = prune(inner, below, unknown, here)
+                result[name] = inner
         return result
     if isinstance(value, list) and schema.kind == "list":
         items = schema.items or ANY

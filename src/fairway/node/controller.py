@@ -233,7 +233,7 @@ class NodeController:
 
     def _seen(self, one: NodePod) -> d.Seen:
         return d.Seen(one.pod, self._settings.node_name, one.runs(), one.address, self._is_drained(one),
-                      one.stopping_since, one.evicted)
+                      one.stopping_since, one.evicted, one.spec)
 
     def _is_drained(self, one: NodePod) -> bool:
         return not any(one.address in annotations_of(slice_).get(SERVING, "").split(",")

@@ -78,6 +78,12 @@ class Seen:
     stopping_since: datetime | None = None
     evicted: str = ""
     """Why the node cannot keep the pod; "" where it can."""
+    decoded: PodSpec | None = None
+    """What the pod's spec says, where somebody has read it already."""
+
+    @property
+    def spec(self) -> PodSpec:
+        return decode(self.pod) if self.decoded is None else self.decoded
 
     def run(self, name: str) -> Run:
         return self.runs.get(name, _FRESH)
@@ -148,8 +154,7 @@ class NodeDecision:
 
 
 def decide(seen: Seen, now: datetime) -> NodeDecision:
-    pod = seen.pod
-    spec = decode(pod)
+    pod, spec = seen.pod, seen.spec
     if is_deleting(pod):
         return _terminate(seen, spec, now)
     if status_of(pod).get("phase") in ("Succeeded", "Failed"):

@@ -25,7 +25,7 @@ from fairway.node import decide as d
 from fairway.node.addresses import NETWORK
 from fairway.node.attempt import Attempt
 from fairway.node.probes import Health
-from fairway.node.spec import decode
+from fairway.node.spec import PodSpec, decode
 from fairway.node.status import pod_status
 
 MANAGER = "fairway-node"
@@ -153,7 +153,8 @@ class SimulatedNode:
             one.stopping_since = now
         namespace, name = key_of(pod)
         self._advance(one, now)
-        seen = self._seen(pod, one, now)
+        spec = decode(pod)
+        seen = self._seen(pod, spec, one, now)
         decision = d.decide(seen, now)
         removing = again = False
         for action in decision.actions:
@@ -172,7 +173,7 @@ class SimulatedNode:
                     removing = True
                 case _:
                     pass
-        status = pod_status(self._seen(pod, one, now), decision.verdict, HOST_IP, now)
+        status = pod_status(self._seen(pod, spec, one, now), decision.verdict, HOST_IP, now)
         if differs(status_of(pod), status):
             with contextlib.suppress(NotFound):
                 await patch_status(self._informers.api, PODS, pod, status, manager=MANAGER)
@@ -223,7 +224,7 @@ class SimulatedNode:
         moments += [begun + timedelta(seconds=edge) for span in one.script.unready for edge in span]
         return earliest(*(moment for moment in moments if moment > now))
 
-    def _seen(self, pod: Obj, one: _Pod, now: datetime) -> d.Seen:
+    def _seen(self, pod: Obj, spec: PodSpec, one: _Pod, now: datetime) -> d.Seen:
         problem = d.Problem("ErrImagePull", one.script.image_error, now + timedelta(seconds=10)) if (
             one.script.image_error) else None
         drained = not any(one.address in annotations_of(slice_).get(SERVING, "").split(",")
@@ -235,9 +236,8 @@ class SimulatedNode:
             pre_stop="done")
         done = d.Run(attempts=(Attempt(0, 1, "0", one.bound_at, one.bound_at, 0),), image="ready",
                      image_id="simulated")
-        spec = decode(pod)
         runs = {inner.name: main if not inner.init else main if inner.sidecar else done for inner in spec.all}
-        return d.Seen(pod, self._node_name, runs, one.address, drained, one.stopping_since)
+        return d.Seen(pod, self._node_name, runs, one.address, drained, one.stopping_since, decoded=spec)
 
 
 def _always(script: Script) -> Behaviour:

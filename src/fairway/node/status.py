@@ -11,7 +11,7 @@ from datetime import datetime
 from fairway.kube.objects import Obj, condition, is_deleting, meta_of, rfc3339, status_of, uid_of
 from fairway.node.attempt import Attempt
 from fairway.node.decide import Run, Seen, ended, pause_of
-from fairway.node.spec import Container, PodSpec, decode
+from fairway.node.spec import Container, PodSpec
 
 _OWN_CONDITIONS = frozenset({"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"})
 NEVER_RAN = "The container could not be located when the pod was terminated"
@@ -20,8 +20,7 @@ NEVER_RAN = "The container could not be located when the pod was terminated"
 
 def pod_status(seen: Seen, verdict: tuple[str, str, str] | None, host_ip: str, now: datetime) -> Obj:
     """The whole status of a pod that is bound to this node."""
-    pod = seen.pod
-    spec = decode(pod)
+    pod, spec = seen.pod, seen.spec
     final = status_of(pod).get("phase") in ("Succeeded", "Failed")
     phase = status_of(pod)["phase"] if final else verdict[0] if verdict else _phase(seen, spec)
     over = phase in ("Succeeded", "Failed")

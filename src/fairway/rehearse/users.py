@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,30 +123,36 @@ class Users:
             requests = self._chance.poisson(expected * self._shares)
             failing = [1.0 if not one.alive else moment.errors[one.version] for one in served]
             failed = self._chance.binomial(requests, failing)
-            for i, one in enumerate(served):
-                self._serve(one, int(requests[i]), int(failed[i]), moment.behaviours[one.version], counts)
+            self._serve(requests.tolist(), failed.tolist(), moment)
+            for one, asked, bad in zip(served, requests.tolist(), failed.tolist(), strict=True):
+                count = counts[one.version]
+                count[0] += asked
+                count[1] += bad
         if self._origin is not None:
             stable, canary = counts["stable"], counts["canary"]
             self.spans.append(Span(start, end, self.weight, int(stable[0]), int(stable[1]), int(canary[0]), int(canary[1]),
                                    canary[2], nobody))
 
-    def _serve(self, one: Served, requests: int, failed: int, behaviour: Behaviour, counts: dict[str, list[float]]) -> None:
-        if not requests:
-            return
-        drawn = np.zeros(COLUMNS)
-        if one.alive:
-            shares, mean = _latency(behaviour.latency.total_seconds(), behaviour.p99.total_seconds())
-            drawn[OK], drawn[ERRORS] = requests - failed, failed
-            drawn[HISTOGRAM:] = self._chance.multinomial(requests, shares)
-            drawn[SECONDS] = mean * requests
-        else:
-            drawn[REFUSED] = requests
-        for unit in (one.pod, one.template_hash):
-            row = self.row(unit)  # first: it may make the tally larger
-            self.tally[row] += drawn
-        count = counts[one.version]
-        count[0] += requests
-        count[1] += failed
+    def _serve(self, requests: list[int], failed: list[int], moment: Moment) -> None:
+        """Pods side by side that behave alike are drawn in one call: chance deals to one after the other all the same."""
+        drawn = np.zeros((len(requests), COLUMNS))
+        at = 0
+        for (version, alive), alike in groupby(self._served, lambda one: (one.version, one.alive)):
+            first, at = at, at + len(list(alike))
+            asked = requests[first:at]
+            if not alive:
+                drawn[first:at, REFUSED] = asked
+                continue
+            shares, mean = moment.latency(version)
+            drawn[first:at, ERRORS] = failed[first:at]
+            drawn[first:at, OK] = asked - drawn[first:at, ERRORS]
+            drawn[first:at, SECONDS] = [mean * count for count in asked]
+            drawn[first:at, HISTOGRAM:] = self._chance.multinomial(asked, shares)
+        for one, asked_of_it, mine in zip(self._served, requests, drawn, strict=True):
+            if asked_of_it:
+                for unit in (one.pod, one.template_hash):
+                    row = self.row(unit)  # first: it may make the tally larger
+                    self.tally[row] += mine
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,10 @@ class Moment:
     rate: float
     behaviours: Mapping[str, Behaviour]
     errors: Mapping[str, float]
+
+    def latency(self, version: str) -> tuple[Floats, float]:
+        behaviour = self.behaviours[version]
+        return _latency(behaviour.latency.total_seconds(), behaviour.p99.total_seconds())
 
     @staticmethod
     def first(course: _Course) -> Moment:
