@@ -14,8 +14,8 @@ from fairway.kube.clock import VIRTUAL_EPOCH, Clock, run_virtual
 from fairway.kube.decision import Outcome, Reason
 from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.objects import Key, key_of, owner_reference
-from fairway.kube.reconcile import ControllerLoop, Watch, owner_keys
-from fairway.kube.resources import CONFIG_MAPS, SECRETS, Resource
+from fairway.kube.reconcile import ControllerLoop, Watch, more_than_status, own_key, owner_keys
+from fairway.kube.resources import CONFIG_MAPS, PODS, SECRETS, Resource
 from tests.kube.contract import config
 
 Pass = Callable[[Key, datetime], Coroutine[Any, Any, Outcome]]
@@ -179,3 +179,29 @@ def test_owners_are_looked_at_when_what_they_own_changes() -> None:
 
     watches = (Watch(SECRETS, owner_keys("ConfigMap")),)
     run_virtual(lambda clock: with_loop(clock, Recorder(reconcile, watches=watches), story))
+
+
+def test_a_controller_may_do_without_the_echo_of_its_status_and_still_sees_everything_else() -> None:
+    passes: list[float] = []
+
+    async def main(clock: Clock) -> None:
+        async def reconcile(key: Key, now: datetime) -> Outcome:
+            passes.append(seconds(now))
+            return Outcome()
+
+        async def story(api: Api, informers: Informers, loop: ControllerLoop) -> None:
+            await api.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "default"},
+                              "spec": {"containers": [{"name": "a", "image": "a"}]}})
+            for at, body, subresource in ((1, {"status": {"phase": "Running"}}, "status"),
+                                          (2, {"metadata": {"labels": {"a": "b"}}}, ""),
+                                          (3, {"spec": {"containers": [{"name": "a", "image": "b"}]}}, "")):
+                await asyncio.sleep(at - seconds(clock.now()))
+                await api.patch(PODS, "a", "default", MergePatch(body), subresource=subresource)  # type: ignore[arg-type]
+            await asyncio.sleep(1)
+
+        controller = Recorder(reconcile, watches=[Watch(PODS, own_key, more_than_status)])
+        controller.resource = PODS
+        await with_loop(clock, controller, story)
+
+    run_virtual(main)
+    assert passes == [0, 2, 3]

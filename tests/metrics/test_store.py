@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fairway.metrics.matchers import BadPattern, Matcher
 from fairway.metrics.promql import Vector, instant
+from fairway.metrics.promql.compensated import group_sums
 from fairway.metrics.store import Store
 
 
@@ -159,3 +161,21 @@ def test_matchers_read_re2(op: str, pattern: str, expected: list[str]) -> None:
 def test_patterns_that_cannot_be_read_are_refused(pattern: str) -> None:
     with pytest.raises(BadPattern, match="error parsing regexp"):
         Matcher("x", "=~", pattern).test()
+
+
+def test_a_series_that_comes_later_is_found_by_matchers_that_were_asked_before() -> None:
+    store = Store()
+    scrape(store, 1000, {"a": 1})
+    assert ask(store, 'm{x=~"a|b"}', 1000) == {"a": 1.0}
+    scrape(store, 2000, {"a": 2, "b": 3})
+    assert ask(store, 'm{x=~"a|b"}', 2000) == {"a": 2.0, "b": 3.0}
+    scrape(store, 2000, {"b": 4, "c": 5}, target="u")
+    assert ask(store, 'm{x!="a"}', 2000) == {"b": 3.0, "c": 5.0}
+
+
+@pytest.mark.parametrize("rows", range(8))
+def test_the_sum_of_all_is_that_of_one_group_among_others(rows: int) -> None:
+    values = np.array([[1e100, 0.1], [1.0, 0.2], [-1e100, 0.3], [np.inf, 0.4], [2.0, 0.5], [-np.inf, 0.6], [3.0, 0.7]])[:rows]
+    groups = np.zeros(rows, np.intp)
+    among_others = group_sums(np.vstack([values, np.ones((1, 2))]), np.append(groups, 1), 2)
+    np.testing.assert_array_equal(group_sums(values, groups, 1)[0], among_others[0])
