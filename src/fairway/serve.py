@@ -120,9 +120,8 @@ async def _serve(settings: Settings | ClusterSettings) -> None:
             await web.start(LOOPBACK, platform.web_port)
         except OSError as error:
             raise PortTaken("web", platform.web_port) from error
-        gc.enable()
-        gc.collect()
         gc.freeze()  # what was loaded at the start stays: collections need not walk over it again
+        gc.enable()
         _announce(announced, platform)
         await platform.run_until(stopped)
     finally:
