@@ -124,10 +124,15 @@ class AnalysisRunController:
 
 
 def _news(old: Obj | None, new: Obj | None) -> bool:
-    """A measurement that this controller has just written is none: the pass that wrote it said when to look again."""
+    """A measurement that this controller has just written is none: the pass that wrote it said when to look again. Where it
+    decided the run or a metric, what follows for the others is the next pass's."""
     if more_than_status(old, new) or old is None or new is None:
         return True
-    return bool(status_of(old).get("phase") != status_of(new).get("phase"))
+    return _phases(status_of(old)) != _phases(status_of(new))
+
+
+def _phases(status: Obj) -> list[str]:
+    return [str(part.get("phase")) for part in (status, *(status.get("metricResults") or ()))]
 
 
 def completions(before: Obj, after: Obj) -> Iterator[tuple[EventKind, str, str]]:
