@@ -286,3 +286,25 @@ def test_the_world_uses_hash_labels_as_upstream_does() -> None:
             assert ingress["metadata"]["namespace"] == NS
 
     run_virtual(story)
+
+
+def test_one_bad_metric_ends_the_run_though_another_one_is_due_much_later() -> None:
+    async def story(clock: Clock) -> None:
+        async with a_world(clock) as world:
+            found = success_rate()
+            bad = found["spec"]["metrics"][0]
+            good = {**bad, "name": "other", "interval": "10m", "provider": {"prometheus": {"query": "other"}}}
+            found["spec"]["metrics"].append(good)
+            await world.api.create(found)
+            await world.api.create(rollout(analysis=analysis()))
+            await world.healthy()
+            await world.image("shop:2")
+            await world.until(lambda r: dig(r, "status", "canary", "weights", "canary", "weight") == 20, what="20 %")
+            await asyncio.sleep(3)
+            world.metrics.answer = lambda text, at: [1.0] if text == "other" else [0.5]
+            await world.until(lambda r: dig(r, "status", "abort") is True, within=3, what="abort")
+            run, = await world.runs()
+            assert status_of(run)["phase"] == "Failed"
+            assert [m["phase"] for m in status_of(run)["metricResults"]] == ["Failed", "Successful"]
+
+    run_virtual(story)
