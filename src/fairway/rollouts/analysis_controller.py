@@ -15,7 +15,7 @@ from fairway.kube.decision import Delete, Outcome, Reason, carry_out, differs
 from fairway.kube.errors import NotFound
 from fairway.kube.events import EventKind, EventRecorder
 from fairway.kube.objects import Key, Obj, dig, is_deleting, status_of, uid_of
-from fairway.kube.reconcile import Watch, more_than_status, own_key, owner_keys
+from fairway.kube.reconcile import Watch, owner_keys
 from fairway.kube.resources import ANALYSIS_RUNS, JOBS, SECRETS
 from fairway.rollouts.analysis import Task
 from fairway.rollouts.analysis_spec import decode_metric
@@ -42,7 +42,7 @@ class AnalysisRunController:
         informers.of(JOBS)
 
     def watches(self) -> Sequence[Watch]:
-        return Watch(ANALYSIS_RUNS, own_key, _news), Watch(JOBS, owner_keys(ANALYSIS_RUNS.kind))
+        return (Watch(JOBS, owner_keys(ANALYSIS_RUNS.kind)),)
 
     async def reconcile(self, key: Key, now: datetime) -> Outcome:
         run = self._runs.get(key)
@@ -121,18 +121,6 @@ class AnalysisRunController:
             return
         for kind, reason, message in completions(status_of(run), status):
             await self._events.event(run, kind, reason, message)
-
-
-def _news(old: Obj | None, new: Obj | None) -> bool:
-    """A measurement that this controller has just written is none: the pass that wrote it said when to look again. Where it
-    decided the run or a metric, what follows for the others is the next pass's."""
-    if more_than_status(old, new) or old is None or new is None:
-        return True
-    return _phases(status_of(old)) != _phases(status_of(new))
-
-
-def _phases(status: Obj) -> list[str]:
-    return [str(part.get("phase")) for part in (status, *(status.get("metricResults") or ()))]
 
 
 def completions(before: Obj, after: Obj) -> Iterator[tuple[EventKind, str, str]]:
