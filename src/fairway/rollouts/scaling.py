@@ -36,9 +36,10 @@ class ScalePlan:
 
 
 def plan_scaling(view: View, situation: Situation, weights: Weights | None) -> ScalePlan:
-    """`weights` as they are after this pass's traffic actions (stable is sized by those of the pass before)."""
+    """`weights` as they are after this pass's traffic actions; stable is sized by those, or by those of the pass before,
+    whichever give it more."""
     total = ScalePlan(_without_deadlines(view, situation))
-    for plan in (_stable(view), _new(view, situation, weights), _others(view, situation, weights)):
+    for plan in (_stable(view, weights), _new(view, situation, weights), _others(view, situation, weights)):
         total = ScalePlan((*total.actions, *plan.actions), plan.scaled, earliest(total.wake_at, plan.wake_at),
                           (*total.reasons, *plan.reasons))
         if plan.scaled:
@@ -49,16 +50,17 @@ def plan_scaling(view: View, situation: Situation, weights: Weights | None) -> S
 # --- stable and new -----------------------------------------------------------------------------------------------
 
 
-def _stable(view: View) -> ScalePlan:
+def _stable(view: View, asked: Weights | None) -> ScalePlan:
     if view.stable is None or not has_own_stable(view.new, view.stable):
         return ScalePlan()
     weights = view.status.weights
-    counts = desired_counts(view.spec, view.canary, view.status, view.new, view.stable, view.others, weights)
-    if weights is not None and weights.verified is False and counts.stable < view.stable.replicas:
+    count = max(desired_counts(view.spec, view.canary, view.status, view.new, view.stable, view.others, each).stable
+                for each in (weights, asked))  # a weight that falls (a full promotion may) needs its pods before it falls
+    if weights is not None and weights.verified is False and count < view.stable.replicas:
         holds = Reason("StableKept", f"{view.stable.name} keeps its {view.stable.replicas} pods until the proxy has confirmed "
                        f"{weights.canary.weight} % for the canary")
         return ScalePlan(reasons=(holds,))
-    return scale(view, view.stable, counts.stable)
+    return scale(view, view.stable, count)
 
 
 def _new(view: View, situation: Situation, weights: Weights | None) -> ScalePlan:
