@@ -182,6 +182,21 @@ def test_a_new_commit_takes_over_from_one_that_is_stuck(play: Play) -> None:
     play(story)
 
 
+def test_an_edit_that_mends_the_sync_is_tried_before_the_backoff_ends(play: Play) -> None:
+    async def story(world: World) -> None:
+        first = world.push(prod__a=config_map("a"))
+        await world.create_app(destination={"server": "https://kubernetes.default.svc", "namespace": "shop"},
+                               policy={"retry": {"limit": 2, "backoff": {"duration": "1h", "maxDuration": "2h"}}})
+        app = await world.until(lambda o: "Retrying attempt" in dig(o, "status", "operationState", "message", default=""))
+        mend = 'namespaces "shop" not found (set the sync option CreateNamespace=true, or add a Namespace object to git)'
+        assert mend in app["status"]["operationState"]["message"]
+        await world.edit_app({"spec": {"syncPolicy": {"syncOptions": ["CreateNamespace=true"]}}})
+        await world.settled(first, within=60)
+        assert await world.get(CONFIG_MAPS, "a", "shop") is not None
+
+    play(story)
+
+
 def test_an_invalid_manifest_is_named_and_nothing_changes(play: Play) -> None:
     async def story(world: World) -> None:
         first = world.push(prod__a=config_map("a"))

@@ -96,10 +96,18 @@ class Comparison:
         except ApiError as error:
             if live is None and self._comes_with(app, target, targets):
                 return Compared(key, target, None, modified=True)
-            return Compared(key, target, live, modified=True, error=error.message)
+            return Compared(key, target, live, modified=True, error=self._mended(app, target, error.message))
         if live is None:
             return Compared(key, target, None, modified=True)
         return compared(target, live, predicted, app.ignore, app.comparison)
+
+    def _mended(self, app: Application, target: Obj, message: str) -> str:
+        """The API's refusal, and what to do about the one that everybody meets first."""
+        namespace = meta_of(target).get("namespace") or ""
+        if not namespace or not self.namespace_missing(namespace):
+            return message
+        option = "set the sync option CreateNamespace=true, or " if namespace == app.destination_namespace else ""
+        return f"{message} ({option}add a Namespace object to git)"
 
     async def dry_run(self, app: Application, target: Obj, live: Obj | None) -> Obj:
         """What applying would make of `live`; raises what the API would refuse."""

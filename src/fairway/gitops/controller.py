@@ -105,6 +105,7 @@ class ApplicationController:
         self._around = Surroundings(informers)
         self._last_settings: Customizations = NONE
         self._prepared: dict[Key, list[_Prepared]] = {}
+        self._waiting: dict[Key, Obj] = {}  # the spec with which an operation failed that waits for its next attempt
         self._look_again: Callable[[Key], None] = lambda key: None
 
     def _permits_base(self, app: Application, repo_url: str) -> bool:
@@ -176,6 +177,7 @@ class ApplicationController:
             self._sources.forget(key)
             self._comparison.forget(key)
             self._prepared.pop(key, None)
+            self._waiting.pop(key, None)
             return Outcome()
         if is_deleting(obj):
             return await self._delete(obj, now)
@@ -284,6 +286,7 @@ class ApplicationController:
         state = this.state
         assert state is not None
         operation = decode_operation(state.operation, this.app)
+        failed_with = self._waiting.pop(this.key, this.obj["spec"])
         targets = this.targets if state.revision == this.revision else await self._targets(this, state.revision)
         late = gates.overdue(this.app, state.started_at, this.now, self._settings.operation_limit)
         if state.phase == "Terminating" or late is not None:
@@ -300,7 +303,8 @@ class ApplicationController:
             return
         if state.waits_for_retry:
             due = self._operator.retry_due(state, operation)
-            if this.now < due:
+            if this.now < due and failed_with == this.obj["spec"]:  # an edit may be the mend: tried at once
+                self._waiting[this.key] = failed_with
                 this.wake.append(due)
                 this.reasons.append(Reason("WaitingForRetry", state.message))
                 return
