@@ -181,8 +181,8 @@ def test_status_says_what_is_broken_first(platform: Running) -> None:
     status = {"phase": "Degraded", "abort": True, "message": "metric p99 is too high"}
     client.patch(ROLLOUTS, "sad", "default", {"status": status}, subresource="status")
     shown = platform.fairway("status", code=1).stdout
-    assert shown.startswith("Broken:\nWHAT")
-    assert "Rollout/sad  default    Aborted  metric p99 is too high" in shown
+    assert shown.startswith("Broken:\n  ")
+    assert "  Rollout/sad (default)  Aborted\n    metric p99 is too high\n" in shown
     found = platform.json("status", code=1)
     assert [row["name"] for row in found["broken"]] == ["sad"]
     assert found["rollouts"][0]["steps"] == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -120,8 +122,9 @@ def _print(state: StateDir, client: Client, parts: list[dict[str, str]], objects
     now = datetime.now(UTC)
     if broken:
         click.echo(paint("Broken:", "red"))
-        rows = [(f"{f.kind}/{f.name}", f.namespace, f.state, _short(f.message)) for f in broken]
-        click.echo(table(("WHAT", "NAMESPACE", "STATE", "WHY"), rows) + "\n")
+        for finding in broken:
+            click.echo(_described(finding))
+        click.echo()
     click.echo(table(("PART", "ADDRESS", "STATE"), [(p["part"], p["address"], p["state"]) for p in parts]))
     click.echo(f"daemon {client.addresses.pid}, state in {state.root}\ntraffic by {client.addresses.data_plane}")
     if objects["Application"]:
@@ -151,6 +154,15 @@ def _print(state: StateDir, client: Client, parts: list[dict[str, str]], objects
 def _created(obj: Obj) -> datetime | None:
     text = meta_of(obj).get("creationTimestamp")
     return parse_time(text) if text else None
+
+
+def _described(finding: Finding) -> str:
+    """What is broken on one line, why below it in full: the mend often stands at the end."""
+    where = f" ({finding.namespace})" if finding.namespace else ""
+    width = shutil.get_terminal_size((120, 24)).columns
+    why = textwrap.fill(finding.message, width, initial_indent="    ", subsequent_indent="    ", break_long_words=False,
+                        break_on_hyphens=False)
+    return f"  {finding.kind}/{finding.name}{where}  {paint(finding.state, 'red')}" + (f"\n{why}" if why else "")
 
 
 def _short(message: str, most: int = 100) -> str:

@@ -114,9 +114,11 @@ class LocalRepository:
 
     remote = False
 
-    def __init__(self, path: Path, *, url: str = "", on_change: Callable[[], None] | None = None) -> None:
+    def __init__(self, path: Path, *, url: str = "", name: str = "",
+                 on_change: Callable[[], None] | None = None) -> None:
         self.path = path
         self.url = url or path.as_uri()
+        self.name = name or self.url  # in what people read
         self._repo = pygit2.Repository(str(path))
         self._on_change = on_change
         self._last_tree: tuple[str, GitTree] = ("", GitTree(self._repo, None))
@@ -140,7 +142,7 @@ class LocalRepository:
                 return str(self._repo.revparse_single(name).peel(pygit2.Commit).id)
             except (KeyError, ValueError, pygit2.GitError, pygit2.InvalidSpecError):
                 continue
-        raise UnknownRevision(f"{self.url}: no branch, tag or commit {revision!r}; push it, or correct the revision")
+        raise UnknownRevision(f"{self.name}: no branch, tag or commit {revision!r}; push it, or correct the revision")
 
     def branch_of(self, revision: str) -> str | None:
         if revision == "HEAD":

@@ -86,7 +86,7 @@ class Repositories:
             raise UnknownRepository(f"no repository {name!r}; push to it once and it is made")
         known = self._open.get(name)
         if known is None or known[0] != folder:  # made anew under the same name
-            known = self._open[name] = (folder, LocalRepository(path, on_change=lambda: self.on_change(name)))
+            known = self._open[name] = (folder, LocalRepository(path, name=name, on_change=lambda: self.on_change(name)))
         return known[1]
 
     def settle_head(self, name: str) -> None:
