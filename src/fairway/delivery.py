@@ -207,7 +207,7 @@ class Delivery:
         yield from metrics_api.routes(self.store, self._clock, self.scraper, self._rules)
         if self._alerting is not None:
             yield from self._alerting.routes()
-        yield from ci_logs.routes(self._state.ci)
+        yield from ci_logs.routes(self._state.ci, token=self._token)
         if self._gitops is not None:
             yield from webhooks.routes(lambda: webhooks.secrets_in(self.informers), self._gitops.pushed)
 

@@ -108,14 +108,16 @@ def test_logs_over_http(tmp_path: Path) -> None:
 
     async def main() -> None:
         app = web.Application()
-        app.add_routes(routes(tmp_path))
+        app.add_routes(routes(tmp_path, token="sesame"))
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         base = f"http://127.0.0.1:{runner.addresses[0][1]}/logs/runs"
         try:
-            async with aiohttp.ClientSession() as session:
+            async with aiohttp.ClientSession() as stranger, stranger.get(f"{base}/r1") as answer:
+                assert answer.status == 401
+            async with aiohttp.ClientSession(headers={"Authorization": "Bearer sesame"}) as session:
                 async with session.get(f"{base}/r1") as answer:
                     assert await answer.text() == "=== a\n2026-01-01T00:00:00Z first\n"
                 async with session.get(f"{base}/r1", params={"job": "a", "follow": "true"}) as answer:

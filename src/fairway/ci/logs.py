@@ -7,10 +7,11 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from fairway.ci.folders import RunFolders
 from fairway.ci.joblog import END
+from fairway.kube.http.passwords import carries
 
 _POLL_S = 0.2  # a person reads along; a shorter one would cost more than it shows
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -53,10 +54,13 @@ async def read_log(path: Path, *, follow: bool = False) -> AsyncIterator[bytes]:
         yield rest + b"\n"
 
 
-def routes(root: Path) -> list[web.RouteDef]:
-    """`root` is the CI folder of the platform."""
+def routes(root: Path, *, token: str) -> list[web.RouteDef]:
+    """`root` is the CI folder of the platform; only who has its token may read."""
 
     async def run_log(request: web.Request) -> web.StreamResponse:
+        if not carries(request.headers.get(hdrs.AUTHORIZATION, ""), token):
+            raise web.HTTPUnauthorized(text="the password is Fairway's token\n",
+                                       headers={hdrs.WWW_AUTHENTICATE: 'Basic realm="Fairway", charset="UTF-8"'})
         name, wanted = request.match_info["name"], request.query.get("job", "")
         if not _NAME.fullmatch(name) or (wanted and not _NAME.fullmatch(wanted)):
             raise web.HTTPNotFound(text=f"no run {name!r}\n")
