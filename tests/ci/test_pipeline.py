@@ -252,8 +252,10 @@ jobs:
     needs: call
     runs-on: ubuntu-latest
     steps: [{run: 'echo "got ${{ needs.call.outputs.text }}"'}]
-  gone:
-    uses: ./.github/workflows/gone.yml
+  elsewhere:
+    uses: shop/shared/.github/workflows/say.yml@main
+  nowhere:
+    uses: shop/unknown/.github/workflows/say.yml@v1
 """, ".github/workflows/build.yml": """
 on:
   workflow_call:
@@ -269,16 +271,49 @@ jobs:
     outputs: {text: "${{ steps.s.outputs.t }}"}
     steps: [{id: s, run: 'echo "t=${{ inputs.who }} ${{ inputs.times + 0 == 2 }}" >> $GITHUB_OUTPUT'}]
 """.replace(" + 0", "")})
+    world.push("shop/shared", {
+        ".github/workflows/say.yml": "on: workflow_call\njobs: {inner: {uses: ./.github/workflows/inner.yml}}\n",
+        ".github/workflows/inner.yml":
+            "on: workflow_call\njobs: {say: {runs-on: ubuntu-latest, steps: [{run: 'echo from ${{ github.repository }}'}]}}\n"})
 
     async def main() -> None:
         await world.declare("shop/app")
         async with world.running() as daemon:
             [run] = await daemon.finished()
-        assert jobs(run) == {"call": "Succeeded", "use": "Succeeded", "gone": "Failed"}
+        assert jobs(run) == {"call": "Succeeded", "use": "Succeeded", "elsewhere": "Succeeded", "nowhere": "Failed"}
         assert "got Ada true" in said(world, run, "use")
         assert [step["name"] for step in job(run, "call")["steps"]] == ["first", "second"]
-        assert job(run, "gone")["message"] == ".github/workflows/gone.yml does not exist in this commit"
+        assert job(run, "nowhere")["message"].startswith("repository 'shop/unknown' is not here, or has no .github/workflows/"
+                                                         "say.yml at 'v1': push it to the platform")
+        assert "from shop/app" in said(world, run, "elsewhere..inner..say"), "a called workflow sees its caller's repository"
         assert "Job second" in log_of(world, run, "call..second")
+
+    asyncio.run(main())
+
+
+def test_a_call_that_cannot_be_made_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.push("shop/app", {CI: """
+on: push
+jobs:
+  first: {runs-on: ubuntu-latest, steps: [{run: echo ran}]}
+  call: {uses: ./.github/workflows/build.yml, with: {whom: Ada}}
+  gone: {uses: ./.github/workflows/gone.yml}
+""", ".github/workflows/build.yml": """
+on: {workflow_call: {inputs: {who: {type: string, required: true}}}}
+jobs: {a: {runs-on: ubuntu-latest, steps: [{run: true}]}}
+"""})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            [run] = await daemon.finished()
+        assert run["status"]["phase"] == "Failed" and not run["status"].get("jobs"), "nothing has run"
+        assert run["status"]["message"].splitlines() == [
+            f"{CI}:5:16: Input who is required, but not provided while calling: add it below `with`",
+            f"{CI}:5:60: Invalid input, whom is not defined in the referenced workflow, which takes: who",
+            f"{CI}:6:16: .github/workflows/gone.yml does not exist in this commit",
+        ]
 
     asyncio.run(main())
 

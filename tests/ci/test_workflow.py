@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fairway.ci.calls import check_calls
 from fairway.ci.permissions import excesses
 from fairway.ci.spec import WorkflowError
 from fairway.ci.workflow import decode_workflow
@@ -91,3 +92,19 @@ jobs:
     assert (excess.path, excess.line, excess.column) == ("ci.yml", 6, 3)
     assert excess.message == ("Error calling workflow './greedy.yml'. The nested job 'Push it' is requesting "
                               "'contents: write', but is only allowed 'contents: read'.")
+
+
+def test_calls_are_judged_in_what_is_called_too_and_circles_are_named() -> None:
+    def calling(path: str, head: str = "workflow_call") -> str:
+        return f"on: {head}\njobs:\n  a:\n    uses: {path}\n"
+
+    files = {"b.yml": calling("./c.yml"), "c.yml": calling("./b.yml"), "d.yml": calling("./e.yml"),
+             "e.yml": "on: {workflow_call: {secrets: {KEY: {required: true}}}}\njobs: {j: {runs-on: x, steps: []}}\n"}
+    with pytest.raises(WorkflowError) as caught:
+        check_calls(decode_workflow(calling("./b.yml", "push"), "a.yml"), files.get)
+    assert str(caught.value) == "c.yml:4:11: workflows call each other in a circle: b.yml → c.yml → b.yml"
+    with pytest.raises(WorkflowError) as caught:
+        check_calls(decode_workflow(calling("./d.yml", "push"), "a.yml"), files.get)
+    assert str(caught.value) == ("d.yml:4:11: Secret KEY is required, but not provided while calling: add it below `secrets`, "
+                                 "or write `secrets: inherit`")
+    check_calls(decode_workflow(calling("shop/other/.github/workflows/x.yml@v1", "push"), "a.yml"), files.get)

@@ -62,13 +62,15 @@ def _inputs(job: Job, trigger: Trigger) -> Iterator[Mistake]:
         place = job.places.get(f"with.{name}", job.places["uses"])
         item = declared.get(name.upper())
         if item is None:
-            yield Mistake(f"Invalid input, {name} is not defined in the referenced workflow.", *place)
+            yield Mistake(f"Invalid input, {name} is not defined in the referenced workflow, which takes: "
+                          f"{', '.join(item.name for item in trigger.inputs) or 'none'}", *place)
         elif not _fits(item, value):
-            yield Mistake(f"Unexpected value '{to_text(value)}'", *place)
+            yield Mistake(f"Unexpected value '{to_text(value)}': input {name} is a {item.type}", *place)
     given = {name.upper() for name in job.inputs}
     for item in trigger.inputs:
         if item.required and item.name.upper() not in given:
-            yield Mistake(f"Input {item.name} is required, but not provided while calling.", *job.places["uses"])
+            yield Mistake(f"Input {item.name} is required, but not provided while calling: add it below `with`",
+                          *job.places["uses"])
 
 
 def _fits(item: Input, value: Value) -> bool:
@@ -91,9 +93,10 @@ def _secrets(job: Job, trigger: Trigger) -> Iterator[Mistake]:
     known = {name.upper() for name in trigger.secrets}
     for name in given:
         if name.upper() not in known:
-            yield Mistake(f"Invalid secret, {name} is not defined in the referenced workflow.",
-                          *job.places.get(f"secrets.{name}", job.places["uses"]))
+            yield Mistake(f"Invalid secret, {name} is not defined in the referenced workflow, which takes: "
+                          f"{', '.join(trigger.secrets) or 'none'}", *job.places.get(f"secrets.{name}", job.places["uses"]))
     passed = {name.upper() for name in given}
     for name in trigger.required_secrets:
         if name.upper() not in passed:
-            yield Mistake(f"Secret {name} is required, but not provided while calling.", *job.places["uses"])
+            yield Mistake(f"Secret {name} is required, but not provided while calling: add it below `secrets`, or write "
+                          "`secrets: inherit`", *job.places["uses"])

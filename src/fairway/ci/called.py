@@ -1,7 +1,8 @@
-"""Jobs that call another workflow of the repository (`uses: ./.github/workflows/x.yml`).
+"""Jobs that call another workflow (`uses: ./.github/workflows/x.yml`).
 
 The called workflow is a run within the job: its jobs are the job's steps, its outputs the job's outputs. Inputs come
-from `with`, secrets only as they are passed; the caller's `env` is not seen.
+from `with`, secrets only as they are passed; the caller's `env` is not seen. What can be said of a call before it is
+made, `check_calls` has said.
 """
 
 from __future__ import annotations
@@ -9,20 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from fairway.ci.calls import FOREIGN, called_workflow
 from fairway.ci.course import JobResult, Progress, RunDecision
 from fairway.ci.expressions import ExpressionError, Scope, Value, interpolate, interpolate_text, to_text
 from fairway.ci.github import GithubCourse
 from fairway.ci.local import LocalRun
-from fairway.ci.permissions import excesses
 from fairway.ci.plan import InputError, checked_inputs
 from fairway.ci.runner import JobRequest, JobRunner
 from fairway.ci.spec import Trigger, Workflow, WorkflowError
 from fairway.ci.states import JobRow, StepRow, outputs_of, result_of
-from fairway.ci.workflow import decode_workflow
 from fairway.kube.clock import Clock, WallClock
-
-MAX_DEPTH = 10
-"""Workflows that call each other: GitHub's limit, the first one included."""
 
 
 class NotCallable(Exception):
@@ -72,30 +69,20 @@ class CallingRunner:
             prefix=f"{request.row.id}..",
             github=request.contexts["github"],
             read_file=request.read_file,
-            depth=request.depth + 1,
         )
         return LocalRun(course, self._clock, course.first_rows(), on_change=lambda rows: progress(tuple(map(_step, rows))))
 
 
 def _called(request: JobRequest) -> tuple[Workflow, Trigger]:
     uses = request.workflow.jobs[request.row.job].uses
-    if not uses.startswith("./"):
-        raise NotCallable(f"workflow {uses!r} is in another repository and nothing is downloaded here: copy it into this "
-                          "repository and call it as ./.github/workflows/NAME.yml")
-    if request.depth + 1 >= MAX_DEPTH:
-        raise NotCallable(f"workflows call each other deeper than {MAX_DEPTH}")
-    path = uses.removeprefix("./")
-    text = request.read_file(path)
-    if text is None:
-        raise NotCallable(f"{path} does not exist in this commit")
-    workflow = decode_workflow(text, path)
+    workflow = called_workflow(uses, request.read_file)
+    if workflow is None:
+        foreign = FOREIGN.fullmatch(uses)
+        raise NotCallable(f"repository {foreign['repository']!r} is not here, or has no {foreign['path']} at "
+                          f"{foreign['ref']!r}: push it to the platform, or copy the workflow into this repository and call "
+                          "it as ./.github/workflows/NAME.yml" if foreign else f"{uses} is not there")
     trigger = workflow.trigger("workflow_call")
-    if trigger is None:
-        raise NotCallable(f"{path} cannot be called: it has no `workflow_call` below `on`")
-    job = request.workflow.jobs[request.row.job]
-    for excess in excesses(request.workflow, lambda name: workflow if name == uses else None):
-        if excess.line == job.line:
-            raise NotCallable(f"{request.workflow.path}:{excess.line}:{excess.column}: {excess.message}")
+    assert trigger is not None, f"{uses} was not checked"
     return workflow, trigger
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from fairway.ci.calls import ReadFile, no_file
 from fairway.ci.course import JobResult, Look, Progress, RunDecision
 from fairway.ci.decide import Seen, decide, needs_context
 from fairway.ci.environment import RunFacts, github_context
@@ -14,7 +15,7 @@ from fairway.ci.environments import Protection
 from fairway.ci.events import Event
 from fairway.ci.expressions import Value
 from fairway.ci.plan import first_rows
-from fairway.ci.runner import JobRequest, JobRunner, ReadFile, no_file
+from fairway.ci.runner import JobRequest, JobRunner
 from fairway.ci.spec import Workflow
 from fairway.ci.states import JobRow
 
@@ -25,7 +26,7 @@ Secrets = Callable[[str], Mapping[str, str]]
 @dataclass(frozen=True)
 class GithubCourse:
     """`prefix` goes before the ids of jobs where they name folders; `github` is the context where it is not the workflow's
-    own (a called workflow sees its caller's); `depth` counts the calls that led here."""
+    own (a called workflow sees its caller's)."""
 
     workflow: Workflow
     event: Event
@@ -38,7 +39,6 @@ class GithubCourse:
     prefix: str = ""
     github: Mapping[str, Value] | None = None
     read_file: ReadFile = no_file
-    depth: int = 0
     protections: Callable[[], Mapping[str, Protection]] = dict
     only_matrix: Mapping[str, str] = field(default_factory=dict)
 
@@ -64,6 +64,6 @@ class GithubCourse:
         secrets = self.secrets(row.environment) if callable(self.secrets) else self.secrets
         request = JobRequest(
             facts=replace(self.facts, attempt=max(row.attempt, 1)), row=replace(row, id=f"{self.prefix}{row.id}"),
-            workflow=self.workflow, event=self.event, secrets=secrets, read_file=self.read_file, depth=self.depth,
+            workflow=self.workflow, event=self.event, secrets=secrets, read_file=self.read_file,
             contexts={**self.contexts(), "needs": needs_context(self.workflow, job, rows)})
         return await self.runner.run(request, progress, cancel)

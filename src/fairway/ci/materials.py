@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from fairway.ci.calls import FOREIGN, ReadFile, check_calls
 from fairway.ci.course import Answer, Course
 from fairway.ci.environment import RunFacts, github_context
 from fairway.ci.environments import Protection
@@ -181,10 +182,28 @@ def material_of(obj: Obj, open_repository: OpenRepository, settings: PipelineSet
         event = replace(event, changed=_changed(git, before, sha, commit))
         return _gitlab_material(obj, event, commit, git, open_repository, settings, hands.gitlab, number)
     workflow = decode_workflow(tree.read(path).decode(errors="replace"), path)
-    return _github_material(obj, workflow, event, commit, git, settings, hands.github, number, protections)
+    read = called_files(git, sha, open_repository)
+    check_calls(workflow, read)
+    return _github_material(obj, workflow, event, commit, read, settings, hands.github, number, protections)
 
 
-def _github_material(obj: Obj, workflow: Workflow, event: Event, commit: Commit, git: GitPort, settings: PipelineSettings,
+def called_files(git: GitPort, sha: str, open_repository: OpenRepository) -> ReadFile:
+    """Files of the commit, and those of other repositories of the platform as `owner/name/path@ref`."""
+
+    def read(path: str) -> str | None:
+        foreign = FOREIGN.fullmatch(path)
+        try:
+            other = open_repository(foreign["repository"]) if foreign else git
+            files = other.read_tree(other.resolve(foreign["ref"]) if foreign else sha)
+        except GitError:
+            return None
+        name = foreign["path"] if foreign else path
+        return files.read(name).decode(errors="replace") if files.is_file(name) else None
+
+    return read
+
+
+def _github_material(obj: Obj, workflow: Workflow, event: Event, commit: Commit, read: ReadFile, settings: PipelineSettings,
                      runner: JobRunner, number: int, protections: Callable[[], Mapping[str, Protection]]) -> Material:
     facts = RunFacts(meta_of(obj)["name"], number=number, server_url=settings.server_url)
     trigger = workflow.trigger(event.name)
@@ -193,10 +212,6 @@ def _github_material(obj: Obj, workflow: Workflow, event: Event, commit: Commit,
     if trigger is not None and event.name in ("workflow_dispatch", "workflow_call"):
         contexts["inputs"] = checked_inputs(trigger.inputs, event.inputs, Scope(contexts))
     group, cancels = concurrency_of(workflow.concurrency, Scope(contexts))
-
-    def read(path: str) -> str | None:
-        files = git.read_tree(event.sha)
-        return files.read(path).decode(errors="replace") if files.is_file(path) else None
 
     def secrets(environment: str) -> Mapping[str, str]:
         own = settings.secrets(event.repository)

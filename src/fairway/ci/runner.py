@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fairway.ci.actions import NOTHING_OFFLINE, Host, Offline
+from fairway.ci.calls import ReadFile, no_file
 from fairway.ci.course import JobResult, Progress
 from fairway.ci.environment import SYSTEM_PATH, RunFacts, payload_of
 from fairway.ci.events import Event
@@ -47,23 +48,15 @@ from fairway.kube.clock import Clock, WallClock
 LONGEST_MINUTES = 35 * 24 * 60.0
 """GitHub's limit of a whole run, and well within what a timer takes."""
 
-ReadFile = Callable[[str], str | None]
-"""A file of the commit under test by its path, or None."""
-
-
 OnFailure = Callable[[Path, Mapping[str, str], str], None]
 """Folder, environment, and what failed."""
-
-
-def no_file(path: str) -> str | None:
-    return None
 
 
 @dataclass(frozen=True)
 class JobRequest:
     """One leg to run. `contexts` are those that the decision used, `needs` and `inputs` among them.
 
-    `read_file` and `depth` are for jobs that call another workflow of the repository.
+    `read_file` is for jobs that call another workflow.
     """
 
     facts: RunFacts
@@ -73,7 +66,6 @@ class JobRequest:
     contexts: Mapping[str, Value]
     secrets: Mapping[str, str] = field(default_factory=dict)
     read_file: ReadFile = no_file
-    depth: int = 0
 
 
 class JobRunner(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from fairway.ci.calls import check_calls
 from fairway.ci.spec import Workflow, WorkflowError
 from fairway.ci.trigger import GITLAB, WORKFLOWS, is_gitlab, is_workflow
 from fairway.ci.workflow import decode_workflow
@@ -33,7 +34,13 @@ def read_workflow(root: Path, path: str) -> WorkflowFile:
     """One file, by its path below `root`."""
     if is_gitlab(path):
         return WorkflowFile(path, None, is_gitlab=True)
+
+    def read(name: str) -> str | None:
+        return (root / name).read_text(errors="replace") if (root / name).is_file() else None
+
     try:
-        return WorkflowFile(path, decode_workflow((root / path).read_text(errors="replace"), path, tolerant=True))
+        workflow = decode_workflow((root / path).read_text(errors="replace"), path, tolerant=True)
+        check_calls(workflow, read)
+        return WorkflowFile(path, workflow)
     except WorkflowError as error:
         return WorkflowFile(path, None, str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pytest
 
@@ -14,9 +15,28 @@ from fairway.ci.gitlab.plan import Pipeline, plan
 from fairway.ci.gitlab.predefined import Occasion, environment_slug, pipeline_variables
 from fairway.ci.gitlab.regexps import RegexpError, compile_re2
 from fairway.ci.gitlab.rules import Facts
-from fairway.ci.gitlab.sources import FileTree, OwnSources
+from fairway.ci.gitlab.sources import FileTree, Tree
 from fairway.ci.gitlab.variables import Variable, Variables
 from fairway.ci.spec import WorkflowError
+
+
+@dataclass(frozen=True)
+class OwnSources:
+    """The repository alone: nothing is fetched."""
+
+    tree: Tree
+
+    def own(self) -> Tree:
+        return self.tree
+
+    def project(self, name: str, ref: str) -> Tree | None:
+        return None
+
+    def fetch(self, url: str) -> str | None:
+        return None
+
+    def template(self, name: str) -> str | None:
+        return None
 
 
 def pipeline(text: str, files: Mapping[str, str] | None = None, *, source: str = "push", ref: str = "main",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fairway.ci.gitlab.regexps import RegexpError, compile_re2
+from fairway.ci.gitlab.regexps import RegexpError, compile_re2, outside_classes
 
 Value = str | bool | None
 LONGEST, DEEPEST = 10_000, 100
@@ -87,24 +87,12 @@ def _tokens(expression: str) -> list[_Token]:
 
 def _pattern_end(expression: str, start: int) -> tuple[int, str]:
     """A pattern ends at the first slash that is not escaped and stands in no parentheses or class."""
-    depth, in_class, at = 0, False, start + 1
-    while at < len(expression):
-        char = expression[at]
-        if char == "\\":
-            at += 2
-            continue
-        if in_class:
-            in_class = char != "]"
-        elif char == "[":
-            in_class = True
-        elif char == "/" and depth <= 0:
-            end = at + 1
+    for at, char, depth in outside_classes(expression[start + 1 :]):
+        if char == "/" and depth <= 0:
+            end = start + 1 + at + 1
             while end < len(expression) and expression[end] in "ismU":
                 end += 1
             return end, expression[start:end]
-        else:
-            depth += {"(": 1, ")": -1}.get(char, 0)
-        at += 1
     raise ConditionError(f"the pattern {expression[start : start + 20]!r} has no end")
 
 

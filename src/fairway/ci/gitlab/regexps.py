@@ -7,6 +7,7 @@ Python has not is rewritten: POSIX classes, `\\z`, `\\Q…\\E`, flags in the mid
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 _POSIX = {
@@ -56,21 +57,23 @@ def _translated(pattern: str) -> str:
 
 def _group_end(rest: str) -> str:
     """`rest` with a `)` where the group that holds it ends: flags hold up to there."""
+    end = next((at for at, char, depth in outside_classes(rest) if char == ")" and depth < 0), len(rest))
+    return rest[:end] + ")" + rest[end:]
+
+
+def outside_classes(pattern: str) -> Iterator[tuple[int, str, int]]:
+    """Characters of a pattern that are neither escaped nor in a class, each with its place and how deep in groups it
+    stands; a closing parenthesis stands outside its group, so one without an opening stands at -1."""
     depth, at, in_class = 0, 0, False
-    while at < len(rest):
-        char = rest[at]
+    while at < len(pattern):
+        char = pattern[at]
         if char == "\\":
-            at += 2
-            continue
-        if in_class:
+            at += 1
+        elif in_class:
             in_class = char != "]"
         elif char == "[":
             in_class = True
-        elif char == "(":
-            depth += 1
-        elif char == ")":
-            if depth == 0:
-                break
-            depth -= 1
+        else:
+            depth += {"(": 1, ")": -1}.get(char, 0)
+            yield at, char, depth
         at += 1
-    return rest[:at] + ")" + rest[at:]

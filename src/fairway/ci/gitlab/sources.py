@@ -47,25 +47,6 @@ class FileTree:
         return self.names()
 
 
-@dataclass(frozen=True)
-class OwnSources:
-    """The repository alone: nothing is fetched."""
-
-    tree: Tree
-
-    def own(self) -> Tree:
-        return self.tree
-
-    def project(self, name: str, ref: str) -> Tree | None:
-        return None
-
-    def fetch(self, url: str) -> str | None:
-        return None
-
-    def template(self, name: str) -> str | None:
-        return None
-
-
 def matching(tree: Tree, pattern: str) -> list[str]:
     """Files that a wildcard of `include:local` selects, by name."""
     wanted = include_pattern(pattern)
