@@ -42,9 +42,9 @@ from fairway.images.registry import LocalRegistry
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.errors import AlreadyExists, ApiError
-from fairway.kube.objects import Key, spec_of
+from fairway.kube.objects import Key, spec_of, status_of
 from fairway.kube.reconcile import Controller, ControllerLoop
-from fairway.kube.resources import REPOSITORIES, Resource
+from fairway.kube.resources import PIPELINE_RUNS, REPOSITORIES, Resource
 from fairway.metrics import api as metrics_api
 from fairway.metrics.controller import Scraper
 from fairway.metrics.journal import Journal
@@ -207,7 +207,7 @@ class Delivery:
         yield from metrics_api.routes(self.store, self._clock, self.scraper, self._rules)
         if self._alerting is not None:
             yield from self._alerting.routes()
-        yield from ci_logs.routes(self._state.ci, token=self._token)
+        yield from ci_logs.routes(self._state.ci, token=self._token, is_over=self._run_is_over)
         if self._gitops is not None:
             yield from webhooks.routes(lambda: webhooks.secrets_in(self.informers), self._gitops.pushed)
 
@@ -219,6 +219,10 @@ class Delivery:
         finally:
             jobs = [asyncio.create_task(self._pipelines.close(), name="pipelines")] if self._pipelines is not None else []
             await _stopped([*jobs, *tasks], cancel=tasks)
+
+    def _run_is_over(self, name: str) -> bool | None:
+        run = self.informers.of(PIPELINE_RUNS).get(Key(NAMESPACE, name))
+        return None if run is None else bool(status_of(run).get("finishedAt"))
 
     # --- repositories -------------------------------------------------------------------------------------------------
 

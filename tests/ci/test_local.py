@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -105,10 +104,11 @@ def test_logs_over_http(tmp_path: Path) -> None:
     log = tmp_path / "runs" / "r1" / "jobs" / "a" / "log.txt"
     log.parent.mkdir(parents=True)
     log.write_text("2026-01-01T00:00:00Z first\n")
+    over = {"r1": False}
 
     async def main() -> None:
         app = web.Application()
-        app.add_routes(routes(tmp_path, token="sesame"))
+        app.add_routes(routes(tmp_path, token="sesame", is_over=over.get))
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -124,18 +124,30 @@ def test_logs_over_http(tmp_path: Path) -> None:
                     assert await answer.content.readline() == b"2026-01-01T00:00:00Z first\n"
                     with log.open("a") as file:
                         file.write("2026-01-01T00:00:01Z second\n2026-01-01T00:00:02Z ##[end]\n")
+                    over["r1"] = True
                     assert await answer.text() == "2026-01-01T00:00:01Z second\n"
+                over["r1"] = False
+                async with session.get(f"{base}/r1", params={"follow": "true"}) as answer:
+                    assert await answer.content.readline() == b"=== a\n"
+                    await answer.content.readuntil(b"second\n")
+                    later = tmp_path / "runs" / "r1" / "jobs" / "z" / "log.txt"  # a job that waited for the other
+                    later.parent.mkdir()
+                    later.write_text("2026-01-01T00:00:03Z third\n")
+                    over["r1"] = True
+                    assert await answer.text() == "=== z\n2026-01-01T00:00:03Z third\n"
+                over["r1"] = False
                 async with session.get(f"{base}/r2") as answer:
                     assert answer.status == 404
                 quiet = tmp_path / "runs" / "r1" / "jobs" / "b" / "log.txt"
                 quiet.parent.mkdir()
                 quiet.write_text("2026-01-01T00:00:00Z says nothing more\n")
+                served = asyncio.all_tasks()
                 async with session.get(f"{base}/r1", params={"job": "b", "follow": "true"}) as answer:
                     await answer.content.readline()
-                    assert open_files(quiet)
+                    assert asyncio.all_tasks() - served, "somebody waits for more"
                     answer.close()  # the reader leaves
                 async with asyncio.timeout(10):
-                    while open_files(quiet):  # noqa: ASYNC110 (nobody is told)
+                    while asyncio.all_tasks() - served:  # noqa: ASYNC110 (nobody is told)
                         await asyncio.sleep(0.01)
                 async with session.get(f"{base}/r1", params={"job": "../.."}) as answer:
                     assert answer.status == 404
@@ -143,9 +155,4 @@ def test_logs_over_http(tmp_path: Path) -> None:
             await runner.cleanup()
 
     asyncio.run(main())
-    assert jobs_of(tmp_path, "r1") == ["a", "b"]
-
-
-def open_files(path: Path) -> list[Path]:
-    """Descriptors of this process that are open on `path`."""
-    return [fd for fd in Path("/proc/self/fd").iterdir() if os.path.realpath(fd) == str(path)]
+    assert jobs_of(tmp_path, "r1") == ["a", "b", "z"]

@@ -100,9 +100,22 @@ def test_logs_of_a_pod_by_name_by_workload_and_of_a_run(platform: Running) -> No
     assert found.stdout == "line 0\nline 1\nline 2\n"
     assert "2 pods; this is the newest, shop-abc-2" in found.stderr
     assert "no pod is called 'nobody'" in platform.fairway("logs", "nobody", code=1).stderr
-    platform.web.answers["/logs/runs/r-1"] = (200, "step one\nstep two\n")
-    assert platform.fairway("logs", "run/r-1", "-f").stdout == "step one\nstep two\n"
+    log = "=== a\nT1 ##[step]Say it\nT1 ##[group]Run echo one\nT1 echo one\nT1 ##[endgroup]\nT2 one\n=== b..c\nT3 ##[error]no\n"
+    platform.web.answers["/logs/runs/r-1"] = (200, log)
+    runs = "/apis/fairway.dev/v1alpha1/namespaces/fairway/pipelineruns"
+    platform.served.create(runs, "r-1", spec={"repository": "shop/app", "workflow": "ci.yml"})
+    platform.served.ask("PATCH", f"{runs}/r-1/status", {"status": {
+        "phase": "Failed", "message": "a failed", "jobs": [
+            {"id": "a", "name": "First job", "job": "a", "phase": "Failed"}]}},
+        **{"Content-Type": "application/merge-patch+json"})
+    assert platform.fairway("logs", "run/r-1", "-f").stdout.splitlines() == [
+        "First job │ ▸ Say it", "First job │   Run echo one", "First job │   echo one", "First job │ one",
+        "b / c     │ error: no", "", "r-1 Failed: a failed"]
     assert platform.web.asked[-1] == ("/logs/runs/r-1", {"follow": ["true"]})
+    platform.web.answers["/logs/runs/r-1"] = (200, "T1 one\nT2 two\n")
+    found = platform.fairway("logs", "run/r-1", "-c", "First job", "--tail", "1", "--timestamps")
+    assert found.stdout == "T2 First job │ two\n"
+    assert platform.web.asked[-1] == ("/logs/runs/r-1", {"job": ["a"]})
 
 
 def test_a_pod_name_in_two_namespaces_is_asked_back(platform: Running) -> None:

@@ -36,7 +36,7 @@ from fairway.ci.expressions import (
 from fairway.ci.folders import JobFolders
 from fairway.ci.frame import Frame, Result, StepOutcome
 from fairway.ci.hash_files import hash_files
-from fairway.ci.joblog import JobLog
+from fairway.ci.joblog import STEP, JobLog
 from fairway.ci.masking import Masker
 from fairway.ci.matchers import Matcher, MatcherError, decode_matchers
 from fairway.ci.process import Finished, run_process
@@ -250,7 +250,9 @@ class JobRun:
                 return "skipped", "skipped"
             scope = self.scope(frame, env, step)
             if row is not None:
-                self._update(row, replace(self.rows[row], name=step_title(step, scope)))
+                title = step_title(step, scope)
+                self._update(row, replace(self.rows[row], name=title))
+                self.log.line(f"{STEP}{title.partition(chr(10))[0]}")
             allowed = is_true(interpolate(step.continue_on_error, scope))
             await self._limited(frame, step, env, outcome, scope)
         except (StepFailed, ExpressionError, CommandError, UnknownShell) as error:
@@ -312,12 +314,11 @@ class JobRun:
             return
         row = self._row(frame, StepRow(f"Post {title}", "Running", self.now()))
         failed = ""
-        self.log.line(f"##[group]Post {title}")
+        self.log.line(f"{STEP}Post {title}")
         try:
             await work()
         except (StepFailed, StepCancelled, OSError) as error:
             failed = str(error)
-        self.log.line("##[endgroup]")
         if failed:
             self.log.line(f"##[error]{failed}")
             if self.status == "success":

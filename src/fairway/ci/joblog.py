@@ -1,6 +1,7 @@
 """The log of one job: a line per line with its time, groups as `##[group]`, secrets masked, its size limited.
 
-Readers may follow the file while it grows; it ends with the line that `END` starts.
+Readers may follow the file while it grows; it ends with the line that `END` starts. What a step says stands below a line
+with `STEP` and its name, the first group being what is run.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from fairway.ci.masking import Masker
 from fairway.kube.objects import rfc3339_micro
 
 MAX_BYTES = 16 * 1024 * 1024
-END = "##[end]"
+END, STEP = "##[end]", "##[step]"
 
 Listener = Callable[[str], None]
 

@@ -1,19 +1,28 @@
-"""Logs of runs over HTTP: `/logs/runs/NAME` is the log of a run, `?job=ID` of one job, `?follow=true` while it grows."""
+"""Logs of runs over HTTP: `/logs/runs/NAME` is the log of a run, `?job=ID` of one job, `?follow=true` while it grows.
+
+Of a whole run, a line `=== JOB` says whose lines follow.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import hdrs, web
 
 from fairway.ci.folders import RunFolders
-from fairway.ci.joblog import END
+from fairway.ci.joblog import END, MAX_BYTES
 from fairway.kube.http.passwords import carries
 
 _POLL_S = 0.2  # a person reads along; a shorter one would cost more than it shows
+_PIECE = 64 * 1024
+_MARK = f" {END}\n".encode()
+IsOver = Callable[[str], bool | None]
+"""Whether a run has ended; None where there is none of that name."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -29,32 +38,53 @@ def _began(path: Path) -> str:
         return file.readline(40).decode(errors="replace")
 
 
-async def read_log(path: Path, *, follow: bool = False) -> AsyncIterator[bytes]:
-    """The log in pieces, without its end mark. With `follow` until the end mark is there; an empty piece says that nothing
-    new was found, so that the caller can see whether anybody still reads."""
-    mark = END.encode()
-    rest = b""
-    with path.open("rb") as file:
-        while True:
-            data = file.read(64 * 1024)
-            if not data:
-                if not follow:
-                    break
-                yield b""
-                await asyncio.sleep(_POLL_S)
-                continue
-            *lines, rest = (rest + data).split(b"\n")
-            ended = bool(lines) and lines[-1].endswith(b" " + mark)
-            text = b"".join(line + b"\n" for line in lines if not line.endswith(b" " + mark))
-            if text:
-                yield text
-            if ended:
-                return
-    if rest:
-        yield rest + b"\n"
+@dataclass
+class _Tail:
+    """What of one log has been read."""
+
+    path: Path
+    at: int = 0
+
+    def lines(self) -> bytes:
+        """Whole lines that came since, without the end mark; nothing where nobody has written."""
+        with self.path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < self.at:
+                self.at = 0  # another attempt began the log anew
+            file.seek(self.at)
+            data = file.read(_PIECE)
+            if len(data) == _PIECE and b"\n" not in data:
+                data += file.read(MAX_BYTES)
+        whole = data[: data.rfind(b"\n") + 1]
+        self.at += len(whole)
+        return b"".join(line for line in whole.splitlines(keepends=True) if not line.endswith(_MARK))
 
 
-def routes(root: Path, *, token: str) -> list[web.RouteDef]:
+async def read_logs(root: Path, run: str, wanted: str, is_over: IsOver, *, follow: bool) -> AsyncIterator[tuple[str, bytes]]:
+    """Pieces of the logs of a run's jobs, each with its job, and of those that begin meanwhile. Without `follow` one job
+    after the other; with it until the run is over. An empty piece says that nothing new was found, so that the caller can
+    see whether anybody still reads."""
+    tails: dict[str, _Tail] = {}
+    while True:
+        over = is_over(run) is not False  # asked before reading: what was written until then is read
+        for job in jobs_of(root, run):
+            if not wanted or job == wanted:
+                tails.setdefault(job, _Tail(RunFolders(root, run).job(job).log))
+        quiet = True
+        for job, tail in tails.items():
+            while piece := tail.lines():
+                quiet = False
+                yield job, piece
+                if follow:
+                    break  # the others have something to say too
+        if not quiet:
+            continue
+        if over or not follow:
+            return
+        yield "", b""
+        await asyncio.sleep(_POLL_S)
+
+
+def routes(root: Path, *, token: str, is_over: IsOver) -> list[web.RouteDef]:
     """`root` is the CI folder of the platform; only who has its token may read."""
 
     async def run_log(request: web.Request) -> web.StreamResponse:
@@ -64,20 +94,18 @@ def routes(root: Path, *, token: str) -> list[web.RouteDef]:
         name, wanted = request.match_info["name"], request.query.get("job", "")
         if not _NAME.fullmatch(name) or (wanted and not _NAME.fullmatch(wanted)):
             raise web.HTTPNotFound(text=f"no run {name!r}\n")
-        jobs = [job for job in jobs_of(root, name) if not wanted or job == wanted]
-        if not jobs:
+        follow = request.query.get("follow") == "true" and is_over(name) is not None
+        if not follow and not any(not wanted or job == wanted for job in jobs_of(root, name)):
             raise web.HTTPNotFound(text=f"run {name!r} has no log{f' of job {wanted!r}' if wanted else ''}\n")
         response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
         await response.prepare(request)
-        for job in jobs:
-            if not wanted:
-                await response.write(f"=== {job}\n".encode())
-            async for piece in read_log(RunFolders(root, name).job(job).log,
-                                        follow=request.query.get("follow") == "true"):
-                if piece:
-                    await response.write(piece)
-                elif request.transport is None or request.transport.is_closing():
-                    return response
+        speaker = ""
+        async for job, piece in read_logs(root, name, wanted, is_over, follow=follow):
+            if piece:
+                await response.write(piece if wanted or job == speaker else f"=== {job}\n".encode() + piece)
+                speaker = job
+            elif request.transport is None or request.transport.is_closing():
+                return response
         await response.write_eof()
         return response
 

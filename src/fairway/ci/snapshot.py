@@ -127,6 +127,6 @@ class SnapshotRepositories:
 
     def resolve(self, name_or_url: str) -> Access | None:
         if name_or_url == self.snapshot.repository:
-            return Access(str(self.snapshot.path), self.snapshot.path)
+            return Access(str(self.snapshot.path), self.snapshot.path, name=self.snapshot.repository)
         path = Path(name_or_url)
         return Access(str(path), path) if path.is_absolute() and path.is_dir() else None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @click.option("-n", "--namespace", default="", help="Namespace of the pod.  [default: all are searched]")
-@click.option("-c", "--container", default="", help="Container, where the pod has several.")
+@click.option("-c", "--container", default="", help="Container, where the pod has several; job of a run.")
 @click.option("-f", "--follow", is_flag=True, help="Go on as more is written.")
 @click.option("-p", "--previous", is_flag=True, help="The container before its last restart.")
 @click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines.")
@@ -36,7 +36,9 @@ def command(state: StateDir, name: str, namespace: str, container: str, follow: 
 
     client = Client.of(state)
     if name.startswith("run/"):
-        _print(client.web_stream(f"/logs/runs/{name.removeprefix('run/')}", {"follow": "true"} if follow else None))
+        from fairway.cli.run_logs import print_run
+
+        print_run(client, name.removeprefix("run/"), container, follow=follow, tail=tail, timestamps=timestamps)
         return
     pod = _pod(client, name.removeprefix("pod/"), namespace)
     meta = meta_of(pod)

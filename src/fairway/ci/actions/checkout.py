@@ -60,7 +60,7 @@ async def _fetch(use: Use, access: Access, target: Path, ref: str, depth: int, *
     if depth > 0:
         argv.append(f"--depth={depth}")
     wanted = [ref or "HEAD"] if depth > 0 else ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]
-    use.log(f"Fetching {ref or 'the default branch'} of {access.url}")
+    use.log(f"Fetching {(ref[:10] if _is_commit(ref) else ref) or 'the default branch'} of {access.name or access.url}")
     await use.execute(*argv, source, *wanted, cwd=target, env=env, echo=False, quiet=True)
     names = [f"{name}^{{commit}}" for name in _candidates(ref, depth)]
     for name in names:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fairway.ci.joblog import STEP
 from fairway.cli.output import Colour, paint
 
 if TYPE_CHECKING:
@@ -21,24 +22,52 @@ _STYLES = {"Running": "cyan", "Succeeded": "green", "Failed": "red", "Cancelled"
 _WIDEST = 24
 
 
-def printer(rows: Sequence[JobRow]) -> Callable[[str, str], None]:
-    """Groups as headings, errors in red."""
-    names = {row.id: row.name for row in rows}
-    width = min(max(map(len, names.values()), default=4), _WIDEST)
+class Lines:
+    """Every line with its job before it. A step's name is a heading; what is run stands dim below it."""
 
-    def heard(job: str, line: str) -> None:
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._width = 0
+        self._fresh: dict[str, str] = {}
+        """Jobs whose last line named a step: the group that follows shows what the step runs."""
+        self._dim: set[str] = set()
+
+    def changed(self, rows: Sequence[JobRow]) -> None:
+        """Matrices and called workflows become known as the run gets on; the column only ever gets wider."""
+        self.named({row.id: row.name for row in rows})
+
+    def named(self, names: Mapping[str, str]) -> None:
+        self._names = dict(names)
+        self._width = max(self._width, min(max(map(len, names.values()), default=0), _WIDEST))
+
+    def heard(self, job: str, line: str, *, before: str = "") -> None:
+        shown = self.shown(job, line)
+        if shown is not None:
+            name = self._names.get(job, job.replace("..", " / "))
+            cut = name if len(name) <= _WIDEST else f"{name[:8]}…{name[9 - _WIDEST :]}"  # legs differ at their end
+            self._width = max(self._width, len(cut))
+            click.echo(f"{before}{paint(cut.ljust(self._width), 'bright_black')} │ {shown}")
+
+    def shown(self, job: str, line: str) -> str | None:
+        """The line as a person reads it; None for one that only ends a group."""
+        title = self._fresh.pop(job, None)
+        if line.startswith(STEP):
+            self._fresh[job] = line.removeprefix(STEP)
+            return paint(f"▸ {line.removeprefix(STEP)}", "cyan")
         if line == "##[endgroup]":
-            return
-        shown = line
-        for mark, colour in _MARKS:
-            if line.startswith(mark):
-                word = "" if mark == "##[group]" else f"{mark[3:-1]}: "
-                shown = paint(f"{word or '▸ '}{line.removeprefix(mark)}", colour)
-        name = names.get(job, job)
-        cut = name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…"
-        click.echo(f"{paint(cut.ljust(width), 'bright_black')} │ {shown}")
+            self._dim.discard(job)
+            return None
+        if title is not None and line.startswith("##[group]Run "):
+            self._dim.add(job)
+            return None if line == f"##[group]{title}" else paint(f"  {line.removeprefix('##[group]')}", "bright_black")
+        if job in self._dim:
+            return paint(f"  {line}", "bright_black")
+        return next((_marked(line, mark, colour) for mark, colour in _MARKS if line.startswith(mark)), line)
 
-    return heard
+
+def _marked(line: str, mark: str, colour: Colour) -> str:
+    """A group's heading, or a word and what it says."""
+    return paint(f"{'▸ ' if mark == '##[group]' else f'{mark[3:-1]}: '}{line.removeprefix(mark)}", colour)
 
 
 class Board:
@@ -50,6 +79,7 @@ class Board:
 
         self._rows: tuple[JobRow, ...] = ()
         self._tails: dict[str, list[str]] = {}
+        self._lines = Lines()
         self._live: Live = Live(console=Console(), refresh_per_second=8, get_renderable=self._drawn, transient=False)
 
     def __enter__(self) -> Board:
@@ -61,13 +91,15 @@ class Board:
         for row in self._rows:
             if row.phase == "Failed":
                 click.echo(paint(f"── {row.name}", "red"))
-                for line in self._tails.get(row.id, ())[-20:]:
+                for line in self._tails.get(row.id, ()):
                     click.echo(f"   {line}")
 
     def heard(self, job: str, line: str) -> None:
-        tail = self._tails.setdefault(job, [])
-        tail.append(line)
-        del tail[:-40]
+        shown = self._lines.shown(job, line)
+        if shown is not None:
+            tail = self._tails.setdefault(job, [])
+            tail.append(shown)
+            del tail[:-20]
 
     def changed(self, rows: tuple[JobRow, ...]) -> None:
         self._rows = rows

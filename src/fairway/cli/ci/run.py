@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fairway.cli.ci.files import FOLDER, chosen, event_options, pairs, payload_of, read, snapshot_of
-from fairway.cli.errors import FAILED, CommandError, Misused
-from fairway.cli.output import coloured, machine, output_option, table
+from fairway.cli.ci.report import report
+from fairway.cli.errors import FAILED, Misused
+from fairway.cli.output import coloured, machine, output_option
 from fairway.state import StateDir
 
 if TYPE_CHECKING:
@@ -78,12 +79,12 @@ def run_command(state: StateDir | None, /, path: Path, output: str, watch: bool,
     wish, how = _wish(given), _how(given, output)
     root = (state or StateDir.default()).ci / "local"
     while True:
+        files = _times(path) if watch else {}
         results = _run_all(root, path, chosen(read(path, gitlab_file), workflow), wish, how)
         if not machine(results, output):
-            _summary(results)
-        if not watch:
+            report(results)
+        if not watch or not _changed_since(files, path):
             break
-        _wait_for_change(path)
     if any(result["phase"] not in ("Succeeded", "Skipped") for result in results):
         sys.exit(FAILED)
 
@@ -197,7 +198,7 @@ def _one(root: Path, path: Path, snapshot: Snapshot, file: WorkflowFile, name: s
     if not isinstance(run, Prepared):
         return {"workflow": file.path, "phase": "Skipped", "message": run.message, "jobs": []}
     with speaker.of(run):
-        return asyncio.run(_drive(run, how, speaker))
+        return {**asyncio.run(_drive(run, how, speaker)), "folder": str(root / "runs" / name)}
 
 
 def _runner(root: Path, snapshot: Snapshot, how: How, heard: Callable[[str, str], None] | None) -> LocalRunner:
@@ -230,15 +231,14 @@ class _Speaker:
     def of(self, run: Prepared) -> Any:
         from contextlib import nullcontext
 
-        from fairway.cli.ci.live import Board, printer
+        from fairway.cli.ci.live import Board, Lines
 
-        if self.kind == "board":
-            board = Board()
-            self._heard, self.changed = board.heard, board.changed
-            return board
-        if self.kind:
-            self._heard = printer(run.rows)
-        return nullcontext()
+        if not self.kind:
+            return nullcontext()
+        shown = Board() if self.kind == "board" else Lines()
+        self._heard, self.changed = shown.heard, shown.changed
+        shown.changed(run.rows)
+        return shown if isinstance(shown, Board) else nullcontext()
 
 
 async def _drive(prepared: Prepared, how: How, speaker: _Speaker) -> dict[str, Any]:
@@ -249,12 +249,25 @@ async def _drive(prepared: Prepared, how: How, speaker: _Speaker) -> dict[str, A
     from fairway.kube.clock import WallClock
 
     run = LocalRun(prepared.course, WallClock(), prepared.rows, places=how.places, on_change=speaker.changed)
-    loop = asyncio.get_running_loop()
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(run.run())
+
+    def stop() -> None:
+        """Once: jobs are cancelled, and what runs `if: always()` still does. Twice: at once."""
+        if run.cancelled:
+            task.cancel()
+        else:
+            click.echo("cancelling; once more kills it", err=True)
+            run.cancel()
+
     for sent in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(sent, run.cancel)
-    decision = await run.run()
-    return {"workflow": prepared.path, "run": prepared.name, "phase": decision.phase, "message": decision.message,
-            "jobs": [_job(row) for row in decision.rows]}
+        loop.add_signal_handler(sent, stop)
+    found: dict[str, Any] = {"workflow": prepared.path, "run": prepared.name}
+    try:
+        decision = await task
+    except asyncio.CancelledError:
+        return {**found, "phase": "Cancelled", "message": "killed", "jobs": [
+            _job(row) if row.finished else {**_job(row), "phase": "Cancelled", "message": "killed"} for row in run.rows]}
+    return {**found, "phase": decision.phase, "message": decision.message, "jobs": [_job(row) for row in decision.rows]}
 
 
 def _shell(folder: Path, env: Mapping[str, str], why: str) -> None:
@@ -275,23 +288,6 @@ def _job(row: JobRow) -> dict[str, Any]:
     return {**to_status(row), "seconds": seconds}
 
 
-def _summary(results: list[dict[str, Any]]) -> None:
-    rows = []
-    for result in results:
-        if not result["jobs"]:
-            rows.append((result["workflow"], "-", result["phase"], "", result["message"]))
-        for job in result["jobs"]:
-            seconds = f"{job['seconds']:.1f}s" if job["seconds"] is not None else ""
-            why = job.get("message", "")
-            if job["phase"] == "Failed" and job.get("allowedToFail"):
-                why = f"may fail: {why}"
-            if "coverage" in job:
-                why = f"coverage {job['coverage']:g} %{f'; {why}' if why else ''}"
-            rows.append((result["workflow"], job["name"], job["phase"], seconds, why))
-    click.echo()
-    click.echo(table(("WORKFLOW", "JOB", "RESULT", "TIME", "WHY"), rows))
-
-
 def _prune(root: Path) -> None:
     """Keep the logs of the last runs only."""
     import shutil
@@ -302,24 +298,30 @@ def _prune(root: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _wait_for_change(path: Path) -> None:
-    import time
-
+def _times(path: Path) -> dict[str, int]:
+    """When each file that git sees was changed last."""
     from fairway.ci.gitlab.local_tree import FolderSources
 
-    def state() -> dict[str, int]:
-        found = {}
-        for name in FolderSources(path).own().files():
-            try:
-                found[name] = (path / name).stat().st_mtime_ns
-            except OSError:
-                found[name] = 0
-        return found
+    found = {}
+    for name in FolderSources(path).own().files():
+        try:
+            found[name] = (path / name).stat().st_mtime_ns
+        except OSError:
+            found[name] = 0
+    return found
 
-    before = state()
+
+def _changed_since(before: Mapping[str, int], path: Path) -> bool:
+    """Waits for a change, also one that came while the run was going on; False where the user has had enough."""
+    import time
+
     click.echo("\nwatching; Ctrl-C ends it")
     try:
-        while state() == before:
+        while (now := _times(path)) == before:
             time.sleep(0.5)
     except KeyboardInterrupt:
-        raise CommandError("watching was stopped") from None
+        click.echo()
+        return False
+    names = sorted(name for name in {*now, *before} if now.get(name) != before.get(name))
+    click.echo(f"changed: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}\n")
+    return True
