@@ -116,7 +116,7 @@ def test_mirrors_and_rewrites() -> None:
 
 
 def test_what_is_not_carried_is_said_and_left_out() -> None:
-    routing, remarks = routed(virtual({"redirect": {"uri": "/"}}, to(100, 0), tls=[{"route": []}]))
+    routing, remarks = routed(virtual({"delegate": {"name": "other"}}, to(100, 0), tls=[{"route": []}]))
     assert [remark.reason.code for remark in remarks] == ["RoutesNotServed", "RuleNotServed"]
     assert taken(routing, "/") == {"stable": 1}
     bad, said = routed(virtual(to(0, 100, match=[{"uri": {"regex": "a(?=b)"}}]), to(100, 0)))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from fairway.kube.objects import Key
-from fairway.traffic.model import Backend, Mirror, Route
+from fairway.traffic.changes import joined
+from fairway.traffic.model import Backend, HeaderChanges, Mirror, Route
 from fairway.traffic.read import Remark, ServicePort
 from fairway.traffic.rules import Destination, Match, RuleSet
 
@@ -48,13 +50,15 @@ def rule_routes(sets: Iterable[RuleSet], groups: Groups, ports: Ports, spread: S
         routes: list[tuple[Match, Route]] = []
         for rule in rule_set.rules:
             backends = _backends(rule_set, rule.targets, groups, ports, spread, remarks)
-            if not backends:
+            if not backends and rule.treatment.instead is None:
                 continue
             mirrors = _mirrors(rule_set, rule.mirror, rule.mirror_percent, groups, ports, remarks)
-            routes += [(match, Route(match.path, match.kind, backends, match.headers, (), mirrors, rule.rewrite))
+            routes += [(match, Route(match.path, match.kind, backends, match.headers, (), match.queries,
+                                     mirrors, rule.rewrite, treatment=rule.treatment))
                        for match in rule.matches]
         if not rule_set.ordered:
-            routes.sort(key=lambda pair: (_KIND_ORDER[pair[0].kind], -len(pair[0].path), -len(pair[0].headers)))
+            routes.sort(key=lambda pair: (_KIND_ORDER[pair[0].kind], -len(pair[0].path), -len(pair[0].headers),
+                                         -len(pair[0].queries)))
         for host in rule_set.hosts:
             found[host] += [route for _, route in routes]
     return found
@@ -62,27 +66,34 @@ def rule_routes(sets: Iterable[RuleSet], groups: Groups, ports: Ports, spread: S
 
 def inside(sets: Iterable[RuleSet], groups: Groups, ports: Ports, spread: Spread) -> dict[PortKey, tuple[Backend, ...]]:
     """Who answers at a Service's own address, where a VirtualService names that Service as a host: its last rule, which is the
-    one for everybody. Matches by path or header are the ingress's alone."""
+    one for everybody. Matches, redirects, faults, retries and timeouts are the ingress's alone."""
     found: dict[PortKey, tuple[Backend, ...]] = {}
     for rule_set in sets:
         base = next((rule for rule in reversed(rule_set.rules) if rule.matches == (Match(),)), None)
         for service in rule_set.services if base else ():
             for port in ports.get(service, ()):
                 backends = _backends(rule_set, base.targets, groups, ports, spread, []) if base else ()
-                if backends and port.protocol != "tcp":
-                    found[PortKey(*service, port.port)] = backends
+                if base and backends and port.protocol != "tcp":
+                    found[PortKey(*service, port.port)] = tuple(
+                        replace(backend, changes=joined(backend.changes, base.treatment.changes)) for backend in backends)
     return found
 
 
 def _backends(rule_set: RuleSet, targets: Iterable[Destination], groups: Groups, ports: Ports, spread: Spread,
               remarks: list[Remark]) -> tuple[Backend, ...]:
-    parts = [(target.weight, _behind(rule_set, target, groups, ports, remarks)) for target in targets]
+    parts = []
+    changes: dict[str, HeaderChanges] = {}
+    for target in targets:
+        behind = _behind(rule_set, target, groups, ports, remarks)
+        parts.append((target.weight, behind))
+        changes |= {group.cluster: target.changes for group in behind}
     parts = [(weight, behind) for weight, behind in parts if behind]
     ready = [(weight, behind) for weight, behind in parts if weight > 0 and any(group.ready for group in behind)]
     if ready and len(ready) < sum(1 for weight, _ in parts if weight > 0):
         remarks.append(Remark.on(rule_set.kind, rule_set.key, NOT_READY,
                                  "a destination has no ready endpoints; the others take its share"))
-    return spread(ready or [(1, behind) for _, behind in parts[:1]])
+    return tuple(replace(backend, changes=changes[backend.cluster])
+                 for backend in spread(ready or [(1, behind) for _, behind in parts[:1]]))
 
 
 def _mirrors(rule_set: RuleSet, target: Destination | None, percent: float, groups: Groups, ports: Ports,

@@ -20,11 +20,19 @@ from typing import Any
 import msgspec
 
 from fairway.traffic.model import (
+    UNCHANGED,
+    Answer,
     Backend,
     Cluster,
     CookieMatch,
+    Fault,
+    HeaderChange,
+    HeaderChanges,
     HeaderMatch,
     Model,
+    QueryMatch,
+    Redirect,
+    Retries,
     Route,
     ServiceListener,
     VirtualHost,
@@ -54,6 +62,8 @@ _ROUTER = _TYPE + "extensions.filters.http.router.v3.Router"
 _TCP_PROXY = _TYPE + "extensions.filters.network.tcp_proxy.v3.TcpProxy"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _EARLY_MUTATION = _TYPE + "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+_FAULT = "envoy.filters.http.fault"
+_FAULT_TYPE = _TYPE + "extensions.filters.http.fault.v3.HTTPFault"
 _SAFE_METHODS = "GET|HEAD|OPTIONS"
 
 
@@ -178,7 +188,8 @@ def _socket(address: str, port: int) -> Json:
 
 def listeners_file(model: Model, folders: Folders) -> File:
     ingress = _listener("ingress", model.ingress.address, model.ingress.port, _http(
-        "ingress", INGRESS_TABLE, folders.ingress_routes, {"use_remote_address": True, "normalize_path": True}))
+        "ingress", INGRESS_TABLE, folders.ingress_routes, {"use_remote_address": True, "normalize_path": True},
+        faults=({"name": _FAULT, "typed_config": {"@type": _FAULT_TYPE}},)))  # does nothing where no route names one
     return file_of([ingress, *(_service_listener(found, folders) for found in model.services)])
 
 
@@ -214,7 +225,7 @@ def _listener(name: str, address: str, port: int, network_filter: Json) -> Json:
     }
 
 
-def _http(prefix: str, table: str, folder: str, more: Json) -> Json:
+def _http(prefix: str, table: str, folder: str, more: Json, *, faults: tuple[Json, ...] = ()) -> Json:
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": {
         "@type": _CONNECTION_MANAGER,
         "stat_prefix": prefix,
@@ -222,7 +233,7 @@ def _http(prefix: str, table: str, folder: str, more: Json) -> Json:
         "http_protocol_options": {"accept_http_10": True},
         "server_header_transformation": "PASS_THROUGH",
         "upgrade_configs": [{"upgrade_type": "websocket"}],
-        "http_filters": [{
+        "http_filters": [*faults, {
             "name": "envoy.filters.http.router",
             "typed_config": {"@type": _ROUTER, "suppress_envoy_headers": True},
         }],
@@ -279,12 +290,85 @@ def _virtual_host(host: VirtualHost, domains: list[str]) -> Json:
 
 
 def _routes(route: Route) -> Iterable[Json]:
-    """Two entries: requests that may be sent twice are retried after a reset, others only while nothing was sent."""
-    match, action = _path(route), _action(route)
+    """Two entries, unless the route says for itself what is retried: requests that may be sent twice are sent again after a
+    reset, others only while nothing was sent."""
+    match = {**_path(route), **_some(query_parameters=[_named(found) for found in route.queries])}
     headers = [*map(_header, route.headers), *map(_cookie, route.cookies)]
-    safe = {"name": ":method", "string_match": {"safe_regex": {"regex": _SAFE_METHODS}}}
-    yield {"match": {**match, "headers": [safe, *headers]}, "route": {**action, "retry_policy": _retry("reset")}}
-    yield {"match": {**match, **({"headers": headers} if headers else {})}, "route": action}
+    treatment = route.treatment
+    more = {**_around(treatment.changes),
+            **_some(typed_per_filter_config=_fault(treatment.fault) if treatment.fault else {})}
+    everything = {**match, **_some(headers=headers)}
+    match treatment.instead:
+        case Redirect() as found:
+            yield {"match": everything, "redirect": _redirect(route, found), **more}
+        case Answer(status, body):
+            yield {"match": everything, "direct_response": {"status": status, **_some(body=_some(inline_string=body))}, **more}
+        case None if treatment.retries is not None:
+            yield {"match": everything, "route": {**_action(route), "retry_policy": _retries(treatment.retries)}, **more}
+        case None:
+            action = _action(route)
+            safe = {"name": ":method", "string_match": {"safe_regex": {"regex": _SAFE_METHODS}}}
+            again = {**action, "retry_policy": _retry("reset")}
+            yield {"match": {**match, "headers": [safe, *headers]}, "route": again, **more}
+            yield {"match": everything, "route": action, **more}
+
+
+def _some(**fields: Any) -> Json:
+    """Those that say something."""
+    return {name: value for name, value in fields.items() if value}
+
+
+def _redirect(route: Route, found: Redirect) -> Json:
+    codes = {301: "MOVED_PERMANENTLY", 302: "FOUND", 303: "SEE_OTHER", 307: "TEMPORARY_REDIRECT", 308: "PERMANENT_REDIRECT"}
+    body: Json = {"response_code": codes[found.status],
+                  **_some(scheme_redirect=found.scheme, host_redirect=found.host, port_redirect=found.port)}
+    if "\\" in route.rewrite:
+        body["regex_rewrite"] = _rewrite(route)
+    elif route.rewrite:
+        body["path_redirect"] = route.rewrite
+    return body
+
+
+def _retries(wanted: Retries) -> Json:
+    if not wanted.attempts:
+        return {"num_retries": 0}
+    on = ",".join(filter(None, (wanted.on, "retriable-status-codes" if wanted.statuses else "")))
+    body = {**_retry("reset-before-request"), "retry_on": on, "num_retries": wanted.attempts,
+            **_some(retriable_status_codes=list(wanted.statuses))}
+    if wanted.per_try_s:
+        body["per_try_timeout"] = f"{wanted.per_try_s}s"
+    return body
+
+
+def _fault(fault: Fault) -> Json:
+    body: Json = {"@type": _FAULT_TYPE}
+    if fault.delay_percent and fault.delay_s:
+        body["delay"] = {"fixed_delay": f"{fault.delay_s}s", "percentage": _percentage(fault.delay_percent)}
+    if fault.status_percent:
+        body["abort"] = {"http_status": fault.status, "percentage": _percentage(fault.status_percent)}
+    return {_FAULT: body}
+
+
+def _percentage(percent: float) -> Json:
+    return {"numerator": round(percent * 10_000), "denominator": "MILLION"}
+
+
+def _around(changes: HeaderChanges) -> Json:
+    """What is done to headers; Envoy makes a backend's changes before its route's."""
+    return _some(
+        request_headers_to_add=_added(changes.request), request_headers_to_remove=_removed(changes.request),
+        response_headers_to_add=_added(changes.response), response_headers_to_remove=_removed(changes.response),
+    )
+
+
+def _added(changes: tuple[HeaderChange, ...]) -> list[Json]:
+    actions = {"set": "OVERWRITE_IF_EXISTS_OR_ADD", "add": "APPEND_IF_EXISTS_OR_ADD"}
+    return [{"header": {"key": change.name, "value": change.value.replace("%", "%%")}, "append_action": actions[change.how]}
+            for change in changes if change.how in actions]
+
+
+def _removed(changes: tuple[HeaderChange, ...]) -> list[str]:
+    return [change.name for change in changes if change.how == "remove"]
 
 
 def _retry(after: str) -> Json:
@@ -312,13 +396,22 @@ def _path(route: Route) -> Json:
 
 
 def _header(header: HeaderMatch) -> Json:
-    match header.kind:
+    found = _named(header)
+    if header.inverted:
+        found["invert_match"] = True
+        if header.kind != "present":
+            found["treat_missing_header_as_empty"] = True
+    return found
+
+
+def _named(wanted: HeaderMatch | QueryMatch) -> Json:
+    match wanted.kind:
         case "exact":
-            return {"name": header.name, "string_match": {"exact": header.value}}
+            return {"name": wanted.name, "string_match": {"exact": wanted.value}}
         case "regex":
-            return {"name": header.name, "string_match": {"safe_regex": {"regex": header.value}}}
+            return {"name": wanted.name, "string_match": {"safe_regex": {"regex": wanted.value}}}
         case "present":
-            return {"name": header.name, "present_match": True}
+            return {"name": wanted.name, "present_match": True}
 
 
 def _cookie(cookie: CookieMatch) -> Json:
@@ -328,26 +421,32 @@ def _cookie(cookie: CookieMatch) -> Json:
 
 def _action(route: Route) -> Json:
     action: Json = {
-        "timeout": "0s",  # no limit on the whole answer, only on silence: streams live as long as they speak
+        # Unless asked for, no limit on the whole answer, only on silence: streams live as long as they speak.
+        "timeout": f"{route.treatment.timeout_s or 0}s",
         "idle_timeout": f"{route.idle_timeout_s}s",
         **_split(route.backends),
     }
     if route.rewrite:
-        if route.path_kind == "regex":
-            action["regex_rewrite"] = {"pattern": {"regex": f"{route.path}.*"}, "substitution": route.rewrite}
-        else:
-            # ingress-nginx without a regex replaces the whole path.
-            action["regex_rewrite"] = {"pattern": {"regex": "^/.*"}, "substitution": route.rewrite}
+        action["regex_rewrite"] = _rewrite(route)
+    if route.treatment.host:
+        action["host_rewrite_literal"] = route.treatment.host
     if route.mirrors:
         action["request_mirror_policies"] = [{
             "cluster": mirror.cluster,
-            "runtime_fraction": {"default_value": {"numerator": round(mirror.percent * 10_000), "denominator": "MILLION"}},
+            "runtime_fraction": {"default_value": _percentage(mirror.percent)},
         } for mirror in route.mirrors]
     return action
 
 
+def _rewrite(route: Route) -> Json:
+    # ingress-nginx without a regex replaces the whole path.
+    pattern = f"{route.path}.*" if route.path_kind == "regex" else "^/.*"
+    return {"pattern": {"regex": pattern}, "substitution": route.rewrite}
+
+
 def _split(backends: tuple[Backend, ...]) -> Json:
     used = [backend for backend in backends if backend.weight > 0]
-    if len(used) == 1:
+    if len(used) == 1 and used[0].changes == UNCHANGED:
         return {"cluster": used[0].cluster}
-    return {"weighted_clusters": {"clusters": [{"name": found.cluster, "weight": found.weight} for found in used]}}
+    return {"weighted_clusters": {"clusters": [
+        {"name": found.cluster, "weight": found.weight, **_around(found.changes)} for found in used]}}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from fairway.kube.objects import Key, Obj, key_of, meta_of, spec_of
-from fairway.traffic.model import HeaderMatch
+from fairway.traffic.changes import REDIRECTS, header_changes, seconds, status
+from fairway.traffic.model import HeaderChange, HeaderChanges, HeaderMatch, QueryMatch, Redirect, Treatment
 from fairway.traffic.read import Remark, Unusable, check_regex
 from fairway.traffic.rules import Destination, Match, Rule, RuleSet
 
-_CARRIED = ("RequestMirror", "URLRewrite")
+_CARRIED = ("RequestMirror", "URLRewrite", "RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect")
 
 
 def read_http_route(obj: Obj) -> tuple[RuleSet | None, tuple[Remark, ...]]:
@@ -18,10 +20,6 @@ def read_http_route(obj: Obj) -> tuple[RuleSet | None, tuple[Remark, ...]]:
     rules, remarks = [], []
     for number, rule in enumerate(spec.get("rules") or ()):
         other = next((f.get("type") for f in rule.get("filters") or () if f.get("type") not in _CARRIED), None)
-        if other == "RequestRedirect":
-            remarks.append(Remark.on("HTTPRoute", key, "RuleNotServed", f"spec.rules[{number}] has a {other}, which is not "
-                                     "carried here; the rule is left out"))
-            continue
         if other is not None:
             remarks.append(Remark.on("HTTPRoute", key, "FilterNotServed", f"spec.rules[{number}] has a {other}, which is not "
                                      "carried here; requests go without it"))
@@ -38,20 +36,53 @@ def read_http_route(obj: Obj) -> tuple[RuleSet | None, tuple[Remark, ...]]:
 
 
 def _rule(rule: Obj, namespace: str) -> Rule:
+    filters: list[Obj] = list(rule.get("filters") or ())
     targets = tuple(_target(ref, namespace) for ref in rule.get("backendRefs") or () if ref.get("kind", "Service") == "Service")
     matches = tuple(_match(each) for each in rule.get("matches") or ()) or (Match(),)
-    mirror = next((f["requestMirror"] for f in rule.get("filters") or () if f.get("type") == "RequestMirror"), None)
-    path: Obj = next(((f.get("urlRewrite") or {}).get("path") or {} for f in rule.get("filters") or ()
-                      if f.get("type") == "URLRewrite"), {})
-    rewrite = ""
+    mirror = _of_type(filters, "RequestMirror", "requestMirror")
+    redirect = _of_type(filters, "RequestRedirect", "requestRedirect")
+    rewriting: Obj = redirect or _of_type(filters, "URLRewrite", "urlRewrite") or {}
+    matches, rewrite = _rewriting(matches, rewriting.get("path") or {})
+    return Rule(matches, () if redirect else targets,
+                _target(mirror.get("backendRef") or {}, namespace) if mirror else None,
+                float(mirror.get("percent", 100)) if mirror else 100.0, rewrite,
+                Treatment("" if redirect else str(rewriting.get("hostname") or ""), _changes(filters),
+                          _redirect(redirect) if redirect else None,
+                          timeout_s=seconds((rule.get("timeouts") or {}).get("request"), "timeouts.request")))
+
+
+def _of_type(filters: list[Obj], kind: str, field: str) -> Obj | None:
+    return next((each.get(field) or {} for each in filters if each.get("type") == kind), None)
+
+
+def _rewriting(matches: tuple[Match, ...], path: Obj) -> tuple[tuple[Match, ...], str]:
+    """The matches with what is kept of the path as a group, and what takes the path's place."""
     if path.get("type") == "ReplaceFullPath":
-        rewrite = str(path.get("replaceFullPath", "/"))
-        matches = tuple(Match(_escaped(match) + ".*", "regex", match.headers) for match in matches)
-    elif path.get("type") == "ReplacePrefixMatch":
-        rewrite = str(path.get("replacePrefixMatch", "/")).rstrip("/") + "/\\1"
-        matches = tuple(Match(_escaped(match).rstrip("/") + "/?(.*)", "regex", match.headers) for match in matches)
-    return Rule(matches, targets, _target(mirror.get("backendRef") or {}, namespace) if mirror else None,
-                float(mirror.get("percent", 100)) if mirror else 100.0, rewrite)
+        return (tuple(replace(match, path=_escaped(match) + ".*", kind="regex") for match in matches),
+                str(path.get("replaceFullPath", "/")))
+    if path.get("type") == "ReplacePrefixMatch":
+        return (tuple(replace(match, path=_escaped(match).rstrip("/") + "/?(.*)", kind="regex") for match in matches),
+                str(path.get("replacePrefixMatch", "/")).rstrip("/") + "/\\1")
+    return matches, ""
+
+
+def _redirect(wanted: Obj) -> Redirect:
+    """A scheme has its own port, unless another is said."""
+    scheme = str(wanted.get("scheme") or "")
+    port = wanted.get("port") or {"http": 80, "https": 443}.get(scheme)
+    return Redirect(status(wanted.get("statusCode") or 302, "requestRedirect.statusCode", REDIRECTS), scheme,
+                    str(wanted.get("hostname") or ""), None if port is None else int(port))
+
+
+def _changes(filters: list[Obj]) -> HeaderChanges:
+    """Of a rule or of one of its backends."""
+    sides: list[tuple[HeaderChange, ...]] = []
+    for field in ("requestHeaderModifier", "responseHeaderModifier"):
+        wanted = _of_type(filters, field[0].upper() + field[1:], field) or {}
+        sides.append((*header_changes("remove", ((str(name), "") for name in wanted.get("remove") or ()), field),
+                      *(change for how in ("set", "add") for change in header_changes(
+                          how, ((str(one.get("name", "")), one.get("value", "")) for one in wanted.get(how) or ()), field))))
+    return HeaderChanges(*sides)
 
 
 def _escaped(match: Match) -> str:
@@ -61,21 +92,23 @@ def _escaped(match: Match) -> str:
 def _target(ref: Obj, namespace: str) -> Destination:
     weight = ref.get("weight")
     return Destination(Key(str(ref.get("namespace") or namespace), str(ref.get("name", ""))), ref.get("port"),
-                       1 if weight is None else int(weight))
+                       1 if weight is None else int(weight), changes=_changes(list(ref.get("filters") or ())))
 
 
 def _match(match: Obj) -> Match:
     headers = [_header(each) for each in match.get("headers") or ()]
     if match.get("method"):
         headers.append(HeaderMatch(":method", str(match["method"])))
+    queries = tuple(QueryMatch(each.name, each.value, each.kind)
+                    for each in (_header(each) for each in match.get("queryParams") or ()))
     path: Obj = match.get("path") or {}
     value, kind = str(path.get("value") or "/"), path.get("type", "PathPrefix")
     if kind == "Exact":
-        return Match(value, "exact", tuple(headers))
+        return Match(value, "exact", tuple(headers), queries)
     if kind == "RegularExpression":
         check_regex(value, "path.value")
-        return Match(f"(?:{value})$", "regex", tuple(headers))
-    return Match(value, "prefix", tuple(headers))
+        return Match(f"(?:{value})$", "regex", tuple(headers), queries)
+    return Match(value, "prefix", tuple(headers), queries)
 
 
 def _header(header: Obj) -> HeaderMatch:

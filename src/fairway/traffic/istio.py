@@ -7,15 +7,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fairway.kube.objects import Key, Obj, key_of, meta_of, spec_of
-from fairway.traffic.model import HeaderMatch
+from fairway.traffic.changes import REDIRECTS, header_changes, percent, seconds, status
+from fairway.traffic.model import (
+    RETRY_WORDS,
+    Answer,
+    Fault,
+    HeaderChange,
+    HeaderChanges,
+    HeaderMatch,
+    PathKind,
+    QueryMatch,
+    Redirect,
+    Retries,
+    Treatment,
+)
 from fairway.traffic.read import HASH_LABEL, Remark, Unusable, check_regex
 from fairway.traffic.rules import Destination, Match, Rule, RuleSet
 
-_NOT_CARRIED = ("redirect", "fault", "directResponse", "delegate")
-"""A rule with one of these means something else without it: it is left out, and the remark says so."""
+_NOT_IN_MATCHES = ("sourceLabels", "sourceNamespace", "gateways", "ignoreUriCase", "scheme")
+"""A match without them would take more requests than it asks for."""
+
+_RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,503"  # Istio's default
+
+_LARGEST_ANSWER = 4096  # Envoy's own limit
 
 Subsets = Mapping[tuple[Key, str], str]
 """The pod template hash that a Service's subset selects, "" where it selects by nothing of that kind."""
@@ -46,11 +64,9 @@ def read_virtual_service(obj: Obj, subsets: Subsets) -> tuple[RuleSet | None, tu
                for kind in ("tls", "tcp") if spec.get(kind)]
     rules: list[Rule] = []
     for number, route in enumerate(spec.get("http") or ()):
-        unusable = next((word for word in _NOT_CARRIED if route.get(word)), "")
-        if unusable:
-            remarks.append(Remark.on("VirtualService", key, "RuleNotServed", f"spec.http[{number}] has a {unusable}, which is "
-                                     "not carried here; the rule is left out"))
-            continue
+        if route.get("corsPolicy"):
+            remarks.append(Remark.on("VirtualService", key, "PolicyNotServed", f"spec.http[{number}] has a corsPolicy, which "
+                                     "is not carried here; answers go without it"))
         try:
             rules.append(_rule(route, key.namespace, subsets))
         except Unusable as error:
@@ -65,16 +81,80 @@ def read_virtual_service(obj: Obj, subsets: Subsets) -> tuple[RuleSet | None, tu
 
 
 def _rule(route: Obj, namespace: str, subsets: Subsets) -> Rule:
+    for word, what in (("delegate", route), ("uriRegexRewrite", route.get("rewrite") or {})):
+        if what.get(word):
+            raise Unusable("RuleNotServed", f"it has {word}, which is not carried here")
+    matches = tuple(_match(each) for each in route.get("match") or ()) or (Match(),)
+    if instead := _instead(route):
+        return Rule(matches, (), rewrite=_literal(str((route.get("redirect") or {}).get("uri") or "")),
+                    treatment=Treatment(changes=_changes(route), instead=instead, fault=_fault(route)))
     routes = route.get("route") or ()
     targets = tuple(_target(each, namespace, subsets, 100 if len(routes) == 1 else 0) for each in routes)
-    mirror, percent = route.get("mirror"), (route.get("mirrorPercentage") or {}).get("value")
-    matches = tuple(_match(each) for each in route.get("match") or ()) or (Match(),)
-    rewrite = str((route.get("rewrite") or {}).get("uri") or "")
-    if rewrite:
+    mirror, share = route.get("mirror"), (route.get("mirrorPercentage") or {}).get("value")
+    rewrite: Obj = route.get("rewrite") or {}
+    uri = str(rewrite.get("uri") or "")
+    if uri:
         matches = tuple(_rewritable(match) for match in matches)
-        rewrite += "\\1"
     return Rule(matches, targets, _target({"destination": mirror}, namespace, subsets, 1) if mirror else None,
-                100.0 if percent is None else float(percent), rewrite)
+                100.0 if share is None else float(share), f"{_literal(uri)}\\1" if uri else "",
+                Treatment(str(rewrite.get("authority") or ""), _changes(route), None, _fault(route), _retries(route),
+                          seconds(route.get("timeout"), "timeout")))
+
+
+def _instead(route: Obj) -> Redirect | Answer | None:
+    redirect, direct = route.get("redirect"), route.get("directResponse")
+    if redirect:
+        port = redirect.get("port")
+        return Redirect(status(redirect.get("redirectCode") or 301, "redirect.redirectCode", REDIRECTS),
+                        str(redirect.get("scheme") or ""), str(redirect.get("authority") or ""),
+                        None if port is None else int(port))
+    if direct:
+        body = str((direct.get("body") or {}).get("string") or "")
+        if len(body.encode()) > _LARGEST_ANSWER:
+            raise Unusable("BodyTooLarge", f"directResponse.body has more than {_LARGEST_ANSWER} bytes")
+        return Answer(status(direct.get("status"), "directResponse.status"), body)
+    return None
+
+
+def _changes(obj: Obj) -> HeaderChanges:
+    """Of a rule or of one of its destinations."""
+    sides: list[tuple[HeaderChange, ...]] = []
+    for side in ("request", "response"):
+        wanted: Obj = (obj.get("headers") or {}).get(side) or {}
+        where = f"headers.{side}"
+        sides.append((*header_changes("remove", ((str(name), "") for name in wanted.get("remove") or ()), where),
+                      *header_changes("set", wanted.get("set") or {}, where),
+                      *header_changes("add", wanted.get("add") or {}, where)))
+    return HeaderChanges(*sides)
+
+
+def _fault(route: Obj) -> Fault | None:
+    wanted: Obj = route.get("fault") or {}
+    if not wanted:
+        return None
+    delay, abort = wanted.get("delay") or {}, wanted.get("abort") or {}
+    return Fault(seconds(delay.get("fixedDelay"), "fault.delay.fixedDelay"),
+                 percent(delay.get("percentage"), "fault.delay.percentage"),
+                 status(abort["httpStatus"], "fault.abort.httpStatus") if abort.get("httpStatus") else 503,
+                 percent(abort.get("percentage"), "fault.abort.percentage") if abort.get("httpStatus") else 0.0)
+
+
+def _retries(route: Obj) -> Retries | None:
+    wanted: Obj | None = route.get("retries")
+    if wanted is None:
+        return None
+    words = [word.strip() for word in str(wanted.get("retryOn") or _RETRY_ON).split(",")]
+    statuses = tuple(int(word) for word in words if word.isdigit())
+    if unknown := [word for word in words if word not in RETRY_WORDS and not word.isdigit()]:
+        raise Unusable("RetryInvalid", f"retries.retryOn: {unknown[0]!r} is not known; use {', '.join(sorted(RETRY_WORDS))}, "
+                       "or a status")
+    return Retries(int(wanted.get("attempts") or 0), seconds(wanted.get("perTryTimeout"), "retries.perTryTimeout"),
+                   ",".join(word for word in words if not word.isdigit()), statuses)
+
+
+def _literal(uri: str) -> str:
+    """In a substitution a backslash names a group."""
+    return uri.replace("\\", "\\\\")
 
 
 def _target(each: Obj, namespace: str, subsets: Subsets, default: int) -> Destination:
@@ -82,23 +162,30 @@ def _target(each: Obj, namespace: str, subsets: Subsets, default: int) -> Destin
     service = service_of(str(at.get("host", "")), namespace)
     weight = each.get("weight")
     return Destination(service, (at.get("port") or {}).get("number"), default if weight is None else int(weight),
-                       subsets.get((service, str(at.get("subset", ""))), ""))
+                       subsets.get((service, str(at.get("subset", ""))), ""), _changes(each))
 
 
 def _match(match: Obj) -> Match:
+    if narrower := next((word for word in _NOT_IN_MATCHES if match.get(word)), None):
+        raise Unusable("MatchNotServed", f"a match by {narrower} is not made here")
     headers = [_header(name, value) for name, value in (match.get("headers") or {}).items()]
-    if match.get("method"):
-        headers.append(_header(":method", match["method"]))
-    uri: Obj = match.get("uri") or {}
+    headers += [replace(_header(name, value), inverted=True) for name, value in (match.get("withoutHeaders") or {}).items()]
+    headers += [_header(f":{word}", match[word]) for word in ("method", "authority") if match.get(word)]
+    queries = tuple(QueryMatch(each.name, each.value, each.kind)
+                    for each in (_header(name, value) for name, value in (match.get("queryParams") or {}).items()))
+    return Match(*_path(match.get("uri") or {}), tuple(headers), queries)
+
+
+def _path(uri: Obj) -> tuple[str, PathKind]:
     if uri.get("exact"):
-        return Match(str(uri["exact"]), "exact", tuple(headers))
+        return str(uri["exact"]), "exact"
     if uri.get("regex"):
         check_regex(str(uri["regex"]), "uri.regex")
-        return Match(f"(?:{uri['regex']})$", "regex", tuple(headers))
+        return f"(?:{uri['regex']})$", "regex"
     prefix = str(uri.get("prefix") or "/")
     if prefix.endswith("/"):
-        return Match(prefix, "prefix", tuple(headers))
-    return Match(re.escape(prefix), "regex", tuple(headers))  # a prefix of characters: /shop takes /shopping too
+        return prefix, "prefix"
+    return re.escape(prefix), "regex"  # a prefix of characters: /shop takes /shopping too
 
 
 def _header(name: str, value: Any) -> HeaderMatch:
@@ -114,4 +201,4 @@ def _header(name: str, value: Any) -> HeaderMatch:
 def _rewritable(match: Match) -> Match:
     """Only the matched part is replaced, so what follows it is kept as a group."""
     path = match.path if match.kind == "regex" else re.escape(match.path)
-    return Match(f"{path.removesuffix('$')}(.*)", "regex", match.headers)
+    return Match(f"{path.removesuffix('$')}(.*)", "regex", match.headers, match.queries)

@@ -43,14 +43,45 @@ def cluster_name(namespace: str, service: str, port: int, subset: str = "") -> s
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderChange:
+    """`set` puts a value in the place of what is there, `add` beside it, `remove` takes the header out."""
+
+    how: Literal["set", "add", "remove"]
+    name: str
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderChanges:
+    request: tuple[HeaderChange, ...] = ()
+    response: tuple[HeaderChange, ...] = ()
+
+
+UNCHANGED = HeaderChanges()
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
+    """`changes` are made to the requests that this backend gets, and to its answers."""
+
     cluster: str
     weight: int
+    changes: HeaderChanges = UNCHANGED
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderMatch:
-    """A regex matches the whole value (RE2)."""
+    """A regex matches the whole value (RE2). `inverted`: everything but that, no such header at all included."""
+
+    name: str
+    value: str = ""
+    kind: MatchKind = "exact"
+    inverted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueryMatch:
+    """A parameter of the query; a regex matches the whole value (RE2)."""
 
     name: str
     value: str = ""
@@ -72,11 +103,72 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True)
+class Redirect:
+    """Where the client is sent: "" and None keep what it asked for; the path is the route's `rewrite`."""
+
+    status: int
+    scheme: str = ""
+    host: str = ""
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered without asking anybody."""
+
+    status: int
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A trial of what clients do: so many percent of the requests wait, or are answered with `status` by the data plane."""
+
+    delay_s: float = 0.0
+    delay_percent: float = 0.0
+    status: int = 503
+    status_percent: float = 0.0
+
+
+RETRY_WORDS = frozenset({"5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "refused-stream",
+                         "retriable-4xx", "unavailable", "cancelled", "deadline-exceeded", "resource-exhausted", "internal",
+                         "retriable-status-codes"})
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often a request is sent again, and after what, in Envoy's words; each try may take `per_try_s` (0: no limit)."""
+
+    attempts: int
+    per_try_s: float = 0.0
+    on: str = "connect-failure,refused-stream"
+    statuses: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What happens to a request beside going to a backend, or `instead` of it. `host`: the name under which the backend is
+    asked ("": the client's own). `retries` None: the data plane's own, which are safe for every request. `timeout_s`: for the
+    whole answer (0: no limit)."""
+
+    host: str = ""
+    changes: HeaderChanges = UNCHANGED
+    instead: Redirect | Answer | None = None
+    fault: Fault | None = None
+    retries: Retries | None = None
+    timeout_s: float = 0.0
+
+
+UNTREATED = Treatment()
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A prefix matches whole path elements: `/shop` takes `/shop` and `/shop/x`, not `/shopping`.
 
-    `backends` is never empty; where it has several, their weights have a sum above zero. `rewrite` replaces the matched
-    part of the path ("" leaves it); for a regex it may name groups as \\1. `idle_timeout_s`: nothing moves for so long.
+    `backends` is empty only where something else is done `instead`; where it has several, their weights have a sum above zero.
+    `rewrite` replaces the matched part of the path ("" leaves it); for a regex it may name groups as \\1. `idle_timeout_s`:
+    nothing moves for so long.
     """
 
     path: str
@@ -84,9 +176,11 @@ class Route:
     backends: tuple[Backend, ...]
     headers: tuple[HeaderMatch, ...] = ()
     cookies: tuple[CookieMatch, ...] = ()
+    queries: tuple[QueryMatch, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
     rewrite: str = ""
     idle_timeout_s: int = 300
+    treatment: Treatment = UNTREATED
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,25 @@ import itertools
 import logging
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http import HTTPStatus
 
 from fairway.traffic import http1
+from fairway.traffic.changes import joined
 from fairway.traffic.http1 import Head, MalformedMessage
-from fairway.traffic.matching import host_of, rewritten, route_of
-from fairway.traffic.model import Backend, Endpoint, Model, Route, VirtualHost
+from fairway.traffic.matching import changed, host_of, location, repeats, rewritten, route_of
+from fairway.traffic.model import (
+    UNCHANGED,
+    Answer,
+    Backend,
+    Endpoint,
+    Fault,
+    HeaderChanges,
+    Model,
+    Redirect,
+    Route,
+    VirtualHost,
+)
 from fairway.traffic.port import Address, Applied, Rejected, check_free
 from fairway.traffic.statistics import ClusterStats, prometheus_text
 from fairway.traffic.upstream import Connection, Pool, Unreachable
@@ -140,39 +153,67 @@ class ProxyDataPlane:
         route = route_of(host.routes, head.first[1], {**head.fields, ":method": head.first[0]}) if host else None
         if route is None:
             drained = framing == "none"
-            await _answer(writer, 404, "no route", keep=head.keeps_alive and drained)
+            await _answer(writer, 404, "no route\n", keep=head.keeps_alive and drained)
             return head.keeps_alive and drained
-        exchange = _Exchange(head, route, (framing, length), reader, writer)
-        return await self._exchange(exchange, _pick(route.backends, self._choice))
+        keep = head.keeps_alive and framing == "none"
+        fault = route.treatment.fault or Fault()
+        if self._choice.random() * 100 < fault.delay_percent:
+            await asyncio.sleep(fault.delay_s)
+        if self._choice.random() * 100 < fault.status_percent:
+            await _answer(writer, fault.status, "fault filter abort", keep=keep)
+            return keep
+        match route.treatment.instead:
+            case Redirect() as found:
+                where = location(route, found, head.fields.get("host", ""), head.first[1])
+                sent = changed([("location", where)], route.treatment.changes.response)
+                await _answer(writer, found.status, "", keep=keep, headers=sent)
+                return keep
+            case Answer(status, body):
+                await _answer(writer, status, body, keep=keep, headers=changed((), route.treatment.changes.response))
+                return keep
+        backend = _pick(route.backends, self._choice)
+        return await self._exchange(_Exchange(head, route, (framing, length), reader, writer,
+                                              joined(backend.changes, route.treatment.changes)), backend)
 
-    async def _exchange(self, exchange: _Exchange, cluster: str) -> bool:
-        stats = self._stats.setdefault(cluster, ClusterStats())
+    async def _exchange(self, exchange: _Exchange, backend: Backend) -> bool:
+        stats = self._stats.setdefault(backend.cluster, ClusterStats())
         loop = asyncio.get_running_loop()
         began = loop.time()
         stats.total += 1
         stats.active += 1
-        code = 503
         try:
-            for upstream in self._attempts(cluster, stats):
-                answer = await exchange.ask(self._pool, upstream, stats)
-                if answer is not None:
-                    connection, head = answer
-                    code = int(head.first[1])
-                    return await exchange.pass_on(connection, head, self._pool)
-                if not exchange.may_repeat:
-                    break
-            keep = exchange.head.keeps_alive and not exchange.has_body
-            await _answer(exchange.writer, 503, "no endpoint answered", keep=keep)
-            return keep
+            async with asyncio.timeout(exchange.route.treatment.timeout_s or None):
+                return await self._passed(exchange, backend.cluster, stats)
+        except TimeoutError:
+            return await exchange.give_up(504, "upstream request timeout\n")
         finally:
             stats.active -= 1
-            stats.answered(code, (loop.time() - began) * 1000)
+            stats.answered(exchange.code, (loop.time() - began) * 1000)
 
-    def _attempts(self, cluster: str, stats: ClusterStats) -> Iterable[Endpoint]:
-        """The cluster's endpoints in turn, each at most once, three at most."""
+    async def _passed(self, exchange: _Exchange, cluster: str, stats: ClusterStats) -> bool:
+        """Ask one endpoint after the other until one answers; whether the client's connection goes on."""
+        wanted = exchange.route.treatment.retries
+        tries = _ATTEMPTS if wanted is None else wanted.attempts + 1
+        for number, upstream in enumerate(self._attempts(cluster, stats, tries, again=wanted is not None), 1):
+            answer = await exchange.ask(self._pool, upstream, stats)
+            if answer is None:
+                if not exchange.may_repeat:
+                    break
+                continue
+            connection, head = answer
+            code = int(head.first[1])
+            if number < tries and wanted is not None and exchange.may_repeat and repeats(wanted, code):
+                connection.close()
+                continue
+            exchange.code = code
+            return await exchange.pass_on(connection, head, self._pool)
+        return await exchange.give_up(503, "no endpoint answered\n")
+
+    def _attempts(self, cluster: str, stats: ClusterStats, most: int = _ATTEMPTS, *, again: bool = False) -> Iterable[Endpoint]:
+        """The cluster's endpoints in turn, `most` at most; each at most once unless `again`."""
         endpoints = self._endpoints.get(cluster, ())
         start = next(self._turn.setdefault(cluster, itertools.count()))
-        for number in range(min(len(endpoints), _ATTEMPTS)):
+        for number in range(most if again and endpoints else min(len(endpoints), most)):
             if number:
                 stats.retries += 1
             yield endpoints[(start + number) % len(endpoints)]
@@ -194,14 +235,18 @@ class ProxyDataPlane:
 
 @dataclass(slots=True)
 class _Exchange:
-    """One request on its way. `may_repeat` turns false once something was sent that cannot be sent again."""
+    """One request on its way. `may_repeat` turns false once something was sent that cannot be sent again; `code` is that of
+    the answer, `begun` whether the client has seen some of it."""
 
     head: Head
     route: Route
     framing: tuple[http1.Framing, int]
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    changes: HeaderChanges = UNCHANGED
     may_repeat: bool = True
+    code: int = 503
+    begun: bool = False
 
     @property
     def has_body(self) -> bool:
@@ -214,31 +259,47 @@ class _Exchange:
         except Unreachable:
             stats.connect_failures += 1
             return None
+        per_try = self.route.treatment.retries.per_try_s if self.route.treatment.retries else 0
         try:
-            connection.writer.write(self._request_head())
-            if self.has_body:
-                self.may_repeat = False
-                async for piece in http1.body(self.reader, *self.framing):
-                    connection.writer.write(piece)
-                    await connection.writer.drain()
-            head = await http1.read_head(connection.reader)
-            while head is not None and head.first[1] in ("100", "102", "103"):
-                head = await http1.read_head(connection.reader)
+            async with asyncio.timeout(per_try or None):
+                head = await self._asked(connection)
             if head is not None:
                 return connection, head
-        except (ConnectionError, EOFError, MalformedMessage):
+        except (ConnectionError, EOFError, MalformedMessage, TimeoutError):
             pass
         except BaseException:
             connection.close()
             raise
         connection.close()
-        self.may_repeat = self.may_repeat and self.head.first[0] in _SAFE_METHODS
+        self.may_repeat = self.may_repeat and (self.head.first[0] in _SAFE_METHODS or self.route.treatment.retries is not None)
         return None
+
+    async def _asked(self, connection: Connection) -> Head | None:
+        connection.writer.write(self._request_head())
+        if self.has_body:
+            self.may_repeat = False
+            async for piece in http1.body(self.reader, *self.framing):
+                connection.writer.write(piece)
+                await connection.writer.drain()
+        head = await http1.read_head(connection.reader)
+        while head is not None and head.first[1] in ("100", "102", "103"):
+            head = await http1.read_head(connection.reader)
+        return head
+
+    async def give_up(self, code: int, why: str) -> bool:
+        """Tell the client, where it has seen nothing yet; whether its connection goes on."""
+        self.code = code
+        keep = self.head.keeps_alive and not self.has_body and not self.begun
+        if not self.begun:
+            await _answer(self.writer, code, why, keep=keep)
+        return keep
 
     def _request_head(self) -> bytes:
         method, path, _ = self.head.first
         lines = [f"{method} {rewritten(self.route, path)} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in self.head.headers if name.lower() not in http1.HOP_BY_HOP]
+        headers = [(name, self.route.treatment.host if name.lower() == "host" and self.route.treatment.host else value)
+                   for name, value in self.head.headers if name.lower() not in http1.HOP_BY_HOP]
+        lines += [f"{name}: {value}" for name, value in changed(headers, self.changes.request)]
         if self.framing[0] == "chunked":
             lines.append("transfer-encoding: chunked")
         if self.head.upgrades:
@@ -251,6 +312,8 @@ class _Exchange:
     async def pass_on(self, connection: Connection, head: Head, pool: Pool) -> bool:
         """Send the answer to the client; whether its connection goes on."""
         whole = False
+        self.begun = True
+        head = replace(head, headers=tuple(changed(head.headers, self.changes.response)))
         try:
             if head.first[1] == "101":
                 self.writer.write(_response_head(head, ["connection: upgrade", f"upgrade: {head.fields.get('upgrade', '')}"]))
@@ -285,10 +348,8 @@ def _listeners(model: Model) -> Iterable[tuple[Address, _Listening]]:
             yield (found.address, found.port), _Listening((host,))
 
 
-def _pick(backends: Sequence[Backend], choice: random.Random) -> str:
-    if len(backends) == 1:
-        return backends[0].cluster
-    return choice.choices(backends, [backend.weight for backend in backends])[0].cluster
+def _pick(backends: Sequence[Backend], choice: random.Random) -> Backend:
+    return backends[0] if len(backends) == 1 else choice.choices(backends, [backend.weight for backend in backends])[0]
 
 
 def _response_head(head: Head, more: Sequence[str]) -> bytes:
@@ -297,12 +358,13 @@ def _response_head(head: Head, more: Sequence[str]) -> bytes:
     return ("\r\n".join([*lines, *more]) + "\r\n\r\n").encode("latin-1")
 
 
-async def _answer(writer: asyncio.StreamWriter, code: int, text: str, *, keep: bool) -> None:
-    words = {400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
-    body = text.encode() + b"\n"
-    close = "" if keep else "connection: close\r\n"
-    writer.write(f"HTTP/1.1 {code} {words[code]}\r\ncontent-type: text/plain\r\ncontent-length: {len(body)}\r\n"
-                 f"{close}\r\n".encode() + body)
+async def _answer(writer: asyncio.StreamWriter, code: int, text: str, *, keep: bool,
+                  headers: Iterable[tuple[str, str]] = ()) -> None:
+    body = text.encode()
+    phrase = HTTPStatus(code).phrase if code in HTTPStatus._value2member_map_ else "-"
+    lines = [f"HTTP/1.1 {code} {phrase}", *([] if not body else ["content-type: text/plain"]), f"content-length: {len(body)}",
+             *(f"{name}: {value}" for name, value in headers), *([] if keep else ["connection: close"])]
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
     await writer.drain()
 
 

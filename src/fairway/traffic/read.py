@@ -25,7 +25,7 @@ _HTTP2_WORDS = ("grpc", "http2", "h2c")
 _HTTP_PORTS = frozenset({80, 8000, 8080})
 
 
-_TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110: what a header or cookie may be called
+TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")  # RFC 9110: what a header or cookie may be called
 _NOT_RE2 = re.compile(r"\(\?(?:[=!]|<[=!])|\\[1-9]")  # looking around and back references
 
 
@@ -245,7 +245,7 @@ def _read_canary(notes: dict[str, str]) -> Canary:
 
 def _token(notes: dict[str, str], name: str) -> str:
     text = notes.get(NGINX + name, "")
-    if text and not _TOKEN.match(text):
+    if text and not TOKEN.match(text):
         raise Unusable("AnnotationInvalid", f"{NGINX}{name} must be the name of a header or cookie, found {text!r}")
     return text
 

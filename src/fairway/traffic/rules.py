@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fairway.kube.objects import Key
-from fairway.traffic.model import HeaderMatch, PathKind
+from fairway.traffic.model import UNCHANGED, UNTREATED, HeaderChanges, HeaderMatch, PathKind, QueryMatch, Treatment
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class Match:
     path: str = "/"
     kind: PathKind = "prefix"
     headers: tuple[HeaderMatch, ...] = ()
+    queries: tuple[QueryMatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +28,20 @@ class Destination:
     port: int | str | None
     weight: int
     subset: str = ""
+    changes: HeaderChanges = UNCHANGED
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The first rule with a match takes the request. `rewrite` as the model's routes have it."""
+    """The first rule with a match takes the request. `rewrite` and `treatment` as the model's routes
+    have them; where something else is done `instead` there are no targets."""
 
     matches: tuple[Match, ...]
     targets: tuple[Destination, ...]
     mirror: Destination | None = None
     mirror_percent: float = 100.0
     rewrite: str = ""
+    treatment: Treatment = UNTREATED
 
 
 RuleKind = Literal["VirtualService", "HTTPRoute", "Ingress"]
