@@ -94,6 +94,11 @@ def test_list_and_graph(tmp_path: Path) -> None:
     assert code == 0
     assert ".github/workflows/ci.yml  Checks  push, workflow_dispatch  one, two" in output
     assert "  2  two  after one" in invoke(tmp_path, "graph", str(tree))[1]
+    (tree / ".github/workflows/bad.yml").write_text(
+        "on: push\njobs:\n  a: {runs-on: x, strategy: {matrix: {n: [1, 2, 3], exclude: [{n: 2}]}}, steps: []}\n"
+        "  b: {runs-on: x, steps: [], needs: a}\n  c: {runs-on: x, steps: [], needs: [a, b]}\n")
+    drawn = invoke(tmp_path, "graph", str(tree), "-w", "bad.yml", "-f", "mermaid")[1].splitlines()
+    assert drawn[1:] == ['    j0["a (matrix of 2)"]', '    j1["b"]', '    j2["c"]', "    j0 --> j1", "    j1 --> j2"]
     (tree / ".github/workflows/bad.yml").write_text("on: push\njobs: {a: {}}\n")
     code, output = invoke(tmp_path, "list", str(tree))
     assert code == 1

@@ -27,9 +27,10 @@ class Terminal:
     def __init__(self, argv: list[str], cwd: Path) -> None:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
             os.chdir(cwd)
-            os.execvpe(argv[0], argv, {**os.environ, "TERM": "xterm-256color", "SHELL": "/bin/sh", "PS1": "$ "})
-        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+            as_people_have_it = {"COLUMNS": "120", "TERM": "xterm-256color", "SHELL": "/bin/sh", "PS1": "$ "}
+            os.execvpe(argv[0], argv, {**os.environ, **as_people_have_it})
         self.raw = ""
         self.code: int | None = None
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from fairway.ci.expressions import Value
 from fairway.ci.gitlab.plan import Pipeline
+from fairway.ci.matrix import MatrixError, expand
 from fairway.ci.spec import Workflow
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 190, 38, 64, 16, 20
@@ -45,10 +47,18 @@ def graph_of_workflow(workflow: Workflow) -> Graph:
 
     nodes = tuple(
         Node(name, str(job.name) if job.name and "${{" not in str(job.name) else name, job.needs, of(name),
-             "calls a workflow" if job.uses else "matrix" if job.strategy.matrix is not None else
+             "calls a workflow" if job.uses else _matrix(job.strategy.matrix) if job.strategy.matrix is not None else
              f"environment {_environment(job.environment)}" if job.environment else "")
         for name, job in workflow.jobs.items())
     return Graph(workflow.title, nodes)
+
+
+def _matrix(value: Value) -> str:
+    """How many legs there are, where that is known before anything runs."""
+    try:
+        return "matrix" if "${{" in str(value) else f"matrix of {len(expand(value))}"
+    except MatrixError:
+        return "matrix"
 
 
 def _environment(value: object) -> str:
@@ -92,7 +102,8 @@ def as_mermaid(graph: Graph) -> str:
     for node in graph.nodes:
         label = re.sub(r"[\"<>]", "'", node.label + (f" ({node.note})" if node.note else ""))
         lines.append(f'    {names[node.id]}["{label}"]')
-    lines += [f"    {names[need]} --> {names[node.id]}" for node in graph.nodes for need in node.needs if need in names]
+    direct = _direct(graph.nodes)
+    lines += [f"    {names[need]} --> {names[node.id]}" for node in graph.nodes for need in direct[node.id] if need in names]
     return "\n".join(lines) + "\n"
 
 
@@ -112,10 +123,25 @@ def as_svg(graph: Graph, phases: Mapping[str, str] | None = None) -> str:
     for number, name in enumerate(graph.columns):
         x = _MARGIN + number * (_WIDTH + _GAP_X)
         out.append(f'<text x="{x}" y="{_MARGIN + 32}" fill="#57606a" font-size="12">{escape(name)}</text>')
+    direct = _direct(graph.nodes)
     for node in graph.nodes:
-        out += [_arrow(places[need], places[node.id]) for need in node.needs if need in places]
+        out += [_arrow(places[need], places[node.id]) for need in direct[node.id] if need in places]
     out += [_box(node, places[node.id], (phases or {}).get(node.id, "")) for node in graph.nodes]
     return "\n".join([*out, "</svg>"]) + "\n"
+
+
+def _direct(nodes: Sequence[Node]) -> dict[str, list[str]]:
+    """What each job waits for, without what another of its needs waits for too: that arrow would cross boxes to say nothing."""
+    needs = {node.id: node.needs for node in nodes}
+    above: dict[str, set[str]] = {}
+
+    def of(name: str) -> set[str]:
+        if name not in above:
+            above[name] = set()
+            above[name] = {far for need in needs.get(name, ()) for far in (need, *of(need))}
+        return above[name]
+
+    return {node.id: [need for need in node.needs if not any(need in of(other) for other in node.needs)] for node in nodes}
 
 
 def _places(nodes: Sequence[Node]) -> dict[str, tuple[int, int]]:
@@ -146,11 +172,11 @@ def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
 
 
 def _box(node: Node, place: tuple[int, int], phase: str) -> str:
-    fill, line = _COLOURS.get(phase) or _COLOURS["manual" if "manual" in node.note else ""]
+    fill, line = _COLOURS.get(phase or ("manual" if "manual" in node.note else ""), _COLOURS[""])
     x, y = _MARGIN + place[0], _MARGIN + 46 + place[1]
     title = escape(f"{node.label}{f' ({node.note})' if node.note else ''}")
     middle = y + _HEIGHT // 2 + (0 if node.note else 5)
-    note = f'<text x="{x + 12}" y="{middle + 12}" fill="#57606a" font-size="10">{escape(_cut(node.note, 32))}</text>' \
+    note = f'<text x="{x + 12}" y="{middle + 12}" fill="#57606a" font-size="10">{escape(_cut(node.note, 29))}</text>' \
         if node.note else ""
     return (f'<g><title>{title}</title><rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="{fill}" '
             f'stroke="{line}"/><text x="{x + 12}" y="{middle}" fill="#1f2328">{escape(_cut(node.label, 24))}</text>{note}</g>')

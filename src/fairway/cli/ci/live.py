@@ -118,4 +118,4 @@ class Board:
             took = "" if since is None else f"{since:6.1f}s"
             lines.append(Text(f"{_SIGNS[row.phase]} {row.name[:40]:<40} {took}  {step[:70]}",
                               style=_STYLES.get(row.phase, "dim")))
-        return Text("\n").join(lines)
+        return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
