@@ -136,6 +136,7 @@ class Delivery:
     def _compose_gitops(self) -> None:
         self._gitops = ApplicationController(self.informers, self._clock, self.known)
         self._gitops.attach(self.add(self._gitops).look_again)
+        self.run_beside("clusters", self._gitops.places.run)
         self._sets = ApplicationSetController(self.informers, self.known, forge=Forges(self.informers))
         self.add(self._sets)
 

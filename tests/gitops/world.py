@@ -19,7 +19,8 @@ from fairway.kube.api import Api, MergePatch, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.embedded import EmbeddedApi
-from fairway.kube.errors import Conflict, NotFound
+from fairway.kube.errors import Conflict, NotFound, Unauthorized, Unavailable
+from fairway.kube.kubeconfig import Connection
 from fairway.kube.objects import (
     Key,
     Obj,
@@ -40,6 +41,37 @@ OUTCOME = "test/outcome"  # of a Job: Complete (default), Failed, or Never
 SECONDS = "test/seconds"  # that a Job takes, 1 by default
 
 
+class RemoteCluster:
+    """Another cluster: an API of its own, which may be away, and which takes one token."""
+
+    def __init__(self, clock: Clock, token: str = "secret") -> None:
+        self.api = EmbeddedApi.in_memory(clock)
+        self.token = token
+        self.away = False
+        self.connections: list[Connection] = []
+
+    def check(self, connection: Connection) -> None:
+        if self.away:
+            raise Unavailable("connection refused")
+        if connection.token != self.token:
+            raise Unauthorized("Unauthorized")
+
+    async def version(self) -> str:
+        self.check(self.connections[-1])
+        return "v1.35.0"
+
+    async def refresh(self) -> None:
+        """An embedded API knows its kinds at once."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def __getattr__(self, name: str) -> Any:
+        if self.away and name != "resources":
+            raise Unavailable("connection refused")
+        return getattr(self.api, name)
+
+
 class World:
     def __init__(self, clock: Clock, folder: Path) -> None:
         self.clock = clock
@@ -52,7 +84,16 @@ class World:
         self.sets: ApplicationSetController
         self.sets_loop: ControllerLoop
         self.applied: list[str] = []
+        self.elsewhere: dict[str, RemoteCluster] = {}
         self._tasks: list[asyncio.Task[Any]] = []
+
+    async def _connect(self, connection: Connection) -> RemoteCluster:
+        found = self.elsewhere.get(connection.server)
+        if found is None:
+            raise Unavailable(f"the API at {connection.server} cannot be reached")
+        found.check(connection)
+        found.connections.append(connection)
+        return found
 
     # --- the platform's part ------------------------------------------------------------------------------------------
 
@@ -67,7 +108,7 @@ class World:
     def start(self, settings: Settings | None = None, *, api: Api | None = None) -> None:
         """`api`: what the controllers see in place of the true one."""
         self.informers = Informers(api or self.api)
-        self.controller = ApplicationController(self.informers, self.clock, self, settings)
+        self.controller = ApplicationController(self.informers, self.clock, self, settings, connect=self._connect)
         self.loop = ControllerLoop(self.controller, self.informers, self.clock)
         self.controller.attach(self.loop.look_again)
         self.sets = ApplicationSetController(self.informers, self)
@@ -82,6 +123,7 @@ class World:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.controller.places.close()
         await self.informers.close()
 
     def _pushed(self, name: str) -> None:
@@ -100,16 +142,17 @@ class World:
         """Every tenth of a second: end Jobs, let go what is deleted in the foreground."""
         while True:
             await asyncio.sleep(0.1)
-            for resource in (JOBS, CONFIG_MAPS):
-                for obj in (await self.api.list(resource)).items:
-                    with suppress(Conflict, NotFound):
-                        await self._do(resource, obj)
+            for api in (self.api, *(one.api for one in self.elsewhere.values())):
+                for resource in (JOBS, CONFIG_MAPS):
+                    for obj in (await api.list(resource)).items:
+                        with suppress(Conflict, NotFound):
+                            await self._do(api, resource, obj)
 
-    async def _do(self, resource: Resource, obj: Obj) -> None:
+    async def _do(self, api: EmbeddedApi, resource: Resource, obj: Obj) -> None:
         key, meta = key_of(obj), meta_of(obj)
         if is_deleting(obj):
             kept = [f for f in meta.get("finalizers") or () if f != "foregroundDeletion"]
-            await self.api.patch(resource, key.name, key.namespace, MergePatch({"metadata": {"finalizers": kept}}))
+            await api.patch(resource, key.name, key.namespace, MergePatch({"metadata": {"finalizers": kept}}))
             return
         outcome = annotations_of(obj).get(OUTCOME, "Complete")
         if resource is not JOBS or outcome == "Never" or dig(obj, "status", "conditions"):
@@ -123,7 +166,7 @@ class World:
         body: Obj = {"conditions": [{**condition, "type": before}, condition], "startTime": meta["creationTimestamp"]}
         if outcome == "Complete":
             body |= {"completionTime": now, "succeeded": 1}
-        await self.api.patch(JOBS, key.name, key.namespace, MergePatch({"status": body}), subresource="status")
+        await api.patch(JOBS, key.name, key.namespace, MergePatch({"status": body}), subresource="status")
 
     # --- what a test does -----------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fairway.cli.app_live import client_of, namespace_option
+from fairway.cli.destination import destination_of
 from fairway.cli.errors import FAILED, CommandError
 from fairway.kube.objects import Obj, spec_of, status_of
 from fairway.kube.resources import APPLICATIONS
@@ -48,12 +49,14 @@ def diff(state: StateDir, ctx: click.Context, name: str, revision: str, exit_cod
 def _differences(client: Client, state: StateDir, obj: Obj, revision: str) -> Iterator[tuple[str, list[str]]]:
     from fairway.gitops.compare import normalised, object_key
     from fairway.gitops.comparison import MANAGER
+    from fairway.gitops.delegated import with_delegated
     from fairway.gitops.explain import explain
     from fairway.kube.errors import NotFound
     from fairway.kube.resources import BUILT_IN, CUSTOM, ResourceMap
 
     resources = ResourceMap((*BUILT_IN, *CUSTOM))
     app, targets = rendered(client, state, obj, revision, resources)
+    there = destination_of(client, obj)
     wanted = set()
     for target in targets:
         key = object_key(target)
@@ -62,8 +65,9 @@ def _differences(client: Client, state: StateDir, obj: Obj, revision: str) -> It
             resource = resources.of(target)
         except NotFound as error:
             raise CommandError(f"{key}: {error}") from error
-        live = client.find(resource, key.name, key.namespace)
-        after = client.apply(resource, target, manager=MANAGER, dry_run=True)
+        live = there.find(resource, key.name, key.namespace)
+        target = with_delegated(target, live)
+        after = there.apply(resource, target, manager=MANAGER, dry_run=True)
         before = normalised(live, app.ignore) if live is not None else None
         found = list(_unified(str(key), before, normalised(after, app.ignore)))
         reasons = explain(target, live, after, app.ignore, MANAGER) if live is not None else []
@@ -73,7 +77,7 @@ def _differences(client: Client, state: StateDir, obj: Obj, revision: str) -> It
     for entry in status_of(obj).get("resources") or ():
         if entry.get("requiresPruning") or revision:
             gone = resources.of_group_kind(entry.get("group", ""), entry["kind"])
-            live = client.find(gone, entry["name"], entry.get("namespace", "")) if gone is not None else None
+            live = there.find(gone, entry["name"], entry.get("namespace", "")) if gone is not None else None
             if live is not None and object_key(live) not in wanted:
                 yield from _unified(str(object_key(live)), normalised(live), None)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fairway.cli.destination import destination_of
 from fairway.cli.errors import CommandError
 from fairway.cli.output import machine, output_option, table
 from fairway.kube.objects import Obj, dig, meta_of, status_of
@@ -32,10 +33,10 @@ def live_objects(client: Client, app: Obj) -> Iterator[tuple[Obj, Obj]]:
     """Each entry of `status.resources` that is live, with the object."""
     from fairway.kube.resources import BUILT_IN, CUSTOM, ResourceMap
 
-    known = ResourceMap((*BUILT_IN, *CUSTOM))
+    known, there = ResourceMap((*BUILT_IN, *CUSTOM)), destination_of(client, app)
     for entry in status_of(app).get("resources") or ():
         resource = known.of_group_kind(entry.get("group", ""), entry["kind"])
-        found = client.find(resource, entry["name"], entry.get("namespace", "")) if resource is not None else None
+        found = there.find(resource, entry["name"], entry.get("namespace", "")) if resource is not None else None
         if found is not None:
             yield entry, found
 
@@ -44,10 +45,11 @@ def children(client: Client, app: Obj) -> dict[str, list[Obj]]:
     """What controllers have made of the Application's objects, by the uid of the owner."""
     from fairway.kube.resources import BUILT_IN, CUSTOM
 
+    there = destination_of(client, app)
     spaces = {entry.get("namespace", "") for entry in status_of(app).get("resources") or ()} - {""}
     found: dict[str, list[Obj]] = {}
     for resource in (row for row in (*BUILT_IN, *CUSTOM) if row.kind in _CHILDREN):
-        for obj in (obj for space in sorted(spaces) for obj in client.list(resource, space)):
+        for obj in (obj for space in sorted(spaces) for obj in there.list(resource, space)):
             for reference in meta_of(obj).get("ownerReferences") or ():
                 found.setdefault(str(reference.get("uid")), []).append(obj)
     return found
@@ -92,7 +94,7 @@ def resources(state: StateDir, name: str, orphaned: bool, namespace: str, output
     rows = [{"group": e.get("group", ""), "kind": e["kind"], "namespace": e.get("namespace", ""), "name": e["name"],
              "orphaned": False} for e in status_of(app).get("resources") or ()]
     if orphaned:
-        rows = list(_orphans(client, dig(app, "spec", "destination", "namespace", default="")))
+        rows = list(_orphans(destination_of(client, app), dig(app, "spec", "destination", "namespace", default="")))
     if not machine(rows, output):
         click.echo(table(("GROUP", "KIND", "NAMESPACE", "NAME", "ORPHANED"), [
             (r["group"], r["kind"], r["namespace"], r["name"], "Yes" if r["orphaned"] else "No") for r in rows]))
@@ -157,12 +159,13 @@ def logs(state: StateDir, name: str, kind: str, of: str, container: str, tail: i
     if not pods:
         raise CommandError(f"{name} has no pods" + (f" of {kind or of}" if kind or of else ""),
                            mend=f"see what it has with: fairway app get {name} -o tree")
+    there = destination_of(client, app)
     asked = {"container": container, "previous": "true" if previous else "", "tailLines": tail}
     query: dict[str, str | int] = {key: value for key, value in asked.items() if value not in (None, "")}
     for pod in pods:
         meta = meta_of(pod)
         try:
-            for line in client.stream(f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/log", query):
+            for line in there.stream(f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/log", query):
                 text = line.decode(errors="replace")
                 if words in text:
                     click.echo(f"{meta['name']}: {text}")
@@ -237,7 +240,7 @@ def run_action(state: StateDir, name: str, action: str, kind: str, of: str, ever
                                mend=f"there are: {', '.join(possible)}" if possible else "there are none for this kind")
         if possible[action]:
             raise CommandError(f"{action} is not possible for {kind}/{meta_of(obj)['name']} now")
-        _perform(client, obj, action)
+        _perform(destination_of(client, app), obj, action)
         click.echo(f"{kind}/{meta_of(obj)['name']}: {action} is done")
 
 

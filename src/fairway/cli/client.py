@@ -17,7 +17,7 @@ import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -29,6 +29,7 @@ from fairway.state import StateDir
 
 if TYPE_CHECKING:
     from fairway.cli.cluster_access import ClusterAccess
+    from fairway.kube.kubeconfig import Connection
 
 MERGE, JSON_PATCH, STRATEGIC, APPLY = (
     "application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json",
@@ -119,8 +120,15 @@ class Client:
         if addresses.kubeconfig:
             from fairway.cli.cluster_access import ClusterAccess
 
-            cluster = ClusterAccess(addresses.kubeconfig, addresses.context)
+            cluster = ClusterAccess.of_kubeconfig(addresses.kubeconfig, addresses.context)
         return Client(addresses, token=token, ca_file=str(state.pki / "ca.crt"), cluster=cluster)
+
+    def elsewhere(self, connection: Connection) -> Client:
+        """A client of the same platform's whose objects are in another cluster."""
+        from fairway.cli.cluster_access import ClusterAccess
+
+        return Client(replace(self.addresses, api_url=connection.server), token=self._token, ca_file=self._ca_file,
+                      cluster=ClusterAccess(connection))
 
     # --- objects ------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-"""How a command reaches the cluster that a platform in cluster mode delivers to: with the platform's kubeconfig."""
+"""How a command reaches a cluster: the one that a platform in cluster mode delivers to, with the platform's kubeconfig, or
+another one that is registered with it."""
 
 from __future__ import annotations
 
@@ -10,17 +11,21 @@ from urllib.parse import urlsplit
 
 from fairway.cli.errors import CommandError
 from fairway.kube.credentials import Credentials
-from fairway.kube.kubeconfig import BadKubeconfig, read_kubeconfig
+from fairway.kube.kubeconfig import BadKubeconfig, Connection, read_kubeconfig
 
 
 class ClusterAccess:
     """The same credentials as the daemon's: tokens, certificates, plugins."""
 
-    def __init__(self, kubeconfig: str, context: str) -> None:
+    @staticmethod
+    def of_kubeconfig(kubeconfig: str, context: str) -> ClusterAccess:
         try:
-            self._connection = read_kubeconfig(Path(kubeconfig), context)
+            return ClusterAccess(read_kubeconfig(Path(kubeconfig), context))
         except BadKubeconfig as error:
             raise CommandError(str(error)) from error
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._credentials = Credentials(self._connection)
         self._header: dict[str, str] | None = None
 

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approve": ("fairway.cli.approve", "Let a job of a pipeline run that waits for a person go on."),
     "build": ("fairway.cli.build", "Render Kustomize or plain manifests to YAML."),
     "ci": ("fairway.cli.ci", "Run workflows here, from the working tree: run, list, explain, graph."),
+    "cluster": ("fairway.cli.cluster", "Clusters that Applications are delivered to: list, get, add, rm."),
     "demo": ("fairway.cli.demo", "Three commits of an example service to production."),
     "doctor": ("fairway.cli.doctor", "What this machine can give a platform, and what could be better."),
     "dora": ("fairway.cli.dora", "Deployment frequency, lead time, failure rate, time to restore."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairway.gitops import hooks
@@ -16,13 +16,13 @@ from fairway.gitops.tracking import tracked_app
 from fairway.kube.api import ApplyPatch, Validation, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.decision import Reason
-from fairway.kube.errors import ApiError, Conflict, NotFound, Timeout, TooManyRequests, Unavailable
+from fairway.kube.errors import ApiError, Conflict, NotFound, Timeout, TooManyRequests, Unauthorized, Unavailable
 from fairway.kube.objects import Key, Obj, key_of, meta_of
-from fairway.kube.resources import CRDS, NAMESPACES
+from fairway.kube.resources import CRDS, NAMESPACES, Resource
 
 MANAGER = "argocd-controller"
 _WATCHED = frozenset(WATCHED)
-TRANSIENT = (Conflict, Timeout, TooManyRequests, Unavailable)
+TRANSIENT = (Conflict, Timeout, TooManyRequests, Unauthorized, Unavailable)
 """Answers that say nothing about the object: the pass is made again, later each time."""
 _SKIP_MISSING = "SkipDryRunOnMissingResource=true"
 
@@ -35,8 +35,10 @@ class _Remembered:
 
 
 class Comparison:
-    def __init__(self, informers: Informers) -> None:
+    def __init__(self, informers: Informers, watched: Collection[Resource] = _WATCHED) -> None:
+        """`watched`: the kinds that the caches are asked for; others are looked up at the API each time."""
         self._informers = informers
+        self._watched = watched
         self._memory: dict[Key, dict[ObjectKey, _Remembered]] = {}
 
     def forget(self, key: Key) -> None:
@@ -52,7 +54,7 @@ class Comparison:
         except NotFound:
             return None
         key = key_of(obj)
-        if resource in _WATCHED:
+        if resource in self._watched:
             return self._informers.of(resource).get(Key(key.namespace if resource.namespaced else "", key.name))
         try:
             return await self._informers.api.get(resource, key.name, key.namespace)
@@ -60,7 +62,8 @@ class Comparison:
             return None
 
     def namespace_missing(self, name: str) -> bool:
-        return bool(name) and self._informers.of(NAMESPACES).get(Key("", name)) is None
+        """False where Namespaces may not be seen: then it has to be there."""
+        return bool(name) and NAMESPACES in self._watched and self._informers.of(NAMESPACES).get(Key("", name)) is None
 
     async def of(self, app: Application, targets: Targets, owned: Mapping[ObjectKey, Obj]) -> list[Compared]:
         """Every object of git and every one that is live and ours, compared."""

@@ -8,35 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from fairway.git import GitError, LostRace, Unreachable
 from fairway.git.port import without_credentials
 from fairway.gitops import auto_sync, gates, revert, status
+from fairway.gitops.clusters import Cluster, UnknownCluster, is_cluster_secret
 from fairway.gitops.compare import Compared, object_key
-from fairway.gitops.comparison import MANAGER, Comparison
+from fairway.gitops.comparison import MANAGER
 from fairway.gitops.customizations import CONFIG_MAP, NONE, Customizations
-from fairway.gitops.deletion import Deletion, hook_finalizers
-from fairway.gitops.live import WATCHED, LiveObjects
+from fairway.gitops.deletion import hook_finalizers
+from fairway.gitops.health import Health
+from fairway.gitops.live import WATCHED
 from fairway.gitops.operation_state import OperationState, decode_state, revision_in, revision_object, short, started
-from fairway.gitops.operator import Circumstances, Operator
-from fairway.gitops.project import EVERYTHING, Project
+from fairway.gitops.operator import Circumstances
+from fairway.gitops.passes import Pass, Prepared
+from fairway.gitops.places import Connect, Place, Places
 from fairway.gitops.rendering import Renderer, render_source
 from fairway.gitops.repository_secrets import is_repository_secret
 from fairway.gitops.reverting import NotWritable, Reverting
 from fairway.gitops.settings import Settings
 from fairway.gitops.sources import RepositoryPort, Sources, split
 from fairway.gitops.spec import Application, InvalidSpec, Operation, decode, decode_operation
-from fairway.gitops.surroundings import Surroundings, with_settings
-from fairway.gitops.targets import Targets, prepare
+from fairway.gitops.surroundings import Surroundings, delivered_to, refuse, with_settings
+from fairway.gitops.targets import Targets, prepare, unserved
 from fairway.gitops.tracking import HOME, tracked_app
 from fairway.gitops.webhooks import Push, plain_url
 from fairway.kube.api import MergePatch, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
+from fairway.kube.cluster import ClusterApi
 from fairway.kube.decision import Outcome, Reason, differs, earliest
-from fairway.kube.errors import NotFound
+from fairway.kube.errors import NotFound, Unauthorized, Unavailable
 from fairway.kube.events import EventRecorder
 from fairway.kube.objects import Key, Obj, annotations_of, dig, is_deleting, key_of, meta_of, parse_time, rfc3339, status_of
 from fairway.kube.reconcile import Watch
@@ -48,39 +52,7 @@ SKIP = "argocd.argoproj.io/skip-reconcile"
 ROLLBACK = "fairway.dev/rollback-to"
 """Id of a history entry whose images a user wants back; answered by a commit."""
 _UNREACHABLE_AGAIN = timedelta(seconds=30)
-
-
-@dataclass(slots=True)
-class _Pass:
-    """What one pass finds out, and what it will write."""
-
-    obj: Obj
-    app: Application
-    now: datetime
-    revision: str = ""
-    targets: Targets = field(default_factory=lambda: Targets((), ()))
-    compared: list[Compared] = field(default_factory=list)
-    state: OperationState | None = None
-    conditions: list[Reason] = field(default_factory=list)
-    reasons: list[Reason] = field(default_factory=list)
-    wake: list[datetime | None] = field(default_factory=list)
-    clear_annotations: list[str] = field(default_factory=list)
-    request: Obj | None = None
-    project: Project = EVERYTHING
-    settings: Customizations = NONE
-
-    @property
-    def key(self) -> Key:
-        return Key(self.app.namespace, self.app.name)
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """The targets of one rendering, as long as neither it nor the Application nor the project changes."""
-
-    spec: Obj
-    rendered: list[Obj]
-    targets: Targets
+_CONNECTING = timedelta(seconds=5)
 
 
 class ApplicationController:
@@ -91,20 +63,19 @@ class ApplicationController:
     workers = 32  # a pass waits for the disk far longer than it computes; waiting passes share a trip to it
 
     def __init__(self, informers: Informers, clock: Clock, repositories: RepositoryPort,
-                 settings: Settings | None = None, renderer: Renderer = render_source) -> None:
+                 settings: Settings | None = None, renderer: Renderer = render_source,
+                 connect: Connect = ClusterApi.connect) -> None:
         settings = settings or Settings()
         self._informers = informers
         self._settings = settings
         self._sources = Sources(repositories, settings, renderer, self._permits_base)
-        self._comparison = Comparison(informers)
-        self._operator = Operator(informers, self._comparison, settings)
+        self.places = Places(informers, settings, self._hooks_for_deletion, connect)
+        self.places.changed, self.places.seen = self._cluster_changed, self._seen_elsewhere
         self._reverting = Reverting(self._sources, settings)
-        self._deletion = Deletion(informers, self._comparison, self._hooks_for_deletion)
-        self._live: LiveObjects | None = None
         self._events = EventRecorder(informers.api, clock, MANAGER)
         self._around = Surroundings(informers)
         self._last_settings: Customizations = NONE
-        self._prepared: dict[Key, list[_Prepared]] = {}
+        self._prepared: dict[Key, list[Prepared]] = {}
         self._waiting: dict[Key, Obj] = {}  # the spec with which an operation failed that waits for its next attempt
         self._look_again: Callable[[Key], None] = lambda key: None
 
@@ -160,7 +131,18 @@ class ApplicationController:
             return self._around.all_applications()
         return self._owners_key(obj)
 
+    def _cluster_changed(self, cluster: Cluster) -> None:
+        for obj in self._informers.of(APPLICATIONS).list():
+            if dig(obj, "spec", "destination", "server") or dig(obj, "spec", "destination", "name"):
+                self._look_again(key_of(obj))
+
+    def _seen_elsewhere(self, obj: Obj) -> None:
+        for key in self._owners_key(obj):
+            self._look_again(key)
+
     def _secret_changed(self, obj: Obj) -> Iterable[Key]:
+        if is_cluster_secret(obj):
+            return self._around.all_applications()
         if not is_repository_secret(obj):
             return self._owners_key(obj)
         for key in (found := self._around.all_applications()):  # what could not be read may be read now
@@ -171,11 +153,10 @@ class ApplicationController:
 
     async def reconcile(self, key: Key, now: datetime) -> Outcome:
         obj = self._informers.of(APPLICATIONS).get(key)
-        if self._live is None:
-            self._live = LiveObjects(self._informers, self._settings_now().tracking)
         if obj is None:
             self._sources.forget(key)
-            self._comparison.forget(key)
+            for place in self.places.all():
+                place.comparison.forget(key)
             self._prepared.pop(key, None)
             self._waiting.pop(key, None)
             return Outcome()
@@ -186,15 +167,28 @@ class ApplicationController:
         settings = self._settings_now()
         try:
             app = with_settings(decode(obj), settings)
-        except InvalidSpec as error:
+            cluster = self.places.cluster(app, here=settings.in_cluster)
+        except (InvalidSpec, UnknownCluster) as error:
             return await self._unusable(obj, [Reason("InvalidSpecError", str(error))], now)
-        project, refused = self._around.project(app)
+        app = delivered_to(app, cluster)
+        project, refused = self._around.project(app, cluster)
         if app.depends_on and (circle := gates.dependency_cycle((key.namespace, key.name), self._around.application)):
             refused.append(Reason("InvalidSpecError", "Applications depend on each other in a circle: " + " -> ".join(circle)))
         if refused:
             return await self._unusable(obj, refused, now)
-        this = _Pass(obj, app, now, state=decode_state(status_of(obj).get("operationState")), project=project,
+        where = self.places.at(cluster, now)
+        if isinstance(where, Reason):
+            return await self._without_cluster(obj, where, now)
+        this = Pass(obj, app, where, now, state=decode_state(status_of(obj).get("operationState")), project=project,
                      settings=settings)
+        try:
+            return await self._pass(this)
+        except (Unavailable, Unauthorized):
+            self.places.doubt(cluster)
+            raise
+
+    async def _pass(self, this: Pass) -> Outcome:
+        obj, now = this.obj, this.now
         try:
             await self._gather(this)
             if this.state is not None and not this.state.completed:
@@ -214,18 +208,27 @@ class ApplicationController:
         found = self._around.customizations()
         if found is not self._last_settings:
             self._last_settings = found
-            if self._live is not None:
-                self._live.track_by(found.tracking)
-            self._comparison.forget_all()
+            for place in self.places.all():
+                place.track_by(found.tracking)
+                place.comparison.forget_all()
             self._prepared.clear()
         return found
 
     async def _delete(self, obj: Obj, now: datetime) -> Outcome:
-        assert self._live is not None
-        key = key_of(obj)
-        settings = self._settings_now()
-        owned = self._live.of(tracked_app(key.namespace, key.name))
-        return await self._deletion.step(obj, owned, now, settings)
+        """On a cluster that cannot be reached nothing is deleted, so the Application stays until it can; one that is no longer
+        registered holds nobody back."""
+        key, settings = key_of(obj), self._settings_now()
+        try:
+            where = self._place_of(obj, settings, now)
+        except (InvalidSpec, UnknownCluster) as error:
+            return await self.places.home.deletion.give_up(obj, str(error))
+        if isinstance(where, Reason):
+            return await self._without_cluster(obj, where, now)
+        owned = where.live(settings.tracking).of(tracked_app(key.namespace, key.name))
+        return await where.deletion.step(obj, owned, now, settings)
+
+    def _place_of(self, obj: Obj, settings: Customizations, now: datetime) -> Place | Reason:
+        return self.places.at(self.places.cluster(decode(obj), here=settings.in_cluster), now)
 
     async def _hooks_for_deletion(self, obj: Obj) -> Sequence[Obj]:
         """The hooks of the revision that was compared last; git's present one where none was."""
@@ -234,55 +237,62 @@ class ApplicationController:
         if not revision:
             since = parse_time(meta_of(obj)["deletionTimestamp"])
             revision, _ = await self._sources.resolve(key, app.sources, since, force=True)
-        return prepare(app, await self._sources.objects(app, revision), self._informers.api.resources).hooks
+        place = self._place_of(obj, self._last_settings, parse_time(meta_of(obj)["deletionTimestamp"]))
+        if isinstance(place, Reason):
+            return ()
+        return prepare(app, await self._sources.objects(app, revision), place.informers.api.resources).hooks
 
-    async def _gather(self, this: _Pass) -> None:
+    async def _gather(self, this: Pass) -> None:
         force = REFRESH in annotations_of(this.obj)
         if force:
             this.clear_annotations.append(REFRESH)
-            self._comparison.forget(this.key)
+            this.place.comparison.forget(this.key)
         this.revision, look_at = await self._sources.resolve(this.key, this.app.sources, this.now, force=force)
         this.wake.append(look_at)
         this.targets = await self._targets(this, this.revision)
         this.conditions += [*this.settings.mistakes, *this.targets.warnings]
         this.compared = await self._compare(this, this.targets)
-        this.conditions += [*self._comparison.shared(this.app, this.compared), *self._orphans(this)]
+        this.conditions += [*this.place.comparison.shared(this.app, this.compared), *self._orphans(this)]
         refused = [f"{entry.key}: {entry.error}" for entry in this.compared if entry.error]
         if refused:
             this.conditions.append(Reason("ComparisonError", "the API refuses what git describes: " + "; ".join(refused)))
 
-    def _orphans(self, this: _Pass) -> list[Reason]:
+    def _orphans(self, this: Pass) -> list[Reason]:
         """What lies in the destination's namespace and belongs to nobody, where the project wants to know."""
         wanted = this.project.orphaned
-        if wanted is None or not wanted.warn or self._live is None or not this.app.destination_namespace:
+        if wanted is None or not wanted.warn or not this.app.destination_namespace:
             return []
-        found = self._live.orphans(this.app.destination_namespace, lambda key: any(
+        found = this.place.live(this.settings.tracking).orphans(this.app.destination_namespace, lambda key: any(
             rule.fits(key.group, key.kind, key.name) for rule in wanted.ignore))
         return [Reason("OrphanedResourceWarning", f"Application has {len(found)} orphaned resources")] if found else []
 
-    async def _targets(self, this: _Pass, revision: str) -> Targets:
+    async def _targets(self, this: Pass, revision: str) -> Targets:
         """The prepared objects of a commit: the same ones as long as neither commit nor Application changes."""
         rendered = await self._sources.objects(this.app, revision)
-        spec = {"spec": this.obj.get("spec"), "project": this.project}
+        spec = {"spec": this.obj.get("spec"), "project": this.project, "cluster": this.place.cluster}
         known = self._prepared.setdefault(this.key, [])
-        same = next((one for one in known if one.rendered is rendered and one.spec == spec), None)
+        resources = this.place.informers.api.resources
+        same = next((one for one in known if one.rendered is rendered and one.spec == spec
+                     and one.strange == unserved(one.strange, resources)), None)
         if same is None:
-            targets = prepare(this.app, rendered, self._informers.api.resources, excluded=this.settings.excluded,
-                              refuse=lambda obj: self._around.refuse(this.project, obj))
-            same = _Prepared(spec, rendered, targets)
+            cluster = this.place.cluster
+            targets = prepare(this.app, rendered, resources, excluded=this.settings.excluded,
+                              refuse=lambda obj: refuse(this.project, this.app, cluster, obj, resources))
+            same = Prepared(spec, rendered, unserved(rendered, resources), targets)
             del known[:-1]  # the live revision's and a running operation's
             known.append(same)
         return same.targets
 
-    async def _compare(self, this: _Pass, targets: Targets) -> list[Compared]:
-        assert self._live is not None
-        owned = {key: live for key, live in self._live.of(tracked_app(*this.key)).items()
-                 if not self._around.refuse(this.project, live)}
-        return await self._comparison.of(this.app, targets, owned)
+    async def _compare(self, this: Pass, targets: Targets) -> list[Compared]:
+        place = this.place
+        resources = place.informers.api.resources
+        owned = {key: live for key, live in place.live(this.settings.tracking).of(tracked_app(*this.key)).items()
+                 if not refuse(this.project, this.app, place.cluster, live, resources)}
+        return await place.comparison.of(this.app, targets, owned)
 
     # --- the running operation ----------------------------------------------------------------------------------------
 
-    async def _go_on(self, this: _Pass) -> None:
+    async def _go_on(self, this: Pass) -> None:
         state = this.state
         assert state is not None
         operation = decode_operation(state.operation, this.app)
@@ -290,7 +300,7 @@ class ApplicationController:
         targets = this.targets if state.revision == this.revision else await self._targets(this, state.revision)
         late = gates.overdue(this.app, state.started_at, this.now, self._settings.operation_limit)
         if state.phase == "Terminating" or late is not None:
-            this.state = await self._operator.terminate(this.app, state, targets, this.now)
+            this.state = await this.place.operator.terminate(this.app, state, targets, this.now)
             if late is not None:
                 this.state = replace(this.state, message=late.message)
                 this.reasons.append(late)
@@ -302,14 +312,14 @@ class ApplicationController:
             this.reasons.append(Reason("Superseded", f"{short(state.revision)} gives way to {short(this.revision)}"))
             return
         if state.waits_for_retry:
-            due = self._operator.retry_due(state, operation)
+            due = this.place.operator.retry_due(state, operation)
             if this.now < due and failed_with == this.obj["spec"]:  # an edit may be the mend: tried at once
                 self._waiting[this.key] = failed_with
                 this.wake.append(due)
                 this.reasons.append(Reason("WaitingForRetry", state.message))
                 return
             anew = operation.retry.refresh and not operation.revision
-            this.state = self._operator.retried(replace(state, revision=this.revision) if anew else state)
+            this.state = this.place.operator.retried(replace(state, revision=this.revision) if anew else state)
             this.wake.append(this.now)
             return
         held = gates.window_gate(this.app, this.project, manual=not operation.automated, now=this.now,
@@ -322,15 +332,15 @@ class ApplicationController:
             this.reasons.append(held.reason)
             return
         compared = this.compared if targets is this.targets else await self._compare(this, targets)
-        shared = tuple(self._comparison.shared(this.app, compared))
+        shared = tuple(this.place.comparison.shared(this.app, compared))
         confirmed = gates.approved(annotations_of(this.obj), state.started_at)
-        this.state, wake = await self._operator.advance(this.app, state, operation, targets, compared, this.now,
+        this.state, wake = await this.place.operator.advance(this.app, state, operation, targets, compared, this.now,
                                                         Circumstances(this.settings.health, confirmed, shared))
         this.wake.append(wake)
         if not this.state.completed:
             this.reasons.append(Reason("OperationRunning", this.state.message))
 
-    def _superseded(self, this: _Pass, state: OperationState, operation: Operation) -> bool:
+    def _superseded(self, this: Pass, state: OperationState, operation: Operation) -> bool:
         """A newer commit takes over from an automated sync that waits, but never from a hook in the middle of its work."""
         if not operation.automated or state.revision == this.revision:
             return False
@@ -338,7 +348,7 @@ class ApplicationController:
 
     # --- a new one ----------------------------------------------------------------------------------------------------
 
-    async def _begin(self, this: _Pass) -> None:
+    async def _begin(self, this: Pass) -> None:
         """Start what was asked for, or what the automation wants."""
         asked = this.obj.get("operation")
         if asked:
@@ -367,15 +377,15 @@ class ApplicationController:
                 if error:
                     this.conditions.append(reason)
 
-    def _dependencies(self, this: _Pass, revision: str) -> gates.Held | None:
+    def _dependencies(self, this: Pass, revision: str) -> gates.Held | None:
         return gates.dependency_gate(this.app, revision, self._around.application) if this.app.depends_on else None
 
-    def _just_ended(self, this: _Pass) -> bool:
+    def _just_ended(self, this: Pass) -> bool:
         """The operation in the object is the one that has ended in this very pass."""
         before = decode_state(status_of(this.obj).get("operationState"))
         return this.state is not None and before is not None and this.state.completed and not before.completed
 
-    async def _begin_asked(self, this: _Pass, asked: Obj) -> None:
+    async def _begin_asked(self, this: Pass, asked: Obj) -> None:
         operation = decode_operation(asked, this.app)
         revision = this.revision
         try:
@@ -389,7 +399,7 @@ class ApplicationController:
         await self._events.event(this.obj, "Normal", "OperationStarted", f"{who} initiated sync to {short(revision)}")
         this.wake.append(this.now)
 
-    async def _asked_revision(self, this: _Pass, operation: Operation) -> str:
+    async def _asked_revision(self, this: Pass, operation: Operation) -> str:
         """The commits of the sources, with those that the operation names instead."""
         found = split(this.revision)
         asked = list(operation.revisions) or [operation.revision]
@@ -400,7 +410,7 @@ class ApplicationController:
 
     # --- git is corrected -----------------------------------------------------------------------------------------------
 
-    async def _correct_git(self, this: _Pass) -> None:
+    async def _correct_git(self, this: Pass) -> None:
         """Commit the revert of the images of a workload that was stopped or is to be taken back, once, with the evidence."""
         state = this.state
         if state is None or not state.revision:
@@ -417,18 +427,14 @@ class ApplicationController:
                 found = revert.find_noted(owner, app, entry.live, synced.get(entry.key), state.revision)
             else:
                 found = revert.find_revert(
-                    owner, app, entry.live, synced.get(entry.key), self._stable(entry.live), state.revision,
-                    self._informers.of(ANALYSIS_RUNS).list(entry.key.namespace))
+                    owner, app, entry.live, synced.get(entry.key), _stable(this.place, entry.live), state.revision,
+                    this.place.objects(ANALYSIS_RUNS, entry.key.namespace))
             if isinstance(found, Reason):
                 this.reasons.append(found)
                 continue
             await self._commit_revert(this, found)
 
-    def _stable(self, rollout: Obj) -> Obj | None:
-        key, pod_hash = key_of(rollout), str(status_of(rollout).get("stableRS") or "")
-        return self._informers.of(REPLICA_SETS).get(Key(key.namespace, f"{key.name}-{pod_hash}")) if pod_hash else None
-
-    async def _commit_revert(self, this: _Pass, found: revert.Revert) -> None:
+    async def _commit_revert(self, this: Pass, found: revert.Revert) -> None:
         good = revert.good_revision(status.history_of(this.obj), found.bad_revision)
         by_hand = ", ".join(f"{old} back to {new}" for old, new in found.images)
         try:
@@ -450,7 +456,7 @@ class ApplicationController:
         self._sources.forget(this.key)
         this.wake.append(this.now)
 
-    async def _roll_back(self, this: _Pass) -> None:
+    async def _roll_back(self, this: Pass) -> None:
         this.clear_annotations.append(ROLLBACK)
         wanted = annotations_of(this.obj)[ROLLBACK]
         entry = next((h for h in status.history_of(this.obj) if str(h.get("id")) == wanted), None)
@@ -471,7 +477,7 @@ class ApplicationController:
 
     # --- the status -----------------------------------------------------------------------------------------------------
 
-    async def _write(self, this: _Pass) -> Outcome:
+    async def _write(self, this: Pass) -> Outcome:
         old = status_of(this.obj)
         sync, check = status.app_sync(this.compared), this.settings.health
         said = this.app.source_object()
@@ -510,7 +516,7 @@ class ApplicationController:
                 self._look_again(other)
         return Outcome(earliest(*this.wake), tuple(this.reasons))
 
-    async def _announce(self, this: _Pass, old: Obj) -> None:
+    async def _announce(self, this: Pass, old: Obj) -> None:
         before = decode_state(old.get("operationState"))
         if this.state is not None and this.state.completed and before is not None and not before.completed:
             good = this.state.phase == "Succeeded"
@@ -522,14 +528,25 @@ class ApplicationController:
                        for c in old.get("conditions") or ()):
                 await self._events.event(this.obj, "Warning", reason.code, reason.message)
 
+    async def _without_cluster(self, obj: Obj, reason: Reason, now: datetime) -> Outcome:
+        """Where the objects are nobody can be asked: what is known of them counts no longer, and nothing is done."""
+        if reason.code == "Connecting":
+            return Outcome(now + _CONNECTING, (reason,))
+        if is_deleting(obj):
+            return await self._unusable(obj, [Reason("DeletionError", f"nothing is deleted: {reason.message}")], now)
+        return await self._unusable(obj, [Reason("ComparisonError", reason.message)], now, health=reason.message)
+
     async def _unusable(self, obj: Obj, reasons: Sequence[Reason], now: datetime, *,
-                        wake: datetime | None = None) -> Outcome:
-        """Git cannot be read or is wrong: nothing is applied and nothing deleted, what runs goes on."""
+                        wake: datetime | None = None, health: str = "") -> Outcome:
+        """Git cannot be read or is wrong: nothing is applied and nothing deleted, what runs goes on. `health`: why it is not
+        known either."""
         old, reason = status_of(obj), reasons[0]
         found: Obj = {
             "sync": {**(old.get("sync") or {}), "status": "Unknown"},
             "conditions": status.conditions(old.get("conditions") or (), reasons, now), "reasons": None,
         }
+        if health:
+            found["health"] = status.with_health(old.get("health") or {}, Health("Unknown", health), now)
         body: Obj = {"status": found}
         if REFRESH in annotations_of(obj):
             body["metadata"] = {"annotations": {REFRESH: None}}
@@ -547,3 +564,9 @@ class ApplicationController:
         with suppress(NotFound):
             await self._informers.api.patch(APPLICATIONS, key.name, key.namespace, MergePatch(body),
                                             WriteOptions(manager=MANAGER))
+
+
+def _stable(place: Place, rollout: Obj) -> Obj | None:
+    """The ReplicaSet of the version that serves."""
+    key, pod_hash = key_of(rollout), str(status_of(rollout).get("stableRS") or "")
+    return place.object(REPLICA_SETS, Key(key.namespace, f"{key.name}-{pod_hash}")) if pod_hash else None

@@ -11,6 +11,7 @@ The keys are Argo CD's own, so that the ConfigMap moves here unchanged:
     resource.compareoptions                                      ignoreAggregatedRoles, ignoreResourceStatusField
     application.resourceTrackingMethod                           annotation, label or annotation+label
     application.instanceLabelKey, installationID                 which label; which installation
+    cluster.inClusterEnabled                                     "false": nothing is delivered to the cluster of Fairway
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class Customizations:
     mistakes: tuple[Reason, ...] = ()
     tracking: Tracking = BY_ANNOTATION
     comparison: CompareOptions = DEFAULT
+    in_cluster: bool = True
+    """Whether Applications may be delivered to the cluster that Fairway serves (`cluster.inClusterEnabled`)."""
 
     def health(self, obj: Obj) -> Health | None:
         """The user's check of the kind, then of a pattern that fits it, then the built-in one."""
@@ -107,7 +110,7 @@ def decode_customizations(data: Mapping[str, str]) -> Customizations:
         mistakes.append(Reason("InvalidSpecError", f"ConfigMap {CONFIG_MAP}, application.resourceTrackingMethod: {error}"))
     return Customizations(checks, tuple(ignore), _kinds(data, "resource.exclusions", mistakes),
                           _kinds(data, "resource.inclusions", mistakes), tuple(mistakes), tracking,
-                          _compare_options(data, mistakes))
+                          _compare_options(data, mistakes), data.get("cluster.inClusterEnabled") != "false")
 
 
 def _compare_options(data: Mapping[str, str], mistakes: list[Reason]) -> CompareOptions:

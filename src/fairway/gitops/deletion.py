@@ -23,7 +23,7 @@ from fairway.gitops.customizations import NONE, Customizations
 from fairway.gitops.gates import approved
 from fairway.gitops.tasks import delete_batch
 from fairway.gitops.tracking import tracked_app
-from fairway.kube.api import DeleteOptions, MergePatch, Propagation, WriteOptions
+from fairway.kube.api import Api, DeleteOptions, MergePatch, Propagation, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.decision import Outcome, Reason, differs
 from fairway.kube.errors import AlreadyExists, ApiError, NotFound
@@ -60,7 +60,9 @@ def hook_finalizers(present: Sequence[str], hook_objects: Sequence[Obj]) -> list
 
 
 class Deletion:
-    def __init__(self, informers: Informers, comparison: Comparison, hooks_of: HooksOf) -> None:
+    def __init__(self, home: Api, informers: Informers, comparison: Comparison, hooks_of: HooksOf) -> None:
+        """`home`: where the Applications are; `informers`: where their objects are."""
+        self._home = home
         self._informers = informers
         self._comparison = comparison
         self._hooks_of = hooks_of
@@ -82,6 +84,13 @@ class Deletion:
             if differs(obj, {"status": found}):
                 await self._patch(obj, {"status": found})
         return Outcome(reasons=(waiting,))
+
+    async def give_up(self, obj: Obj, why: str) -> Outcome:
+        """Let the Application go, and its objects stay, where the cluster that they are in is not known any more."""
+        finalizers = [str(f) for f in meta_of(obj).get("finalizers") or ()]
+        if any(f.startswith(_ALL) for f in finalizers):
+            await self._set_finalizers(obj, [f for f in finalizers if not f.startswith(_ALL)])
+        return Outcome(reasons=(Reason("Orphaned", f"its objects stay where they are: {why}"),))
 
     # --- its objects ----------------------------------------------------------------------------------------------------
 
@@ -182,8 +191,8 @@ class Deletion:
     async def _patch(self, obj: Obj, body: Obj) -> None:
         key = key_of(obj)
         with suppress(NotFound):
-            await self._informers.api.patch(APPLICATIONS, key.name, key.namespace, MergePatch(body),
-                                            WriteOptions(manager=MANAGER))
+            await self._home.patch(APPLICATIONS, key.name, key.namespace, MergePatch(body),
+                                   WriteOptions(manager=MANAGER))
 
 
 def _is_kept(live: Obj, app_options: Sequence[str]) -> bool:

@@ -172,8 +172,9 @@ async def _list(body: Mapping[str, Any], engine: Engine, world: World, path: str
 async def _clusters(body: Mapping[str, Any], engine: Engine, world: World, path: str, given: Params | None) -> list[Params]:
     selector = body.get("selector") or {}
     chosen = from_label_selector(selector)
-    found: list[Params] = [] if selector.get("matchLabels") or selector.get("matchExpressions") else [
-        {"name": "in-cluster", "nameNormalized": "in-cluster", "server": HERE[0], "project": ""}]
+    ours_has_one = any((secret.get("stringData") or {}).get("server") == HERE for secret in world.clusters)
+    found: list[Params] = [] if ours_has_one or selector.get("matchLabels") or selector.get("matchExpressions") else [
+        {"name": "in-cluster", "nameNormalized": "in-cluster", "server": HERE, "project": ""}]
     for secret in world.clusters:
         meta, data = secret["metadata"], secret.get("stringData") or {}
         if not chosen.matches(meta.get("labels") or {}):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from fairway.gitops.compare import ObjectKey, object_key
 from fairway.gitops.tracking import BY_ANNOTATION, Tracking
@@ -18,13 +18,19 @@ WATCHED: tuple[Resource, ...] = tuple(row for row in (*BUILT_IN, *CUSTOM) if row
 class LiveObjects:
     """An index over the caches; what it hands out is shared."""
 
-    def __init__(self, informers: Informers, tracking: Tracking) -> None:
+    def __init__(self, informers: Informers, tracking: Tracking, resources: Iterable[Resource] = WATCHED) -> None:
         self._informers = informers
         self._tracking = tracking
         self._by_app: dict[str, dict[ObjectKey, Obj]] = {}
         self._nobodys: dict[str, dict[ObjectKey, Obj]] = {}
-        for resource in WATCHED:
-            informers.of(resource).on_change(self._changed)
+        self._watched: list[Resource] = []
+        for resource in resources:
+            self.watch(resource)
+
+    def watch(self, resource: Resource) -> None:
+        """Objects of this kind count from now on."""
+        self._watched.append(resource)
+        self._informers.of(resource).on_change(self._changed)
 
     def track_by(self, tracking: Tracking) -> None:
         """From now on objects say in another way whose they are."""
@@ -32,7 +38,7 @@ class LiveObjects:
             return
         self._tracking = tracking
         self._by_app, self._nobodys = {}, {}
-        for resource in WATCHED:
+        for resource in self._watched:
             for obj in self._informers.of(resource).list():
                 self._changed(None, obj)
 

@@ -123,7 +123,8 @@ class Operator:
 
     def _was_aborted(self, state: OperationState) -> bool:
         """Whether a Rollout of this sync was aborted: the same revision again would change nothing."""
-        for obj in self._informers.of(ROLLOUTS).list():
+        rollouts = self._informers.known(ROLLOUTS)
+        for obj in rollouts.list() if rollouts is not None else ():
             meta = meta_of(obj)
             key = TaskKey("Sync", "argoproj.io", "Rollout", str(meta.get("namespace") or ""), str(meta.get("name")))
             if key in state.results and is_aborted(obj):

@@ -14,12 +14,10 @@ from typing import Any
 
 from fairway.gitops import rbac
 from fairway.gitops.globs import matches, matches_any
-from fairway.gitops.spec import HERE, Application, InvalidSpec
+from fairway.gitops.spec import Application, InvalidSpec
 from fairway.gitops.windows import InvalidWindow, Window, decode_window
 from fairway.kube.decision import Reason
 from fairway.kube.objects import Obj, meta_of, spec_of
-
-IN_CLUSTER = "in-cluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +67,25 @@ class Project:
     roles: tuple[Role, ...] = ()
     windows: tuple[Window, ...] = ()
     home: str = "argocd"
+    own_clusters_only: bool = False
+    """`permitOnlyProjectScopedClusters`."""
 
     def permits_source(self, url: str) -> bool:
         return _permitted(self.source_repos, _plain(url), separators="/", normal=_plain)
 
     def permits_destination(self, server: str, name: str, namespace: str) -> bool:
-        """Whether some entry allows it and none denies it. An entry names the cluster by server or by name."""
+        """Whether some entry allows it and none denies it. An entry names the cluster by server or by name.
+
+        Each field is judged for itself: `!x` allows whatever is not x, and denies x whatever the entry's other fields say.
+        """
         allowed = False
         for item in self.destinations:
-            pattern, text = (item.server, server) if item.server or not item.name else (item.name, name)
-            denies_cluster, denies_namespace = pattern.startswith("!"), item.namespace.startswith("!")
-            same_cluster = matches(pattern.removeprefix("!"), text)
-            same_namespace = matches(item.namespace.removeprefix("!"), namespace)
-            if denies_cluster or denies_namespace:
-                if same_cluster and same_namespace:
-                    return False
-            elif same_cluster and same_namespace:
+            by_cluster = bool(name and _fits(item.name, name)) or bool(server and _fits(item.server, server))
+            if by_cluster and _fits(item.namespace, namespace):
                 allowed = True
+            elif any(_denies(pattern, text) for pattern, text in (
+                    (item.name, name), (item.server, server), (item.namespace, namespace))):
+                return False
         return allowed
 
     def permits_kind(self, group: str, kind: str, *, namespaced: bool, name: str = "") -> bool:
@@ -95,7 +95,7 @@ class Project:
         return listed and not any(rule.fits(group, kind, name) for rule in denied)
 
     def windows_of(self, app: Application) -> list[Window]:
-        return [w for w in self.windows if w.applies_to(app.name, app.destination_namespace, HERE[0], IN_CLUSTER)]
+        return [w for w in self.windows if w.applies_to(app.name, app.destination_namespace, app.server, app.cluster)]
 
     def policy(self) -> rbac.Policy:
         """The lines of the project's roles, as subjects `proj:<project>:<role>`, and the groups that are in them."""
@@ -111,6 +111,14 @@ EVERYTHING = Project(
     "default", ("*",), (Destination("*", "", "*"),), ("*",), None, (), (KindRule("*", "*"),),
 )  # fmt: skip
 """The project `default` where no object says otherwise."""
+
+
+def _fits(pattern: str, text: str) -> bool:
+    return not matches(pattern[1:], text) if pattern.startswith("!") else matches(pattern, text)
+
+
+def _denies(pattern: str, text: str) -> bool:
+    return pattern.startswith("!") and not _fits(pattern, text)
 
 
 def _plain(url: str) -> str:
@@ -151,7 +159,7 @@ def decode_project(obj: Obj) -> Project:
         tuple(Role(str(r.get("name") or ""), _texts(r.get("policies")), _texts(r.get("groups")))
               for r in spec.get("roles") or ()),
         tuple(decode_window(window) for window in spec.get("syncWindows") or ()),
-        str(meta_of(obj).get("namespace") or "argocd"),
+        str(meta_of(obj).get("namespace") or "argocd"), bool(spec.get("permitOnlyProjectScopedClusters")),
     )  # fmt: skip
     _check(project)
     return project
@@ -195,26 +203,27 @@ def missing(app: Application) -> Reason:
     return Reason("InvalidSpecError", f"Application referencing project {app.project} which does not exist")
 
 
-def refusals(app: Application, project: Project, home: str = "argocd") -> list[Reason]:
-    """What of the Application's own spec the project does not permit."""
+def refusals(app: Application, project: Project, home: str = "argocd", cluster_of: str = "") -> list[Reason]:
+    """What of the Application's own spec the project does not permit. `cluster_of`: the project that its cluster belongs to."""
     found: list[str] = []
     if app.namespace != home and not matches_any(project.source_namespaces, app.namespace):
         found.append(f"application '{app.name}' in namespace '{app.namespace}' is not permitted to use project "
                      f"'{project.name}'")
     found += [f"application repo {source.repo_url} is not permitted in project '{project.name}'"
               for source in app.sources if not project.permits_source(source.repo_url)]
-    if not project.permits_destination(HERE[0], IN_CLUSTER, app.destination_namespace):
-        found.append(f"application destination server '{HERE[0]}' and namespace '{app.destination_namespace}' do not match "
+    if not project.permits_destination(app.server, app.cluster, app.destination_namespace) or (
+            project.own_clusters_only and cluster_of != project.name):
+        found.append(f"application destination server '{app.server}' and namespace '{app.destination_namespace}' do not match "
                      f"any of the allowed destinations in project '{project.name}'")
     return [Reason("InvalidSpecError", text) for text in found]
 
 
-def object_refusal(project: Project, obj: Obj, group: str, *, namespaced: bool) -> str:
-    """Why this object may not be part of the project's Applications; "" where it may."""
+def object_refusal(project: Project, app: Application, obj: Obj, group: str, *, namespaced: bool) -> str:
+    """Why this object may not be part of `app`, one of the project's; "" where it may."""
     kind, meta = str(obj.get("kind") or ""), meta_of(obj)
     if not project.permits_kind(group, kind, namespaced=namespaced, name=str(meta.get("name") or "")):
         return f"resource {group}:{kind} is not permitted in project {project.name}"
     namespace = str(meta.get("namespace") or "")
-    if namespaced and not project.permits_destination(HERE[0], IN_CLUSTER, namespace):
+    if namespaced and not project.permits_destination(app.server, app.cluster, namespace):
         return f"namespace {namespace} is not permitted in project '{project.name}'"
     return ""

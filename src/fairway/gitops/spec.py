@@ -14,7 +14,8 @@ from fairway.gitops.tracking import BY_ANNOTATION, Tracking
 from fairway.kube.durations import parse_duration
 from fairway.kube.objects import Obj, annotations_of, dig, meta_of, spec_of
 
-HERE = ("https://kubernetes.default.svc", "")
+HERE, IN_CLUSTER = "https://kubernetes.default.svc", "in-cluster"
+"""The cluster that Fairway itself serves, by its server and by its name."""
 DEFAULT_HISTORY = 10
 DEPENDS_ON = "fairway.dev/depends-on"
 SYNC_TIMEOUT = "fairway.dev/sync-timeout"
@@ -70,6 +71,9 @@ class Application:
     depends_on: tuple[tuple[str, str], ...] = ()
     """(namespace, name) of the Applications that have to be synced and healthy first."""
     operation_limit: timedelta | None = None
+    server: str = ""
+    cluster: str = ""
+    """The destination: as written, one of the two; once the cluster is found, its server and its name."""
     tracking: Tracking = BY_ANNOTATION
     comparison: CompareOptions = DEFAULT
 
@@ -90,9 +94,6 @@ def decode(obj: Obj) -> Application:
     """The application, or `InvalidSpec`."""
     spec, meta = spec_of(obj), meta_of(obj)
     destination = _map(spec, "destination")
-    server, name = str(destination.get("server") or ""), str(destination.get("name") or "")
-    if server not in HERE or name not in ("", "in-cluster"):
-        raise InvalidSpec(f"spec.destination: cluster {server or name!r} is not known; use {HERE[0]}")
     policy = _map(spec, "syncPolicy")
     options = policy.get("syncOptions") or []
     if not isinstance(options, list):
@@ -106,7 +107,8 @@ def decode(obj: Obj) -> Application:
         ignore=tuple(_ignore(rule, n) for n, rule in enumerate(spec.get("ignoreDifferences") or ())),
         history_limit=DEFAULT_HISTORY if limit is None else int(limit),
         namespace_metadata=_map(policy, "managedNamespaceMetadata"), depends_on=_depends_on(obj),
-        operation_limit=_operation_limit(annotations_of(obj)),
+        operation_limit=_operation_limit(annotations_of(obj)), server=str(destination.get("server") or ""),
+        cluster=str(destination.get("name") or ""),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from fairway.gitops.clusters import OURS, Cluster
 from fairway.gitops.customizations import CONFIG_MAP, NONE, Customizations, decode_customizations
 from fairway.gitops.gates import depends_on
 from fairway.gitops.project import EVERYTHING, Project, decode_project, missing, object_refusal, refusals
@@ -14,7 +15,7 @@ from fairway.kube.cache import Informers
 from fairway.kube.decision import Reason
 from fairway.kube.errors import NotFound
 from fairway.kube.objects import Key, Obj, key_of, meta_of
-from fairway.kube.resources import APP_PROJECTS, APPLICATIONS, CONFIG_MAPS
+from fairway.kube.resources import APP_PROJECTS, APPLICATIONS, CONFIG_MAPS, ResourceMap
 
 
 class Surroundings:
@@ -37,7 +38,7 @@ class Surroundings:
 
     # --- projects -------------------------------------------------------------------------------------------------------
 
-    def project(self, app: Application) -> tuple[Project, list[Reason]]:
+    def project(self, app: Application, cluster: Cluster = OURS) -> tuple[Project, list[Reason]]:
         """The project, and what it refuses of the Application's own spec. Without a project, everything is refused."""
         obj = self._informers.of(APP_PROJECTS).get(Key(HOME, app.project))
         if obj is None:
@@ -52,17 +53,7 @@ class Surroundings:
         found = known[1]
         if isinstance(found, Reason):
             return Project(app.project), [found]
-        return found, refusals(app, found, HOME)
-
-    def refuse(self, project: Project, obj: Obj) -> str:
-        """Why the project does not permit this object; "" where it does, and for the namespace of the destination itself."""
-        if project is EVERYTHING:
-            return ""
-        try:
-            resource = self._informers.api.resources.of(obj)
-        except NotFound:
-            return ""
-        return object_refusal(project, obj, resource.group, namespaced=resource.namespaced)
+        return found, refusals(app, found, HOME, cluster.project)
 
     # --- other Applications -----------------------------------------------------------------------------------------------
 
@@ -90,6 +81,23 @@ class Surroundings:
         name = meta_of(project).get("name")
         return [key_of(obj) for obj in self._informers.of(APPLICATIONS).list()
                 if (obj.get("spec") or {}).get("project", "default") == name]
+
+
+def refuse(project: Project, app: Application, cluster: Cluster, obj: Obj, resources: ResourceMap) -> str:
+    """Why neither the project nor the cluster permits this object; "" where both do."""
+    if project is EVERYTHING and not cluster.namespaces:
+        return ""
+    try:
+        resource = resources.of(obj)
+    except NotFound:
+        return ""
+    return object_refusal(project, app, obj, resource.group, namespaced=resource.namespaced) or (
+        cluster.refusal(obj, namespaced=resource.namespaced))
+
+
+def delivered_to(app: Application, cluster: Cluster) -> Application:
+    """The Application with its destination as the cluster calls itself."""
+    return replace(app, server=cluster.server, cluster=cluster.name)
 
 
 def with_settings(app: Application, settings: Customizations) -> Application:

@@ -73,6 +73,19 @@ def with_namespace(obj: Obj, namespace: str, resources: ResourceMap) -> Obj:
     return {**obj, "metadata": {**meta, "namespace": namespace}}
 
 
+def unserved(objects: Iterable[Obj], resources: ResourceMap) -> list[Obj]:
+    """Those of a kind that nobody serves now."""
+    return [obj for obj in objects if not _is_served(obj, resources)]
+
+
+def _is_served(obj: Obj, resources: ResourceMap) -> bool:
+    try:
+        resources.of(obj)
+    except NotFound:
+        return False
+    return True
+
+
 def namespace_object(app: Application) -> Obj:
     """The destination namespace as CreateNamespace=true makes it."""
     meta: Obj = {"name": app.destination_namespace}

@@ -145,6 +145,10 @@ class Informers:
     def asked_for(self) -> tuple[Resource, ...]:
         return tuple(self._caches)
 
+    @property
+    def all_synced(self) -> bool:
+        return all(cache.synced.is_set() for cache in self._caches.values())
+
     async def synced(self) -> None:
         """Until every cache asked for so far has seen its first list."""
         for cache in list(self._caches.values()):

@@ -59,6 +59,7 @@ class ClusterApi:
         self._connection = connection
         self._credentials = Credentials(connection)
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
         self._resources = ResourceMap(())
 
     @classmethod
@@ -73,6 +74,8 @@ class ClusterApi:
         return api
 
     async def close(self) -> None:
+        """Whoever asks afterwards is answered with `Unavailable`."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -84,6 +87,10 @@ class ClusterApi:
     async def refresh(self) -> None:
         """Ask again which resources there are."""
         self._resources = await discover(self._document)
+
+    async def version(self) -> str:
+        """What the server says that it is, such as v1.35.0. Says also whether it can be reached and takes our credentials."""
+        return str((await self._ask("GET", "/version")).get("gitVersion") or "")
 
     @property
     def server(self) -> str:
@@ -255,6 +262,8 @@ class ClusterApi:
                 raise Unavailable(f"the API at {where} cannot be reached: {error or type(error).__name__}") from error
 
     def _opened(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise Unavailable(f"the connection to {self._connection.server} is closed")
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         return self._session

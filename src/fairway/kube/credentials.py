@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import ssl
@@ -42,7 +43,12 @@ class Credentials:
             token = Path(self._connection.token_file).read_text().strip()  # others rotate it, so it is read each time
         elif self._connection.exec is not None and not token:
             token = str((await self._plugin(self._connection.exec)).get("token") or "")
-        return {"Authorization": f"Bearer {token}"} if token else {}
+        if token:
+            return {"Authorization": f"Bearer {token}"}
+        if self._connection.username:
+            pair = f"{self._connection.username}:{self._connection.password}"
+            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+        return {}
 
     def tls(self) -> ssl.SSLContext | bool:
         """For https: who is trusted, and our certificate."""

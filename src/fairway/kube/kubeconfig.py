@@ -36,6 +36,8 @@ class Connection:
     insecure: bool = False
     token: str = ""
     token_file: str = ""
+    username: str = ""
+    password: str = ""
     client_certificate: str = ""
     client_key: str = ""
     exec: ExecPlugin | None = None
@@ -74,6 +76,8 @@ def read_kubeconfig(path: Path, context: str = "") -> Connection:
         insecure=bool(cluster.get("insecure-skip-tls-verify")),
         token=str(user.get("token") or ""),
         token_file=str(path.parent / user["tokenFile"]) if user.get("tokenFile") and not user.get("token") else "",
+        username=str(user.get("username") or ""),
+        password=str(user.get("password") or ""),
         client_certificate=_material(path, user, "client-certificate"),
         client_key=_material(path, user, "client-key"),
         exec=_plugin(path, user.get("exec")),
