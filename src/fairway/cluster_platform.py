@@ -3,30 +3,36 @@
 Objects live in the cluster, pods and traffic are the cluster's. Git repositories, CI jobs, logs and samples stay in the state
 folder of this machine. What is missing there is made at the start (the definitions of Argo's and Fairway's kinds, two
 namespaces); what is not allowed there is said at the start, all of it at once.
+
+Several may be told to deliver to one cluster: a Lease for each part says who does. The others stand by.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+import socket
+import uuid
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
 from fairway.delivery import Delivery
 from fairway.kube import crds
-from fairway.kube.api import WriteOptions
+from fairway.kube.api import Api, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.clock import WallClock
 from fairway.kube.cluster import ClusterApi
 from fairway.kube.errors import AlreadyExists, ApiError, Forbidden
 from fairway.kube.http.pki import ensure_pki
 from fairway.kube.kubeconfig import BadKubeconfig, read_kubeconfig
+from fairway.kube.leader import Candidate, Fenced, LeadershipLost
 from fairway.kube.objects import Obj
 from fairway.kube.resources import CRDS, NAMESPACES, Resource
+from fairway.parts import leading
 from fairway.ports import LOOPBACK, Ports, choose_ports
 from fairway.state import StateDir
 
@@ -61,11 +67,12 @@ class ClusterPlatform:
         self._api = api
         self.web_port = web_port
         self.web_url = f"http://{LOOPBACK}:{web_port}"
-        self.informers = Informers(api)
+        self._leases = Candidate(api, WallClock(), _identity(settings.state),
+                                 [f"fairway-{part}" for part in leading(settings.without)], HOMES[0])
+        self.informers = Informers(cast(Api, Fenced(api, self._leases)))
         self.delivery = Delivery(self.informers, WallClock(), settings.state, without=settings.without,
                                  web_url=self.web_url, token=token, data_plane=None)
         self.delivery.run_beside("discovery", self._follow_kinds)
-
     @classmethod
     async def start(cls, settings: ClusterSettings) -> ClusterPlatform:
         """Raises `NoCluster`, and `PortTaken` for the web port."""
@@ -82,6 +89,7 @@ class ClusterPlatform:
             token = ensure_pki(state.pki, WallClock().now(), token_file=state.token).token
             platform = cls(settings, ports.web, token, api)
             await _check_allowed(api, platform.delivery.reads(), settings)
+            await platform._first_look()
             await platform.delivery.register_repositories()
         except BaseException as error:
             await api.close()
@@ -94,13 +102,37 @@ class ClusterPlatform:
         """What `daemon.json` says."""
         return {"api_url": self._api.server, "web_url": self.web_url, "ingress_port": 0,
                 "data_plane": "the cluster's own", "without": sorted(self._settings.without),
-                "kubeconfig": str(self._settings.kubeconfig), "context": self._settings.context}
+                "kubeconfig": str(self._settings.kubeconfig), "context": self._settings.context,
+                "identity": self._leases.me}
 
     def routes(self) -> Iterable[web.RouteDef]:
         return self.delivery.routes()
 
     async def run_until(self, stopped: asyncio.Event) -> None:
-        await self.delivery.run_until(stopped)
+        """Stand by until every part is ours to run, then run them. Raises `LeadershipLost`."""
+        if not await _before(stopped, self._leases.win()):
+            return
+        log.info("leading: %s", ", ".join(sorted(leading(self._settings.without))))
+        over = asyncio.Event()
+        holding = asyncio.create_task(self._leases.hold())
+        holding.add_done_callback(lambda done: over.set())
+        ending = asyncio.create_task(_told(stopped, over))
+        try:
+            await self.delivery.run_until(over)
+        finally:
+            ending.cancel()
+            holding.cancel()
+            (outcome,) = await asyncio.gather(holding, return_exceptions=True)
+        if isinstance(outcome, LeadershipLost):
+            raise outcome
+        await self._leases.step_down()
+
+    async def _first_look(self) -> None:
+        try:
+            await self._leases.attempt()
+        except Forbidden as error:
+            raise NoCluster(f"{error}; have a Role bound to it in namespace {HOMES[0]}: list, create and update of "
+                            "leases.coordination.k8s.io") from error
 
     async def stop(self, *, workloads: bool) -> None:
         """Whatever runs in the cluster goes on there."""
@@ -116,6 +148,29 @@ class ClusterPlatform:
             await asyncio.sleep(_LOOK_AT_KINDS_S)  # definitions come in batches, and are served a moment after they are stored
             changed.clear()
             await self._api.refresh()
+
+
+def _identity(state: StateDir) -> str:
+    """The machine's name and this state folder's: a restart is the same one, and takes its Leases again at once."""
+    file = state.root / "identity"
+    if not file.is_file():
+        file.write_text(uuid.uuid4().hex[:8])
+    return f"{socket.gethostname()}_{file.read_text().strip()}"
+
+
+async def _told(stopped: asyncio.Event, over: asyncio.Event) -> None:
+    await stopped.wait()
+    over.set()
+
+
+async def _before(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether `work` was done before everything was stopped. Raises what it raises."""
+    tasks = asyncio.create_task(work), asyncio.create_task(stopped.wait())
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return not stopped.is_set() and tasks[0].result() is None
 
 
 def _context(settings: ClusterSettings) -> str:

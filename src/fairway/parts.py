@@ -24,6 +24,15 @@ DELIVERY = {
 }
 
 
+EVERYWHERE = frozenset({"metrics"})
+"""Each process scrapes for itself: nothing is done twice in the cluster."""
+
+
+def leading(without: frozenset[str]) -> list[str]:
+    """The parts that one process alone may run against a cluster, in the order of their names."""
+    return sorted(DELIVERY.keys() - without - EVERYWHERE)
+
+
 class UnknownPart(ValueError):
     """The message names the part and those that there are."""
 

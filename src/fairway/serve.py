@@ -21,12 +21,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fairway.cluster_platform import ClusterPlatform, ClusterSettings, NoCluster
+from fairway.kube.leader import LeadershipLost
 from fairway.parts import UnknownPart, parse_without
 from fairway.platform import NoEnvoy, NotifyMistake, Platform, Settings
 from fairway.ports import LOOPBACK, PortTaken
 from fairway.state import ALREADY_RUNS, StateDir
 from fairway.traffic.detached import started_of
 from fairway.web.server import WebServer
+
+log = logging.getLogger("fairway.daemon")
 
 _LOG_BYTES, _LOG_FILES = 8 << 20, 3  # 32 MB of log at the most
 
@@ -41,13 +44,16 @@ def main() -> int:
               file=sys.stderr)
         return 1 if options.foreground else ALREADY_RUNS
     _log_to(state, also_stderr=options.foreground)
-    try:
-        # Not asyncio.run: it would wait for every thread that still copies a file or waits for a network.
-        asyncio.Runner().run(_serve(_settings(options, state)))
-    except (PortTaken, NoEnvoy, NotifyMistake, NoCluster, UnknownPart) as refused:
-        print(refused, file=sys.stderr)
-        return 1
-    return 0
+    while True:
+        try:
+            # Not asyncio.run: it would wait for every thread that still copies a file or waits for a network.
+            asyncio.Runner().run(_serve(_settings(options, state)))
+            return 0
+        except LeadershipLost as lost:
+            log.warning("standing by from now on: %s", lost)
+        except (PortTaken, NoEnvoy, NotifyMistake, NoCluster, UnknownPart) as refused:
+            print(refused, file=sys.stderr)
+            return 1
 
 
 def _settings(options: argparse.Namespace, state: StateDir) -> Settings | ClusterSettings:

@@ -36,7 +36,7 @@ class StateDir:
     @property
     def daemon(self) -> Path:
         """JSON: pid, process (which one of this pid), started, api_url, web_url, ingress_port (0: none), data_plane, without;
-        in cluster mode kubeconfig and context. There while a daemon runs."""
+        in cluster mode kubeconfig, context and identity. There while a daemon runs."""
         return self.root / "daemon.json"
 
     @property

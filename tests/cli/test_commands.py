@@ -116,6 +116,7 @@ def test_logs_of_a_pod_by_name_by_workload_and_of_a_run(platform: Running) -> No
     found = platform.fairway("logs", "run/r-1", "-c", "First job", "--tail", "1", "--timestamps")
     assert found.stdout == "T2 First job │ two\n"
     assert platform.web.asked[-1] == ("/logs/runs/r-1", {"job": ["a"]})
+    platform.served.ask("DELETE", f"{runs}/r-1")
 
 
 def test_a_pod_name_in_two_namespaces_is_asked_back(platform: Running) -> None:

@@ -52,7 +52,7 @@ def test_a_commit_here_becomes_a_rollout_there(cluster: Running, delivering: Run
     delivering.until_object(ROLLOUTS, "web", "web", _on("2"), "version 2 is promoted in the cluster")
     shown = as_json(delivering.fairway("status", "-o", "json", check=False).stdout)
     assert [app["name"] for app in shown["applications"]] == ["web"]
-    assert [part["state"] for part in shown["parts"]] == ["ok", "ok"]
+    assert [part["state"] for part in shown["parts"]] == ["ok", "ok", "ok"]
     assert "web" in delivering.fairway("app", "list").stdout
     assert delivering.fairway("kubeconfig").stdout.strip() == str(cluster.state.kubeconfig)
 
@@ -71,6 +71,25 @@ def test_a_cluster_that_was_away_is_delivered_to_when_it_is_back(cluster: Runnin
     later["metadata"]["name"], later["spec"]["destination"]["namespace"] = "later", "later"
     delivering.apply(later)
     delivering.until_object(APPLICATIONS, "later", "argocd", _healthy, "it is synced")
+
+
+def test_of_two_for_one_cluster_one_stands_by_and_goes_on_when_the_other_stops(
+        cluster: Running, delivering: Running, tmp_path: Path) -> None:
+    def leadership(running: Running) -> str:
+        parts = as_json(running.fairway("status", "-o", "json", check=False).stdout)["parts"]
+        return str(next(part["state"] for part in parts if part["part"] == "leadership"))
+
+    delivering.until(lambda: leadership(delivering) == "ok", "the only one leads")
+    first_name = (delivering.state.root / "identity").read_text()
+    without = ",".join(part for part in DELIVERY if part != "notify")
+    with platform(tmp_path / "other", "--kubeconfig", str(cluster.state.kubeconfig), "--without", without) as other:
+        assert leadership(other).startswith("standing by: notify is run by") and leadership(other).endswith(first_name)
+        assert leadership(delivering) == "ok"
+        delivering.down()
+        other.until(lambda: leadership(other) == "ok", "the other one leads")
+        delivering.up()
+        assert leadership(delivering).startswith("standing by: notify is run by")
+    delivering.until(lambda: leadership(delivering) == "ok", "the first one leads again")
 
 
 def test_whoever_may_not_read_is_told_at_the_start(cluster: Running, tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ class Addresses:
     context: str = ""
     without: tuple[str, ...] = ()
     """Parts that are switched off."""
+    identity: str = ""
+    """In cluster mode: under which name the daemon holds Leases."""
 
     @property
     def ingress_url(self) -> str:
@@ -70,7 +72,7 @@ class Addresses:
             facts = json.loads(state.daemon.read_text())
             found = Addresses(int(facts["pid"]), facts["api_url"], facts["web_url"], int(facts["ingress_port"]),
                               str(facts.get("data_plane", "")), str(facts.get("kubeconfig", "")),
-                              str(facts.get("context", "")), tuple(facts.get("without", ())))
+                              str(facts.get("context", "")), tuple(facts.get("without", ())), str(facts.get("identity", "")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
         same = facts.get("process") in (None, started_of(found.pid))

@@ -13,7 +13,8 @@ from fairway.cli.errors import CommandError, NoPlatform
 from fairway.cli.health import Finding, findings
 from fairway.cli.output import ago, machine, output_option, paint, table
 from fairway.kube.objects import Obj, dig, meta_of, parse_time, spec_of, status_of
-from fairway.kube.resources import APPLICATIONS, DEPLOYMENTS, JOBS, PIPELINE_RUNS, PODS, ROLLOUTS, Resource
+from fairway.kube.resources import APPLICATIONS, DEPLOYMENTS, JOBS, LEASES, PIPELINE_RUNS, PODS, ROLLOUTS, Resource
+from fairway.parts import leading
 from fairway.state import StateDir
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def command(ctx: click.Context, state: StateDir, output: str) -> None:
     broken = findings(objects)
     if not machine(_as_json(state, client, parts, objects, broken), output):
         _print(state, client, parts, objects, broken)
-    if broken or any(part["state"] != "ok" for part in parts):
+    if broken or any(part["state"] != "ok" for part in parts if part["part"] != "leadership"):
         ctx.exit(1)
 
 
@@ -49,7 +50,18 @@ def _parts(client: Client) -> list[dict[str, str]]:
         {"part": "Kubernetes API", "address": addresses.api_url, "state": _answers(lambda: client.raw("GET", "/readyz"))},
         {"part": "git and metrics", "address": addresses.web_url, "state": _answers(lambda: client.web("/healthz"))},
         *([{**ingress, "state": _listens(addresses.ingress_port)}] if addresses.ingress_port else []),
+        *([{"part": "leadership", "address": addresses.identity, "state": _leads(client)}] if addresses.identity else []),
     ]
+
+
+def _leads(client: Client) -> str:
+    """ok, or who else holds what this process was told to run."""
+    leases = {meta_of(lease)["name"]: spec_of(lease).get("holderIdentity") for lease in client.list(LEASES, "fairway")}
+    for part in leading(frozenset(client.addresses.without)):
+        holder = leases.get(f"fairway-{part}")
+        if holder != client.addresses.identity:
+            return f"standing by: {part} is run by {holder}" if holder else "standing by: an election is under way"
+    return "ok"
 
 
 def _answers(ask: Any) -> str:
