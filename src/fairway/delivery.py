@@ -208,7 +208,7 @@ class Delivery:
         yield from metrics_api.routes(self.store, self._clock, self.scraper, self._rules)
         if self._alerting is not None:
             yield from self._alerting.routes()
-        yield from ci_logs.routes(self._state.ci, token=self._token, is_over=self._run_is_over)
+        yield from ci_logs.routes(self._state.ci, token=self._token, standing_of=self._standing_of_run)
         if self._gitops is not None:
             yield from webhooks.routes(lambda: webhooks.secrets_in(self.informers), self._gitops.pushed)
 
@@ -221,9 +221,13 @@ class Delivery:
             jobs = [asyncio.create_task(self._pipelines.close(), name="pipelines")] if self._pipelines is not None else []
             await _stopped([*jobs, *tasks], cancel=tasks)
 
-    def _run_is_over(self, name: str) -> bool | None:
+    def _standing_of_run(self, name: str) -> ci_logs.Standing | None:
         run = self.informers.of(PIPELINE_RUNS).get(Key(NAMESPACE, name))
-        return None if run is None else bool(status_of(run).get("finishedAt"))
+        if run is None:
+            return None
+        waits = {job["id"]: str(job.get("message") or "waits to be started by hand")
+                 for job in status_of(run).get("jobs") or () if job["phase"] == "Waiting"}
+        return ci_logs.Standing(bool(status_of(run).get("finishedAt")), waits)
 
     # --- repositories -------------------------------------------------------------------------------------------------
 

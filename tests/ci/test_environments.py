@@ -71,7 +71,7 @@ async def _waiting(world: World, approve: bool) -> tuple[dict[str, str], list[st
         run = await daemon.until(lambda runs: next((run for run in runs for entry in run.get("status", {}).get("jobs", ())
                                                     if entry["phase"] == "Waiting"), None))
         assert job(run, "deploy")["message"] == "waits for approval of environment production by grace"
-        assert run["status"]["phase"] == "Running"
+        assert run["status"]["phase"] == "Waiting"
         await world.api.patch(PIPELINE_RUNS, run["metadata"]["name"], "fairway", MergePatch({"spec": {"answers": [
             {"environment": "production", "approve": approve, "by": "grace"}]}}))
         [done] = await daemon.finished()

@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import web
 from click.testing import CliRunner
 
-from fairway.ci.logs import jobs_of, routes
+from fairway.ci.logs import Standing, jobs_of, routes
 from fairway.cli.ci import command
 from fairway.state import StateDir
 
@@ -109,11 +109,11 @@ def test_logs_over_http(tmp_path: Path) -> None:
     log = tmp_path / "runs" / "r1" / "jobs" / "a" / "log.txt"
     log.parent.mkdir(parents=True)
     log.write_text("2026-01-01T00:00:00Z first\n")
-    over = {"r1": False}
+    standing = {"r1": Standing(False, {})}
 
     async def main() -> None:
         app = web.Application()
-        app.add_routes(routes(tmp_path, token="sesame", is_over=over.get))
+        app.add_routes(routes(tmp_path, token="sesame", standing_of=standing.get))
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -129,18 +129,20 @@ def test_logs_over_http(tmp_path: Path) -> None:
                     assert await answer.content.readline() == b"2026-01-01T00:00:00Z first\n"
                     with log.open("a") as file:
                         file.write("2026-01-01T00:00:01Z second\n2026-01-01T00:00:02Z ##[end]\n")
-                    over["r1"] = True
+                    standing["r1"] = Standing(True, {})
                     assert await answer.text() == "2026-01-01T00:00:01Z second\n"
-                over["r1"] = False
+                standing["r1"] = Standing(False, {"deploy": "waits for ada"})
                 async with session.get(f"{base}/r1", params={"follow": "true"}) as answer:
                     assert await answer.content.readline() == b"=== a\n"
                     await answer.content.readuntil(b"second\n")
+                    assert await answer.content.readuntil(b"approve r1\n") == \
+                        b"=== deploy\n- ##[notice]waits for ada; answer it: fairway approve r1\n"
                     later = tmp_path / "runs" / "r1" / "jobs" / "z" / "log.txt"  # a job that waited for the other
                     later.parent.mkdir()
                     later.write_text("2026-01-01T00:00:03Z third\n")
-                    over["r1"] = True
+                    standing["r1"] = Standing(True, {})
                     assert await answer.text() == "=== z\n2026-01-01T00:00:03Z third\n"
-                over["r1"] = False
+                standing["r1"] = Standing(False, {"deploy": "waits for ada"})
                 async with session.get(f"{base}/r2") as answer:
                     assert answer.status == 404
                 quiet = tmp_path / "runs" / "r1" / "jobs" / "b" / "log.txt"

@@ -364,8 +364,10 @@ def _ended(row: JobRow, phase: Phase, now: datetime, message: str) -> JobRow:
 
 def _phase(rows: list[JobRow], cancel: bool) -> tuple[Phase, str]:
     if any(row.phase not in FINISHED for row in rows):
-        running = any(row.phase in ("Running", "Waiting") for row in rows)
-        return ("Running" if running or any(row.finished for row in rows) else "Pending"), ""
+        waiting = next((row for row in rows if row.phase == "Waiting"), None)
+        if waiting is not None and not any(row.phase == "Running" for row in rows):
+            return "Waiting", f"job {waiting.name!r} {waiting.message}"
+        return ("Running" if any(row.phase == "Running" or row.finished for row in rows) else "Pending"), ""
     failed = [row for row in rows if row.phase == "Failed" and not row.allowed]
     if failed:
         first = failed[0]

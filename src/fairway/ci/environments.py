@@ -61,7 +61,7 @@ def passes(row: JobRow, protection: Protection | None, answers: Mapping[str, Ans
             who = ", ".join(protection.reviewers)
             why = f"waits for approval of environment {protection.name} by {who}"
             return Gate(replace(row, phase="Waiting", message=why), Reason("WaitingForApproval", f"{row.id} {why}"))
-        if not _may_review(answer, protection, str(github.get("actor", ""))):
+        if not may_review(answer, protection, str(github.get("actor", ""))):
             why = f"{answer.by or 'somebody'} may not review environment {protection.name}"
             return Gate(replace(row, phase="Waiting", message=why), Reason("WaitingForApproval", f"{row.id}: {why}"))
         if not answer.approved:
@@ -76,7 +76,8 @@ def passes(row: JobRow, protection: Protection | None, answers: Mapping[str, Ans
     return None
 
 
-def _may_review(answer: Answer, protection: Protection, actor: str) -> bool:
+def may_review(answer: Answer, protection: Protection, actor: str) -> bool:
+    """Whether the answer counts; `actor` is who started the run."""
     known = {reviewer.casefold() for reviewer in protection.reviewers}
     if protection.prevent_self_review and answer.by.casefold() == actor.casefold():
         return False

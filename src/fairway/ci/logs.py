@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,18 @@ from fairway.kube.http.passwords import carries
 _POLL_S = 0.2  # a person reads along; a shorter one would cost more than it shows
 _PIECE = 64 * 1024
 _MARK = f" {END}\n".encode()
-IsOver = Callable[[str], bool | None]
-"""Whether a run has ended; None where there is none of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a run stands. `waits` says, by job, what a job waits for that waits for a person."""
+
+    over: bool
+    waits: Mapping[str, str]
+
+
+StandingOf = Callable[[str], Standing | None]
+"""None where there is no run of that name."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -59,13 +69,15 @@ class _Tail:
         return b"".join(line for line in whole.splitlines(keepends=True) if not line.endswith(_MARK))
 
 
-async def read_logs(root: Path, run: str, wanted: str, is_over: IsOver, *, follow: bool) -> AsyncIterator[tuple[str, bytes]]:
+async def read_logs(root: Path, run: str, wanted: str, standing_of: StandingOf, *,
+                    follow: bool) -> AsyncIterator[tuple[str, bytes]]:
     """Pieces of the logs of a run's jobs, each with its job, and of those that begin meanwhile. Without `follow` one job
     after the other; with it until the run is over. An empty piece says that nothing new was found, so that the caller can
     see whether anybody still reads."""
     tails: dict[str, _Tail] = {}
+    told: set[str] = set()
     while True:
-        over = is_over(run) is not False  # asked before reading: what was written until then is read
+        standing = standing_of(run) or Standing(True, {})  # asked before reading: what was written until then is read
         for job in jobs_of(root, run):
             if not wanted or job == wanted:
                 tails.setdefault(job, _Tail(RunFolders(root, run).job(job).log))
@@ -78,13 +90,17 @@ async def read_logs(root: Path, run: str, wanted: str, is_over: IsOver, *, follo
                     break  # the others have something to say too
         if not quiet:
             continue
-        if over or not follow:
+        if standing.over or not follow:
             return
+        for job, why in standing.waits.items():
+            if job not in told and (not wanted or job == wanted):
+                told.add(job)
+                yield job, f"- ##[notice]{why}; answer it: fairway approve {run}\n".encode()
         yield "", b""
         await asyncio.sleep(_POLL_S)
 
 
-def routes(root: Path, *, token: str, is_over: IsOver) -> list[web.RouteDef]:
+def routes(root: Path, *, token: str, standing_of: StandingOf) -> list[web.RouteDef]:
     """`root` is the CI folder of the platform; only who has its token may read."""
 
     async def run_log(request: web.Request) -> web.StreamResponse:
@@ -94,13 +110,13 @@ def routes(root: Path, *, token: str, is_over: IsOver) -> list[web.RouteDef]:
         name, wanted = request.match_info["name"], request.query.get("job", "")
         if not _NAME.fullmatch(name) or (wanted and not _NAME.fullmatch(wanted)):
             raise web.HTTPNotFound(text=f"no run {name!r}\n")
-        follow = request.query.get("follow") == "true" and is_over(name) is not None
+        follow = request.query.get("follow") == "true" and standing_of(name) is not None
         if not follow and not any(not wanted or job == wanted for job in jobs_of(root, name)):
             raise web.HTTPNotFound(text=f"run {name!r} has no log{f' of job {wanted!r}' if wanted else ''}\n")
         response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
         await response.prepare(request)
         speaker = ""
-        async for job, piece in read_logs(root, name, wanted, is_over, follow=follow):
+        async for job, piece in read_logs(root, name, wanted, standing_of, follow=follow):
             if piece:
                 await response.write(piece if wanted or job == speaker else f"=== {job}\n".encode() + piece)
                 speaker = job

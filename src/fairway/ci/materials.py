@@ -22,7 +22,7 @@ from fairway.ci.gitlab.job import GitlabRunner
 from fairway.ci.gitlab.making import gitlab_pipeline, given_variables
 from fairway.ci.gitlab.sources import FileTree, Tree
 from fairway.ci.gitlab.variables import Variables
-from fairway.ci.plan import checked_inputs, concurrency_of
+from fairway.ci.plan import InputError, checked_inputs, concurrency_of
 from fairway.ci.runner import JobRunner
 from fairway.ci.spec import Workflow, WorkflowError
 from fairway.ci.states import Phase
@@ -182,6 +182,8 @@ def material_of(obj: Obj, open_repository: OpenRepository, settings: PipelineSet
         event = replace(event, changed=_changed(git, before, sha, commit))
         return _gitlab_material(obj, event, commit, git, open_repository, settings, hands.gitlab, number)
     workflow = decode_workflow(tree.read(path).decode(errors="replace"), path)
+    if workflow.trigger(event.name) is None:
+        raise InputError(f"{path} has no `{event.name}` below `on`: it runs on {', '.join(t.event for t in workflow.on)}")
     read = called_files(git, sha, open_repository)
     check_calls(workflow, read)
     return _github_material(obj, workflow, event, commit, read, settings, hands.github, number, protections)

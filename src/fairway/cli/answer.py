@@ -12,6 +12,7 @@ from fairway.cli.output import machine, output_option
 from fairway.state import StateDir
 
 if TYPE_CHECKING:
+    from fairway.cli.client import Client
     from fairway.kube.objects import Obj
 
 
@@ -54,12 +55,31 @@ def _answer(state: StateDir, name: str, job: str, environment: str, person: str,
     picked = _picked(waiting, job, environment, name)
     said = [{"job": entry["id"], "approve": approved, "by": person, **({"comment": comment} if comment else {})}
             for entry in picked]
+    for entry in picked:
+        _check_reviewer(client, run, str(entry.get("environment") or ""), person)
     answers = [*((run.get("spec") or {}).get("answers") or ()), *said]
     client.patch(PIPELINE_RUNS, name, "fairway", {"metadata": {"resourceVersion": run["metadata"]["resourceVersion"]},
                                                   "spec": {"answers": answers}})
     if not machine(said, output):
         word = "approved" if approved else "rejected"
         click.echo(f"{word}: {', '.join(entry['name'] for entry in picked)}")
+
+
+def _check_reviewer(client: Client, run: Obj, environment: str, person: str) -> None:
+    """The platform would wait on, as if nobody had said anything; this says it to who said it."""
+    from fairway.ci.course import Answer
+    from fairway.ci.environments import decode_protection, may_review
+    from fairway.kube.resources import ENVIRONMENTS
+
+    repository = run["spec"].get("repository")
+    guards = [decode_protection(obj) for obj in client.list(ENVIRONMENTS, "fairway")
+              if environment and obj["spec"].get("repository") in (None, "", repository)]
+    guard = next((guard for guard in guards if guard.name.casefold() == environment.casefold()), None)
+    actor = run["spec"].get("actor") or ((run.get("status") or {}).get("commit") or {}).get("author", "")
+    if guard is not None and guard.reviewers and not may_review(Answer(True, person), guard, actor):
+        others = [name for name in guard.reviewers if not guard.prevent_self_review or name.casefold() != actor.casefold()]
+        raise CommandError(f"{person} may not review environment {guard.name}",
+                           mend=f"these may: {', '.join(others) or 'nobody'}; --as says who you are")
 
 
 def _picked(waiting: list[Obj], job: str, environment: str, run: str) -> list[dict[str, Any]]:

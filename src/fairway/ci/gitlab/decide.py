@@ -288,6 +288,8 @@ def _phase(rows: tuple[JobRow, ...], cancel: bool) -> tuple[Phase, str]:
         blocked = [row.name for row in waiting if not row.allowed]
         begun = any(row.phase == "Running" or row.finished for row in rows) or bool(waiting)
         message = f"waits for manual job {', '.join(blocked)}" if blocked else ""
+        if blocked and not any(row.phase == "Running" for row in rows):
+            return "Waiting", message
         return ("Running" if begun else "Pending"), message
     failed = [row for row in rows if row.phase == "Failed" and not row.allowed]
     if failed:

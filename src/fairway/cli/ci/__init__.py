@@ -8,7 +8,7 @@ from fairway.cli.ci.explain import explain_command
 from fairway.cli.ci.graph import graph_command
 from fairway.cli.ci.listing import list_command
 from fairway.cli.ci.run import run_command
-from fairway.cli.ci.start import start_command
+from fairway.cli.ci.start import cancel_command, rerun_command, start_command
 
 
 @click.group()
@@ -16,5 +16,6 @@ def command() -> None:
     """Run GitHub workflows and GitLab pipelines here, from the working tree."""
 
 
-for _command in (list_command, explain_command, graph_command, run_command, start_command):
+for _command in (list_command, explain_command, graph_command, run_command, start_command, rerun_command,
+                 cancel_command):
     command.add_command(_command)
