@@ -1,6 +1,7 @@
 """A twenty-minute canary rehearsed by the real controllers, and the native gate's error bounds over a thousand runs each.
 
-`rehearsal` is one process, imports done, all files rendered; the goal is 200 ms. A thousand runs are extrapolated from fifty.
+`rehearsal` is one process, imports done, all files rendered; the goal is 200 ms. `thousand_runs_s` is the wall time of a
+thousand, on all processors; the goal is 60 s.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from fairway.rehearse.run import rehearse
 from fairway.rehearse.spec import Scenario, decode_scenario
 
 STEPS = ((0.05, 300.0), (0.2, 300.0), (0.5, 300.0), (0.8, 300.0))
-ONES, FEW, RANDOM, GATES = 15, 50, 200, 1000
+ONES, MANY, RANDOM, GATES = 15, 1000, 200, 1000
 
 
 def measure() -> dict[str, Any]:
@@ -35,12 +36,12 @@ def _rehearsal() -> dict[str, Any]:
         walls.append(time.perf_counter() - wall)
         cpus.append(time.process_time() - cpu)
     begun = time.perf_counter()
-    rehearse_many(subject, good, 0, FEW)
+    rehearse_many(subject, good, 0, MANY)
     many = time.perf_counter() - begun
     bad = rehearse(subject, decode_scenario({"canary": {"errors": "100%"}}), 0)
     return {"virtual_minutes": round(found.decided_at / 60, 1), "measurements": found.judged,
             "wall_ms": round(1000 * statistics.median(walls)), "cpu_ms": round(1000 * statistics.median(cpus)),
-            "best_wall_ms": round(1000 * min(walls)), "runs": FEW, "thousand_runs_s": round(many * 1000 / FEW, 1),
+            "best_wall_ms": round(1000 * min(walls)), "thousand_runs_s": round(many * 1000 / MANY, 1),
             "all_failing_stopped_s": round(bad.clear_at, 1)}
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 import pytest
 
 from fairway.kube.resources import CANARIES, INGRESSES, REPLICA_SETS, ROLLOUTS, Resource
-from fairway.rehearse.run import Rehearsal, course, in_world
+from fairway.rehearse.run import Rehearsal, alone, in_world
 from fairway.rehearse.spec import Scenario, decode_scenario
 from fairway.rehearse.subject import Subject
 from fairway.rehearse.world import World
@@ -41,7 +41,7 @@ def play(subject: Subject, scenario: Scenario, crash_after: int, *, again: bool)
         for resource in resources:
             world.outside.of(resource).on_change(wrote)
         async with _killer(world, due):
-            return await course(world, 0)
+            return await alone(world, 0)
 
     return in_world(subject, scenario, story), writes
 

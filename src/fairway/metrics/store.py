@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,6 +216,14 @@ class TargetBlock:
 
     # --- snapshot ---------------------------------------------------------------------------------------------------
 
+    def twin(self, store: Store) -> TargetBlock:
+        """The same samples in another store."""
+        other = copy(self)
+        other._store = store
+        other._labels, other._row_of, other._born = list(self._labels), dict(self._row_of), list(self._born)
+        other._times, other._values, other._last_rows = self._times.copy(), self._values.copy(), self._last_rows.copy()
+        return other
+
     def frozen(self) -> tuple[list[dict[str, str]], Times, Floats]:
         return self._labels, self._times[: self._columns], self._values[: len(self._labels), : self._columns]
 
@@ -377,6 +386,13 @@ class Store:
         return False
 
     # --- snapshot ---------------------------------------------------------------------------------------------------
+
+    def twin(self) -> Store:
+        """A store of its own with the same samples; nothing of it is kept on disk."""
+        other = Store(retention_ms=self.retention_ms, limit_bytes=self.limit_bytes)
+        other._blocks = {key: block.twin(other) for key, block in self._blocks.items()}
+        other._owners = {series: other._blocks[block.key] for series, block in self._owners.items()}
+        return other
 
     def save(self, path: Path) -> None:
         """Write everything, replacing an older snapshot at once."""

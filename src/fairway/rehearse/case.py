@@ -133,9 +133,10 @@ class RolloutCase:
         return [
             RolloutController(informers, verify_weights=True), ExperimentController(informers),
             AnalysisRunController(informers, clock, {
-                "prometheus": PrometheusProvider(world.queries, clock, connect=lambda server: world.queries),
+                "prometheus": world.for_every_seed(
+                    PrometheusProvider(world.queries, clock, connect=lambda server: world.queries)),
                 "job": JobProvider(informers.api, clock),
-                "fairway": GateProvider(world.counted, clock),
+                "fairway": world.for_every_seed(GateProvider(world.counted, clock)),
             }),
         ]  # fmt: skip
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import multiprocessing
 import os
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fairway.rehearse.run import Rehearsal, course, in_world, rehearse
+from fairway.rehearse.run import Ending, clear_at, course, in_world
 from fairway.rehearse.spec import Scenario
 from fairway.rehearse.subject import Subject
+from fairway.rehearse.users import Luck
 from fairway.rehearse.world import World
 
 Z95 = 1.96
@@ -57,14 +56,14 @@ def rehearse_many(subject: Subject, scenario: Scenario, seed: int, runs: int) ->
     seeds = range(seed, seed + runs)
     workers = min(len(os.sched_getaffinity(0)), runs) if hasattr(os, "sched_getaffinity") else 1
     if "fork" not in multiprocessing.get_all_start_methods():
-        return summed([short(rehearse(subject, scenario, one)) for one in seeds])
+        return summed([one for seed in seeds for one in in_one_world(subject, scenario, [seed])])
     _work.subject, _work.scenario = subject, scenario
     if workers < 2:
-        return summed(_branches(seeds))
+        return summed(_chunk(seeds))
     size = max(math.ceil(runs / (workers * CHUNKS)), 1)
     chunks = [seeds[at:at + size] for at in range(0, runs, size)]
     with multiprocessing.get_context("fork").Pool(workers) as pool:
-        return summed([one for found in pool.map(_branches, chunks, chunksize=1) for one in found])
+        return summed([one for found in pool.map(_chunk, chunks, chunksize=1) for one in found])
 
 
 class _Work:
@@ -77,45 +76,48 @@ class _Work:
 _work = _Work()
 
 
-def _branches(seeds: Sequence[int]) -> list[Short]:
-    """One world up to the moment at which the new version is applied, and from there a process for every seed: until then
-    they do not differ. Raises `CannotStart`."""
-
-    async def branch(world: World) -> list[Short]:
-        return [await _branch(world, seed) for seed in seeds]
-
-    return in_world(_work.subject, _work.scenario, branch)
+def _chunk(seeds: Sequence[int]) -> list[Short]:
+    return in_one_world(_work.subject, _work.scenario, seeds)
 
 
-async def _branch(world: World, seed: int) -> Short:
-    """The child goes on from here in this very world, tells what came of it, and ends; nothing of it comes back here."""
-    ours, theirs = os.pipe()
-    loop = asyncio.get_running_loop()
-    child = os.fork()
-    if child:
-        os.close(theirs)
-        with os.fdopen(ours, "rb") as answer:
-            told = answer.read()
-        os.waitpid(child, 0)  # noqa: ASYNC222 (time stands still in this world until the child has ended)
-        if not told:
-            raise RuntimeError(f"the rehearsal with seed {seed} ended without a word")
-        found = pickle.loads(told)
-        if isinstance(found, Exception):
-            raise found
-        assert isinstance(found, Short)
-        return found
-    asyncio._set_running_loop(loop)  # a loop belongs to the process that started it, and this one only counts
+def in_one_world(subject: Subject, scenario: Scenario, seeds: Sequence[int]) -> list[Short]:
+    """What comes of each seed, as if it had been alone (`Seeds`). Raises `CannotStart`."""
+    here = os.getpid()
+
+    async def play(world: World) -> list[Short]:
+        try:
+            ending = await course(world, seeds)
+            found = [(one.luck.seed, short(ending, one.luck, world)) for one in world.seeds.all]
+        except Exception as error:
+            if world.seeds.apart:
+                world.seeds.tell(RuntimeError(f"seed {world.seeds.first.luck.seed}: {type(error).__name__}: {error}"))
+            raise
+        stories = [*found, *world.seeds.stories]
+        if world.seeds.apart:
+            world.seeds.tell(stories)
+        return _in_order(stories)
+
     try:
-        said = pickle.dumps(short(await course(world, seed)))
-    except Exception as error:  # whatever it is, the parent has to hear of it
-        said = pickle.dumps(RuntimeError(f"seed {seed}: {type(error).__name__}: {error}"))
-    with os.fdopen(theirs, "wb") as answer:
-        answer.write(said)
-    os._exit(0)
+        return in_world(subject, scenario, play)
+    finally:
+        if os.getpid() != here:
+            os._exit(1)  # one that lost its way: nothing of it may go on in its parent's name
 
 
-def short(found: Rehearsal) -> Short:
-    return Short(found.outcome, found.clear_at, found.requests, found.errors, found.broken)
+def _in_order(stories: Sequence[tuple[int, Short | Exception]]) -> list[Short]:
+    """By seed. Raises what was raised in one of them."""
+    found = []
+    for _, story in sorted(stories, key=lambda one: one[0]):
+        if isinstance(story, Exception):
+            raise story
+        found.append(story)
+    return found
+
+
+def short(ending: Ending, luck: Luck, world: World) -> Short:
+    spans = luck.spans
+    return Short(ending.outcome, clear_at(spans, ending), sum(span.canary for span in spans),
+                 sum(span.canary_errors for span in spans), tuple(world.judge.broken))
 
 
 def summed(runs: Sequence[Short]) -> Many:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
@@ -17,7 +17,7 @@ from fairway.rehearse.series import selectors_of
 from fairway.rehearse.spec import Deed, Fault, Outcome, Scenario
 from fairway.rehearse.subject import Subject
 from fairway.rehearse.timeline import Entry
-from fairway.rehearse.users import Span
+from fairway.rehearse.users import Luck, Span
 from fairway.rehearse.windows import longest_window
 from fairway.rehearse.world import World
 from fairway.rollouts import commands
@@ -76,7 +76,12 @@ class Rehearsal:
 
 def rehearse(subject: Subject, scenario: Scenario, seed: int = 0) -> Rehearsal:
     """The same seed gives the same rehearsal. Raises `CannotStart`."""
-    return in_world(subject, scenario, lambda world: course(world, seed))
+    return in_world(subject, scenario, lambda world: alone(world, seed))
+
+
+async def alone(world: World, seed: int) -> Rehearsal:
+    """The rehearsal of one seed in this world."""
+    return told(world, await course(world, [seed]), world.seeds.first.luck)
 
 
 def in_world(subject: Subject, scenario: Scenario, play: Callable[[World], Awaitable[T]]) -> T:
@@ -102,9 +107,18 @@ def in_world(subject: Subject, scenario: Scenario, play: Callable[[World], Await
             gc.enable()
 
 
-async def course(world: World, seed: int) -> Rehearsal:
-    """The new version is applied, and everything takes its course."""
-    world.begin(seed)
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How it ended, for all seeds of a world; `at` in seconds."""
+
+    outcome: Outcome
+    why: str
+    at: float
+
+
+async def course(world: World, seeds: Sequence[int]) -> Ending:
+    """The new version is applied, and everything takes its course. The world may divide (`Seeds`): this comes back in each."""
+    world.begin(seeds)
     world.timeline.note(world.clock.now(), "you", "NewVersion", "a new version is applied")
     await world.case.new_version(world)
     around: list[Awaitable[None]] = [_fault(world, fault) for fault in world.scenario.faults]
@@ -115,21 +129,25 @@ async def course(world: World, seed: int) -> Rehearsal:
         decided = _seconds(world)
         await asyncio.sleep(SETTLE_S)
         world.users.advance(world.clock.now())
-        return _rehearsal(world, outcome, why, decided)
+        return Ending(outcome, why, decided)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _rehearsal(world: World, outcome: Outcome, why: str, decided: float) -> Rehearsal:
-    spans = tuple(world.users.spans)
+def told(world: World, ending: Ending, luck: Luck) -> Rehearsal:
+    """The story of one of the world's seeds."""
+    spans = tuple(luck.spans)
     judged, empty = _evidence(world)
     # What was measured is seen a moment after what was decided from it; people read it the other way round.
     timeline = tuple(sorted(world.timeline.entries, key=lambda e: (round(e.at, 2), not e.code.startswith("Measured"))))
-    clear = next((span.end for span in reversed(spans) if span.canary), decided)
-    return Rehearsal(outcome, why, decided, clear, spans, timeline, tuple(world.judge.broken),
+    return Rehearsal(ending.outcome, ending.why, ending.at, clear_at(spans, ending), spans, timeline, tuple(world.judge.broken),
                      tuple(world.notes), judged, empty)
+
+
+def clear_at(spans: Sequence[Span], ending: Ending) -> float:
+    return next((span.end for span in reversed(spans) if span.canary), ending.at)
 
 
 def _evidence(world: World) -> tuple[int, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 from fairway.metrics.envoy_stats import upstream_labels
@@ -19,7 +20,7 @@ from fairway.metrics.promql.syntax import parse
 from fairway.metrics.promql.tree import walk
 from fairway.metrics.promql.values import BadQuery
 from fairway.metrics.store import Store
-from fairway.rehearse.users import BUCKETS_S, ERRORS, HISTOGRAM, OK, REFUSED, SECONDS, Floats, Users
+from fairway.rehearse.users import BUCKETS_S, ERRORS, HISTOGRAM, OK, REFUSED, SECONDS, Floats, Luck, Users
 
 CODE_LABELS = ("status", "code", "status_code", "response_code", "http_status", "http_status_code", "status_class",
                "response_code_class", "http_response_status_code", "envoy_response_code", "envoy_response_code_class",
@@ -32,6 +33,8 @@ GATEWAYS = ("envoy_cluster_", "istio_", "nginx_ingress_controller_")
 _STATE = ("kube_", "rollout_info", "container_", "up", "node_", "process_")
 
 Labels = Mapping[str, str]
+Reading = Callable[[Floats], float]
+"""One series' value, from its unit's row of the tally."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Line:
 
     metric: str
     labels: tuple[tuple[str, str], ...]
-    value: Callable[[Floats], float]
+    value: Reading
 
 
 def lines_for(metric: str, selectors: Sequence[Selector], given: frozenset[str]) -> tuple[Line, ...]:
@@ -113,7 +116,7 @@ def _series(metric: str, own: dict[str, str], code: str, good: str, bad: str) ->
         yield Line(metric, fixed, lambda row: float(row[OK] + row[ERRORS]))
 
 
-def _below(i: int) -> Callable[[Floats], float]:
+def _below(i: int) -> Reading:
     return lambda row: float(row[HISTOGRAM : HISTOGRAM + i + 1].sum())
 
 
@@ -162,17 +165,27 @@ class Unit:
 
 
 class Exporter:
-    """Writes the samples of all units into the store."""
+    """Writes the samples of all units into a store, as one seed's users made them."""
 
-    def __init__(self, store: Store, users: Users, queries: Iterable[str]) -> None:
+    def __init__(self, luck: Luck, users: Users, queries: Iterable[str]) -> None:
+        self.store = Store()
+        self.luck = luck
         self._users = users
-        self._store = store
-        self._block = store.block("rehearsal")
+        self._block = self.store.block("rehearsal")
         self._selectors: dict[str, list[Selector]] = {}
         for query in queries:
             for selector in selectors_of(query):
                 self._selectors.setdefault(selector.metric, []).append(selector)
-        self._plans: dict[Unit, tuple[tuple[int, Callable[[Floats], float]], ...]] = {}
+        self._lines: dict[Unit, tuple[tuple[Labels, Reading], ...]] = {}
+        self._planned: tuple[tuple[Unit, ...], list[int], list[tuple[int, tuple[Reading, ...]]]] | None = None
+
+    def branched(self, seed: int) -> Exporter:
+        """As it is so far; from now on by another seed."""
+        other = copy(self)
+        other.luck = self.luck.branched(seed)
+        other.store = self.store.twin()
+        other._block = other.store.block("rehearsal")
+        return other
 
     @property
     def metrics(self) -> frozenset[str]:
@@ -181,18 +194,11 @@ class Exporter:
     def needs(self, prefix: str) -> bool:
         return any(metric.startswith(prefix) for metric in self._selectors)
 
-    def scrape(self, units: Sequence[Unit], at_ms: int, extra: Iterable[tuple[dict[str, str], float]] = ()) -> None:
-        rows: list[int] = []
-        values: list[float] = []
-        for unit in units:
-            plan = self._plans.get(unit)
-            if plan is None:
-                plan = self._plans[unit] = tuple(self._planned(unit))
-            row = self._users.row(unit.key)
-            tally = self._users.tally[row]
-            for row, value in plan:
-                rows.append(row)
-                values.append(value(tally))
+    def scrape(self, units: tuple[Unit, ...], at_ms: int, extra: Sequence[tuple[dict[str, str], float]] = ()) -> None:
+        if self._planned is None or self._planned[0] is not units:
+            self._planned = units, *self._plan(units)
+        rows, tally = list(self._planned[1]), self.luck.tally
+        values = [value(tally[row]) for row, readings in self._planned[2] for value in readings]
         for labels, value_now in extra:
             row = self._block.row(labels)
             if row >= 0:
@@ -204,7 +210,19 @@ class Exporter:
         """Nothing was scraped: every series ends."""
         self._block.end(at_ms)
 
-    def _planned(self, unit: Unit) -> Iterator[tuple[int, Callable[[Floats], float]]]:
+    def _plan(self, units: Sequence[Unit]) -> tuple[list[int], list[tuple[int, tuple[Reading, ...]]]]:
+        """The rows of the store, and for each unit its row of the tally and how its values are read from there."""
+        rows, readings = [], []
+        for unit in units:
+            lines = self._lines.get(unit)
+            if lines is None:
+                lines = self._lines[unit] = tuple(self._lines_of(unit))
+            found = [(row, value) for labels, value in lines if (row := self._block.row(labels, counter=True)) >= 0]
+            rows += [row for row, _ in found]
+            readings.append((self._users.row(unit.key), tuple(value for _, value in found)))
+        return rows, readings
+
+    def _lines_of(self, unit: Unit) -> Iterator[tuple[Labels, Reading]]:
         given = frozenset(name for name, _ in unit.labels) | SCRAPE_LABELS
         for metric, selectors in self._selectors.items():
             gateway = next((prefix for prefix in GATEWAYS if metric.startswith(prefix)), "")
@@ -212,7 +230,4 @@ class Exporter:
                 continue
             for line in lines_for(metric, selectors, given):
                 labels = {**dict(unit.labels), **dict(line.labels), NAME: metric}
-                row = self._block.row(upstream_labels(labels) or labels if gateway == "envoy_cluster_" else labels,
-                                      counter=True)
-                if row >= 0:
-                    yield row, line.value
+                yield upstream_labels(labels) or labels if gateway == "envoy_cluster_" else labels, line.value

@@ -25,6 +25,7 @@ BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 Z99 = 2.3263
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 OK, ERRORS, REFUSED, SECONDS, HISTOGRAM = 0, 1, 2, 3, 4
 """Columns of the tally. Refused: the pod did not answer, so only the proxy knows."""
 COLUMNS = HISTOGRAM + len(BUCKETS_S) + 1
@@ -52,107 +53,177 @@ class Span:
     stable_errors: int
     canary: int
     canary_errors: int
-    canary_slow_s: float = 0.0
     nobody: int = 0
     """Requests that found no pod at all."""
 
 
 class Users:
-    """`tally` has one row per pod and per version (`row_of`), cumulative. Time is what `advance` is told."""
+    """Where everybody's requests go, and since when; what comes of them is `Luck`. Time is what `advance` is told."""
 
-    def __init__(self, scenario: Scenario, chance: np.random.Generator, now: datetime) -> None:
-        self.tally: Floats = np.zeros((16, COLUMNS))
+    def __init__(self, scenario: Scenario, now: datetime) -> None:
         self.row_of: dict[str, int] = {}
-        self.spans: list[Span] = []
-        self._chance = chance
-        self._begun = now
+        """Rows of a tally, by pod and by version."""
+        self.stretches: list[Stretch] = []
         self._now = now
         self._served: tuple[Served, ...] = ()
-        self._shares = np.zeros(0)
         self._origin: datetime | None = None
         self._course = _Course(scenario)
+        self._plans: dict[int, Plan] = {}  # by moment, for those who serve now
 
-    def begin(self, now: datetime, chance: np.random.Generator) -> None:
-        """The new version is applied now: the scenario's clock starts, and its chance."""
+    def begin(self, now: datetime) -> None:
+        """The new version is applied now: the scenario's clock starts."""
         self.advance(now)
         self._origin = now
-        self._chance = chance
 
     def route(self, served: Sequence[Served], now: datetime) -> None:
         """From now on requests go here."""
         if tuple(served) == self._served:
             return
         self.advance(now)
-        self._served = tuple(served)
-        self._shares = np.array([one.share for one in served])
+        self._served, self._plans = tuple(served), {}
 
     @property
     def weight(self) -> float:
         return sum(one.share for one in self._served if one.version == "canary")
 
     def row(self, unit: str) -> int:
-        found = self.row_of.get(unit)
-        if found is None:
-            found = self.row_of[unit] = len(self.row_of)
-            if found == len(self.tally):
-                self.tally = np.concatenate([self.tally, np.zeros_like(self.tally)])
-        return found
+        return self.row_of.setdefault(unit, len(self.row_of))
 
     def advance(self, now: datetime) -> None:
-        """Draw what happened since the last time."""
+        """So it went on until now."""
         if now <= self._now:
             return
         if self._origin is None:
-            self._draw(-1.0, (now - self._now).total_seconds() - 1.0, Moment.first(self._course))
+            self._go_on(-1.0, (now - self._now).total_seconds() - 1.0, Moment.first(self._course))
         else:
             start, end = ((at - self._origin).total_seconds() for at in (self._now, now))
             for left, right, moment in self._course.between(start, end):
-                self._draw(left, right, moment)
+                self._go_on(left, right, moment)
         self._now = now
 
-    def _draw(self, start: float, end: float, moment: Moment) -> None:
-        expected = moment.rate * (end - start)
-        if expected <= 0.0 and self._origin is None:
-            return
-        counts: dict[str, list[float]] = {"stable": [0, 0, 0], "canary": [0, 0, 0]}
-        nobody = 0
-        served = self._served
-        if not served:
-            nobody = int(self._chance.poisson(expected))
-        else:
-            requests = self._chance.poisson(expected * self._shares)
-            failing = [1.0 if not one.alive else moment.errors[one.version] for one in served]
-            failed = self._chance.binomial(requests, failing)
-            self._serve(requests.tolist(), failed.tolist(), moment)
-            for one, asked, bad in zip(served, requests.tolist(), failed.tolist(), strict=True):
-                count = counts[one.version]
-                count[0] += asked
-                count[1] += bad
-        if self._origin is not None:
-            stable, canary = counts["stable"], counts["canary"]
-            self.spans.append(Span(start, end, self.weight, int(stable[0]), int(stable[1]), int(canary[0]), int(canary[1]),
-                                   canary[2], nobody))
+    def _go_on(self, start: float, end: float, moment: Moment) -> None:
+        plan = self._plans.get(id(moment))
+        if plan is None:
+            plan = self._plans[id(moment)] = self._planned(moment)
+        self.stretches.append(Stretch(start, end, moment.rate * (end - start), plan, counted=self._origin is not None))
 
-    def _serve(self, requests: list[int], failed: list[int], moment: Moment) -> None:
+    def _planned(self, moment: Moment) -> Plan:
+        served, groups, at = self._served, [], 0
+        for (version, alive), alike in groupby(served, lambda one: (one.version, one.alive)):
+            first, at = at, at + len(list(alike))
+            groups.append(_Group(first, at, version, alive, *moment.latency(version)))
+        failing = [1.0 if not one.alive else moment.errors[one.version] for one in served]
+        return Plan(np.array([one.share for one in served]), np.array(failing), tuple(groups),
+                    tuple((self.row(one.pod), self.row(one.template_hash)) for one in served), self.weight)
+
+
+class Luck:
+    """What chance makes of it, for one seed. `tally` has a row per pod and per version (`Users.row_of`), cumulative.
+
+    Nothing is drawn before somebody looks.
+    """
+
+    def __init__(self, users: Users, chance: np.random.Generator, seed: int = 0) -> None:
+        self.seed = seed
+        self._users = users
+        self._chance = chance
+        self._drawn = len(users.stretches)
+        self._tally: Floats = np.zeros((16, COLUMNS))
+        self._spans: list[Span] = []
+
+    def branched(self, seed: int) -> Luck:
+        """As it is so far; from now on by another seed."""
+        other = Luck(self._users, np.random.default_rng(seed), seed)
+        other._tally, other._spans = self.tally.copy(), list(self.spans)
+        return other
+
+    @property
+    def tally(self) -> Floats:
+        self._draw()
+        return self._tally
+
+    @property
+    def spans(self) -> list[Span]:
+        self._draw()
+        return self._spans
+
+    def _draw(self) -> None:
+        rows, stretches = len(self._users.row_of), self._users.stretches
+        while rows > len(self._tally):
+            self._tally = np.concatenate([self._tally, np.zeros_like(self._tally)])
+        for stretch in stretches[self._drawn:] if self._drawn < len(stretches) else ():
+            if stretch.expected > 0.0 or stretch.counted:
+                self._draw_one(stretch)
+        self._drawn = len(stretches)
+
+    def _draw_one(self, stretch: Stretch) -> None:
+        plan, counts, nobody = stretch.plan, {"stable": [0, 0], "canary": [0, 0]}, 0
+        if not plan.rows:
+            nobody = int(self._chance.poisson(stretch.expected))
+        else:
+            requests = self._chance.poisson(stretch.expected * plan.shares)
+            failed = self._chance.binomial(requests, plan.failing)
+            self._serve(plan, requests, failed)
+            asked, bad = requests.tolist(), failed.tolist()
+            for group in plan.groups:
+                count = counts[group.version]
+                count[0] += sum(asked[group.first:group.end])
+                count[1] += sum(bad[group.first:group.end])
+        if stretch.counted:
+            (stable, stable_bad), (canary, canary_bad) = counts["stable"], counts["canary"]
+            self._spans.append(Span(stretch.start, stretch.end, plan.weight, stable, stable_bad, canary, canary_bad, nobody))
+
+    def _serve(self, plan: Plan, requests: Counts, failed: Counts) -> None:
         """Pods side by side that behave alike are drawn in one call: chance deals to one after the other all the same."""
         drawn = np.zeros((len(requests), COLUMNS))
-        at = 0
-        for (version, alive), alike in groupby(self._served, lambda one: (one.version, one.alive)):
-            first, at = at, at + len(list(alike))
-            asked = requests[first:at]
-            if not alive:
-                drawn[first:at, REFUSED] = asked
+        for group in plan.groups:
+            these = slice(group.first, group.end)
+            asked = requests[these]
+            if not group.alive:
+                drawn[these, REFUSED] = asked
                 continue
-            shares, mean = moment.latency(version)
-            drawn[first:at, ERRORS] = failed[first:at]
-            drawn[first:at, OK] = asked - drawn[first:at, ERRORS]
-            drawn[first:at, SECONDS] = [mean * count for count in asked]
-            drawn[first:at, HISTOGRAM:] = self._chance.multinomial(asked, shares)
-        for one, asked_of_it, mine in zip(self._served, requests, drawn, strict=True):
-            if asked_of_it:
-                for unit in (one.pod, one.template_hash):
-                    row = self.row(unit)  # first: it may make the tally larger
-                    self.tally[row] += mine
+            drawn[these, ERRORS] = failed[these]
+            drawn[these, OK] = asked - failed[these]
+            drawn[these, SECONDS] = group.mean_s * asked
+            drawn[these, HISTOGRAM:] = self._chance.multinomial(asked, group.shares)
+        for (pod, version), mine in zip(plan.rows, drawn, strict=True):
+            self._tally[pod] += mine
+            self._tally[version] += mine
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Pods `first` to `end` of those that serve: of one version, and alike. `shares` are those of the latency's buckets."""
+
+    first: int
+    end: int
+    version: str
+    alive: bool
+    shares: Floats
+    mean_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How requests are dealt out while the same pods serve in the same moment. `rows` are the tally's, of pod and version."""
+
+    shares: Floats
+    failing: Floats
+    groups: tuple[_Group, ...]
+    rows: tuple[tuple[int, int], ...]
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Time in which nothing changed, and how many requests are expected in it. `counted`: it belongs to the rollout, and not
+    to the time before it."""
+
+    start: float
+    end: float
+    expected: float
+    plan: Plan
+    counted: bool
 
 
 @dataclass(frozen=True, slots=True)

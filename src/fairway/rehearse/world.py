@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from fairway.kube.cache import Cache, Informers
 from fairway.kube.clock import Clock
 from fairway.kube.embedded import EmbeddedApi
-from fairway.kube.objects import Key, Obj, annotations_of, condition, dig, key_of, labels_of, meta_of, status_of
+from fairway.kube.objects import Key, Obj, annotations_of, condition, dig, key_of, labels_of, meta_of, status_of, uid_of
 from fairway.kube.reconcile import Controller, ControllerLoop
 from fairway.kube.resources import (
     ANALYSIS_RUNS,
@@ -29,19 +29,22 @@ from fairway.metrics.kube_state import kube_state
 from fairway.metrics.promql import instant
 from fairway.metrics.promql.values import Scalar, Vector
 from fairway.metrics.series import millis
-from fairway.metrics.store import Store
 from fairway.metrics.targets import find_targets
 from fairway.node.simulated import Script, SimulatedNode
 from fairway.rehearse.canary_case import CanaryCase
 from fairway.rehearse.case import OLD, Case, RolloutCase
+from fairway.rehearse.seeds import Seeds
 from fairway.rehearse.series import Exporter, Unit
 from fairway.rehearse.spec import PodScript, Scenario
 from fairway.rehearse.subject import VERSION, Subject
 from fairway.rehearse.timeline import Noted, Timeline
-from fairway.rehearse.users import BUCKETS_S, ERRORS, HISTOGRAM, OK, REFUSED, Served, Users
+from fairway.rehearse.users import BUCKETS_S, ERRORS, HISTOGRAM, OK, REFUSED, Luck, Served, Users
+from fairway.rollouts.analysis_spec import Metric
 from fairway.rollouts.gate import Arm
 from fairway.rollouts.gate_provider import NoCounts
+from fairway.rollouts.measurements import Measurement
 from fairway.rollouts.prometheus import QueryFailed
+from fairway.rollouts.providers import Ask, MetricProvider
 from fairway.traffic.controller import TrafficController
 from fairway.traffic.model import Backend, Model
 from fairway.traffic.port import Address, Applied
@@ -66,11 +69,13 @@ class World:
         self.origin: datetime | None = None
         self.notes: list[str] = list(subject.notes)
         self.out: Counter[str] = Counter()
-        self.store = Store()
-        self.users = Users(scenario, np.random.default_rng(0), clock.now())
-        self.exporter = Exporter(self.store, self.users, self.case.queries())
+        self.users = Users(scenario, clock.now())
+        self.seeds = Seeds(Exporter(Luck(self.users, np.random.default_rng(0)), self.users, self.case.queries()))
         self.plane = _Plane(self._rerouted)
         self.queries, self.counted = _Queries(self), _Counted(self)
+        self.unfinished: dict[tuple[str, str], deque[tuple[Measurement, Mapping[int, Measurement]]]] = {}
+        """By run and metric: what its status holds of the first seed, and the same of every seed. The last two: a controller
+        that is killed may not have written the last one."""
         self.outside: Informers
         self.node: SimulatedNode
         self._tasks: list[asyncio.Task[None]] = []
@@ -84,7 +89,7 @@ class World:
     async def start_outside(self) -> None:
         """Everything that stays up when the controllers die."""
         await self._create_objects()
-        informers, clock = Informers(self.api), self.clock
+        informers, clock = Informers(self.api, rehearsed=True), self.clock
         self.outside = informers
         for resource in (INGRESSES, self.case.resource, REPLICA_SETS):
             # Writes of one moment are seen resource by resource, in this order: weights before the replicas that follow them.
@@ -107,7 +112,7 @@ class World:
 
     async def start(self) -> None:
         """The controllers under rehearsal."""
-        informers, clock = Informers(self.api), self.clock
+        informers, clock = Informers(self.api, rehearsed=True), self.clock
         self._informers = informers
         controllers = self.case.tested(self, informers)
         loops = [ControllerLoop(Noted(controller, self.timeline), informers, clock) for controller in controllers]
@@ -156,13 +161,17 @@ class World:
         found = self.outside.of(self.case.resource).get(Key(self.subject.namespace, self.subject.name))
         return found if found is not None else {}
 
-    def begin(self, seed: int) -> None:
+    def begin(self, seeds: Sequence[int]) -> None:
         """The new version is applied now. Until then every seed's world is the same."""
         now = self.clock.now()
         self.origin = now
         self.case.begin(self.rollout())
-        self.users.begin(now, np.random.default_rng(seed))
+        self.users.begin(now)
+        self.seeds.begin(seeds)
         self.timeline.begin(now)
+
+    def for_every_seed(self, provider: MetricProvider) -> MetricProvider:
+        return ForEverySeed(provider, self)
 
     def _script(self, pod: Obj) -> Script:
         version = self.scenario.stable if annotations_of(pod).get(VERSION) == OLD else self.scenario.canary
@@ -238,14 +247,16 @@ class World:
             now = self.clock.now()
             self.users.advance(now)
             if not self.monitoring:
-                self.exporter.missed(millis(now))
+                for exporter in self.seeds.all:
+                    exporter.missed(millis(now))
                 continue
-            extra = kube_state((row, self._objects(row)) for row in (PODS, ROLLOUTS)) if self._needs_state else ()
-            self.exporter.scrape(self._seen_units(), millis(now), extra)
+            extra = list(kube_state((row, self._objects(row)) for row in (PODS, ROLLOUTS))) if self._needs_state else ()
+            for exporter in self.seeds.all:
+                exporter.scrape(self._seen_units(), millis(now), extra)
 
     @property
     def _needs_state(self) -> bool:
-        return self.exporter.needs("kube_") or self.exporter.needs("rollout_info")
+        return self.seeds.first.needs("kube_") or self.seeds.first.needs("rollout_info")
 
     def _objects(self, resource: object) -> list[Obj]:
         cache: Cache = self.outside.of(resource)  # type: ignore[arg-type]
@@ -269,12 +280,12 @@ class World:
         interval = min((unit.interval_s for unit in units), default=DEFAULT_SCRAPE_S)
         for unit in sorted(self.case.units(pods)):
             units += [Unit(unit, labels, prefix, interval) for prefix, labels in self.case.gateways(unit)
-                      if self.exporter.needs(prefix)]
+                      if self.seeds.first.needs(prefix)]
         return units
 
     def _asks_the_application(self) -> bool:
         return any(not metric.startswith(("envoy_cluster_", "istio_", "nginx_ingress_controller_", "kube_"))
-                   for metric in self.exporter.metrics)
+                   for metric in self.seeds.first.metrics)
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -371,13 +382,20 @@ class _Queries:
     async def query(self, text: str, at: datetime) -> float | Sequence[float]:
         if not self._world.monitoring:
             raise QueryFailed("Post \"http://prometheus:9090/api/v1/query\": connection refused")
-        value = instant(text, self._world.store, millis(at)).value
-        match value:
-            case Scalar(values):
-                return float(values[0])
-            case Vector():
-                return [float(v) for v in value.values[:, 0]]
-        raise QueryFailed("Prometheus metric type not supported here: only scalars and vectors")
+        seeds = self._world.seeds
+        if seeds.asked is not None:
+            return _answer(text, seeds.asked, at)
+        return seeds.divided([_answer(text, exporter, at) for exporter in seeds.all], by=repr)[0]
+
+
+def _answer(text: str, exporter: Exporter, at: datetime) -> float | Sequence[float]:
+    value = instant(text, exporter.store, millis(at)).value
+    match value:
+        case Scalar(values):
+            return float(values[0])
+        case Vector():
+            return [float(v) for v in value.values[:, 0]]
+    raise QueryFailed("Prometheus metric type not supported here: only scalars and vectors")
 
 
 class _Counted:
@@ -389,13 +407,64 @@ class _Counted:
     async def counts(self, namespace: str, *, slower_than: timedelta | None) -> Mapping[str, Arm]:
         if not self._world.monitoring:
             raise NoCounts("the proxy does not answer")
-        users = self._world.users
+        users, seeds = self._world.users, self._world.seeds
         users.advance(self._world.clock.now())
         limit = slower_than.total_seconds() if slower_than else float("inf")
         first_slow = next((i + 1 for i, bound in enumerate(BUCKETS_S) if bound >= limit), len(BUCKETS_S) + 1)
+        tally = (seeds.asked or seeds.first).luck.tally
         found = {}
         for unit, row in users.row_of.items():
-            one = users.tally[row]
+            one = tally[row]
             errors = int(one[ERRORS] + one[REFUSED])
             found[unit] = Arm(int(one[OK]) + errors, errors, int(one[HISTOGRAM + first_slow :].sum() + one[REFUSED]))
         return found
+
+
+class ForEverySeed:
+    """A provider whose measurements are taken for every seed. Where they conclude something else for some, the world divides.
+    Implements `MetricProvider`; for providers that only read what chance brought."""
+
+    def __init__(self, provider: MetricProvider, world: World) -> None:
+        self._provider, self._world = provider, world
+
+    async def measure(self, ask: Ask, now: datetime) -> Measurement:
+        return await self._each(ask, lambda seed: self._provider.measure(ask, now))
+
+    async def resume(self, ask: Ask, unfinished: Measurement, now: datetime) -> Measurement:
+        known = self._known(ask, unfinished)
+        return await self._each(ask, lambda seed: self._provider.resume(ask, known[seed], now))
+
+    async def end(self, ask: Ask, unfinished: Measurement, now: datetime) -> Measurement:
+        known = self._known(ask, unfinished)
+        return await self._each(ask, lambda seed: self._provider.end(ask, known[seed], now))
+
+    def about(self, metric: Metric) -> Mapping[str, str]:
+        return self._provider.about(metric)
+
+    def _known(self, ask: Ask, unfinished: Measurement) -> Mapping[int, Measurement]:
+        """Of every seed, what stands in the run's status for the first one."""
+        for first, of_each in self._world.unfinished.get((uid_of(ask.run), ask.metric.name), ()):
+            if first.metadata == unfinished.metadata:
+                return of_each
+        return {self._world.seeds.first.luck.seed: unfinished}
+
+    async def _each(self, ask: Ask, take: Callable[[int], Awaitable[Measurement]]) -> Measurement:
+        seeds, found = self._world.seeds, []
+        for exporter in seeds.all:
+            seeds.asked = exporter
+            try:
+                found.append(await take(exporter.luck.seed))
+            finally:
+                seeds.asked = None
+        found = seeds.divided(found, by=_conclusion)
+        if found[0].finished_at is None:
+            of_each = {exporter.luck.seed: one for exporter, one in zip(seeds.all, found, strict=True)}
+            latest = self._world.unfinished.setdefault((uid_of(ask.run), ask.metric.name), deque(maxlen=2))
+            latest.append((found[0], of_each))
+        return found[0]
+
+
+def _conclusion(measurement: Measurement) -> Hashable:
+    """All of it that anybody decides on; the rest is text, and the memory of its own provider."""
+    return measurement.phase, measurement.started_at, measurement.finished_at, measurement.resume_at
+
