@@ -105,12 +105,12 @@ def test_logs_of_a_pod_by_name_by_workload_and_of_a_run(platform: Running) -> No
     runs = "/apis/fairway.dev/v1alpha1/namespaces/fairway/pipelineruns"
     platform.served.create(runs, "r-1", spec={"repository": "shop/app", "workflow": "ci.yml"})
     platform.served.ask("PATCH", f"{runs}/r-1/status", {"status": {
-        "phase": "Failed", "message": "a failed", "jobs": [
+        "phase": "Succeeded", "message": "all jobs are done", "jobs": [
             {"id": "a", "name": "First job", "job": "a", "phase": "Failed"}]}},
         **{"Content-Type": "application/merge-patch+json"})
     assert platform.fairway("logs", "run/r-1", "-f").stdout.splitlines() == [
         "First job │ ▸ Say it", "First job │   Run echo one", "First job │   echo one", "First job │ one",
-        "b / c     │ error: no", "", "r-1 Failed: a failed"]
+        "b / c     │ error: no", "", "r-1 Succeeded: all jobs are done"]
     assert platform.web.asked[-1] == ("/logs/runs/r-1", {"follow": ["true"]})
     platform.web.answers["/logs/runs/r-1"] = (200, "T1 one\nT2 two\n")
     found = platform.fairway("logs", "run/r-1", "-c", "First job", "--tail", "1", "--timestamps")
