@@ -20,6 +20,8 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from fairway.ci.pods.runner import ClusterJobs
+from fairway.ci.pods.settings import JobSettings, JobSettingsMistake, decode_job_settings
 from fairway.delivery import Delivery
 from fairway.kube import crds
 from fairway.kube.api import Api, WriteOptions
@@ -69,10 +71,14 @@ class ClusterPlatform:
         self.web_url = f"http://{LOOPBACK}:{web_port}"
         self._leases = Candidate(api, WallClock(), _identity(settings.state),
                                  [f"fairway-{part}" for part in leading(settings.without)], HOMES[0])
-        self.informers = Informers(cast(Api, Fenced(api, self._leases)))
-        self.delivery = Delivery(self.informers, WallClock(), settings.state, without=settings.without,
-                                 web_url=self.web_url, token=token, data_plane=None)
+        fenced = Fenced(api, self._leases)
+        self.informers = Informers(cast(Api, fenced))
+        jobs = _job_settings(settings.state)
+        self.delivery = Delivery(
+            self.informers, WallClock(), settings.state, without=settings.without, web_url=self.web_url, token=token,
+            data_plane=None, jobs=(cast(ClusterJobs, fenced), jobs) if jobs is not None else None)
         self.delivery.run_beside("discovery", self._follow_kinds)
+
     @classmethod
     async def start(cls, settings: ClusterSettings) -> ClusterPlatform:
         """Raises `NoCluster`, and `PortTaken` for the web port."""
@@ -171,6 +177,17 @@ async def _before(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> bo
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     return not stopped.is_set() and tasks[0].result() is None
+
+
+def _job_settings(state: StateDir) -> JobSettings | None:
+    """How jobs run in the cluster; None: as processes of this machine."""
+    file = state.root / "jobs.yaml"
+    if not file.is_file():
+        return None
+    try:
+        return decode_job_settings(file.read_text(), str(file))
+    except JobSettingsMistake as mistake:
+        raise NoCluster(str(mistake)) from None
 
 
 def _context(settings: ClusterSettings) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from aiohttp import web
 from fairway.ci import logs as ci_logs
 from fairway.ci.controller import PipelineController, TriggerController
 from fairway.ci.materials import PipelineSettings
+from fairway.ci.pods import serving as job_files
+from fairway.ci.pods.runner import ClusterJobs, PodRunner
+from fairway.ci.pods.settings import JobSettings
 from fairway.ci.runner import LocalRunner, RunnerConfig
 from fairway.ci.tokens import JobTokens
 from fairway.ci.tools import link_tools
@@ -78,21 +82,26 @@ STOP_LIMIT_S, ASK_AGAIN_S = 10.0, 3.0
 """Parts stop within milliseconds, notifications under way are given two seconds. One that does not stop is told so once
 more, and must not keep `fairway down` waiting."""
 Part = Callable[[], Coroutine[Any, Any, None]]
+JobsInPods = tuple[ClusterJobs, JobSettings]
+"""The cluster in which the jobs of CI run, and how."""
 
 
 class Delivery:
     """Compose it, `add` what else shall run, then `run_until`.
 
     `data_plane` is None where somebody else moves the requests: then no weight is confirmed, and the native gate has no counts.
+    With `jobs` the jobs of CI run in pods of a cluster, else as processes of this machine.
     """
 
     def __init__(self, informers: Informers, clock: Clock, state: StateDir, *, without: frozenset[str], web_url: str,
-                 token: str, data_plane: DataPlane | None) -> None:
+                 token: str, data_plane: DataPlane | None, jobs: JobsInPods | None = None) -> None:
         self.informers = informers
         self._clock = clock
         self._state = state
         self._token = token
         self._web_url = web_url
+        self._jobs = jobs
+        self._pods: PodRunner | None = None
         self._loops: dict[str, ControllerLoop] = {}
         self._parts: dict[str, Part] = {}
         journal = Journal(state.metrics)
@@ -187,22 +196,29 @@ class Delivery:
         self.add(TriggerController(self.informers, self.known.of))
         beside = Path(sys.executable).parent / "fairway"
         given = RepositorySettings(self.informers)
-        runner = LocalRunner(RunnerConfig(
+        config = RunnerConfig(
             root=state.ci,
             repositories=self.known,
             job_env=job_environment(state.root, state.ci / "cache"),
             path_prepend=(str(link_tools(state.ci / "bin")),),
-            fairway=(str(beside),) if beside.is_file() else (sys.executable, "-m", "fairway"),
+            fairway=(str(beside),) if beside.is_file() else (sys.executable, "-m", "fairway.cli"),
             maskers=Masker,
             tokens=self.job_tokens,
-        ))  # fmt: skip
-        self._pipelines = PipelineController(self.informers, self.known.of, runner, PipelineSettings(
-            secrets=given.secrets, variables=given.variables, environment_secrets=given.environment_secrets))
+        )  # fmt: skip
+        settings = PipelineSettings(
+            secrets=given.secrets, variables=given.variables, environment_secrets=given.environment_secrets)
+        if self._jobs is not None:
+            api, chosen = self._jobs
+            self._pods = PodRunner(api, chosen, config, self.job_tokens, self._clock, self._web_url)
+            settings = replace(settings, labels=tuple(chosen.images), places=chosen.most)
+        self._pipelines = PipelineController(self.informers, self.known.of, LocalRunner(config), settings, self._pods)
         self._pipelines.look_again = self.add(self._pipelines).look_again
 
     def routes(self) -> Iterable[web.RouteDef]:
         """What the web port serves."""
-        yield from serving.routes(LocalRegistry(self._state.registry), token=self._token)
+        yield from serving.routes(LocalRegistry(self._state.registry), token=self._token, admits=self._is_a_job)
+        if self._pods is not None:
+            yield from job_files.routes(self._state.ci, self._pods.guest, self.known, self.job_tokens, self._pods.git_url)
         yield from http_backend.routes(self.git, token=self._token, on_push=self._repository_changed,
                                        allows=self.job_tokens.allows)
         yield from metrics_api.routes(self.store, self._clock, self.scraper, self._rules)
@@ -211,6 +227,9 @@ class Delivery:
         yield from ci_logs.routes(self._state.ci, token=self._token, standing_of=self._standing_of_run)
         if self._gitops is not None:
             yield from webhooks.routes(lambda: webhooks.secrets_in(self.informers), self._gitops.pushed)
+
+    def _is_a_job(self, password: str) -> bool:
+        return self._pods is not None and self._pods.guest(password) is not None
 
     async def run_until(self, stopped: asyncio.Event) -> None:
         parts = {**self._parts, **{name: loop.run for name, loop in self._loops.items()}}

@@ -33,11 +33,15 @@ class CallingRunner:
         self._inner = inner
         self._clock = clock or WallClock()
 
-    def clear(self, run: str, job: str) -> None:
-        self._inner.clear(run, job)
+    @property
+    def outlives(self) -> bool:
+        return self._inner.outlives
 
-    def discard(self, run: str) -> None:
-        self._inner.discard(run)
+    async def clear(self, run: str, job: str) -> None:
+        await self._inner.clear(run, job)
+
+    async def discard(self, run: str) -> None:
+        await self._inner.discard(run)
 
     async def run(self, request: JobRequest, progress: Progress, cancel: asyncio.Event) -> JobResult:
         if not request.workflow.jobs[request.row.job].uses:

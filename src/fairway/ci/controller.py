@@ -2,7 +2,7 @@
 
 What a job does is in the API before it is done: a leg stands as Running before its process starts, and its result is in
 the status before the run goes on. A daemon that is killed finds legs that stand as Running with nobody behind them: what
-is left of them is stopped, and they run again from their start.
+is left of them is stopped, and they run again from their start. Jobs in pods go on meanwhile, and are followed again.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from fairway.ci.materials import (
     runs_that_follow,
 )
 from fairway.ci.plan import InputError
+from fairway.ci.pods.runner import PodRunner
 from fairway.ci.progress import concluded
 from fairway.ci.retention import age_of, is_outdated, number_of, older_ones
 from fairway.ci.runner import LocalRunner
@@ -121,12 +122,13 @@ class PipelineController:
     workers = 1  # passes take milliseconds; one after the other, no two runs take the same place or group
 
     def __init__(self, informers: Informers, open_repository: OpenRepository, runner: LocalRunner,
-                 settings: PipelineSettings | None = None) -> None:
+                 settings: PipelineSettings | None = None, pods: PodRunner | None = None) -> None:
+        """With `pods` every job is a Job of the cluster, else processes of this machine."""
         self.look_again: Callable[[Key], None] | None = None
         self._informers = informers
         self._open = open_repository
-        self._runner = CallingRunner(runner)
-        self._hands = Hands(self._runner, GitlabRunner(runner.config))
+        self._runner = CallingRunner(runner if pods is None else pods)
+        self._hands = Hands(self._runner, GitlabRunner(runner.config, elsewhere=None if pods is None else pods.run_leg))
         self._environments = informers.of(ENVIRONMENTS)
         self._settings = settings or PipelineSettings()
         self._live: dict[tuple[Key, str], _Live] = {}
@@ -173,6 +175,8 @@ class PipelineController:
             return await self._hold(obj, material, held)
         done = {leg: live for (run, leg), live in self._live.items() if run == key and live.task.done()}
         rows = self._rows(key, obj, material, now)
+        if self._runner.outlives:
+            self._follow_again(key, material, rows)
         decision = material.course.decide(self._look(key, obj, material, rows), now)
         await self._clear_lost(key, rows)
         if decision.phase in FINISHED:
@@ -262,6 +266,12 @@ class PipelineController:
         live.task.add_done_callback(lambda task: self._again(key))
         self._live[key, row.id] = live
 
+    def _follow_again(self, key: Key, material: Material, rows: tuple[JobRow, ...]) -> None:
+        """Jobs that went on while nobody here ran: the same attempt, from where it is now."""
+        for row in rows:
+            if row.phase == "Running" and (key, row.id) not in self._live:
+                self._start(key, material, row, rows)
+
     def _again(self, key: Key) -> None:
         if self.look_again is None:
             raise RuntimeError("PipelineController.look_again is not set: give it look_again of the controller's loop")
@@ -271,7 +281,7 @@ class PipelineController:
         """End what a killed daemon left of legs that nobody runs here."""
         for row in rows:
             if row.phase == "Running" and (key, row.id) not in self._live:
-                await asyncio.to_thread(self._runner.clear, key.name, row.id)
+                await self._runner.clear(key.name, row.id)
 
     def _wake_waiting(self) -> None:
         """A place or a group may be free: runs that wait for one look again."""
@@ -287,7 +297,7 @@ class PipelineController:
         self._forget(key)
         self._wake_waiting()
         if not any(run == key for run, _ in self._live):
-            await asyncio.to_thread(self._runner.discard, key.name)
+            await self._runner.discard(key.name)
 
     async def _make_room(self, key: Key, obj: Obj) -> None:
         if is_outdated(obj, self._informers.of(PIPELINE_RUNS).list(key.namespace)):

@@ -1,7 +1,7 @@
-"""Runs one job on this machine: folders, environment, steps, result.
+"""Runs one job where this process is: folders, environment, steps, result.
 
-`JobRunner` is what the controller needs; `LocalRunner` is the one that exists. A runner never raises for what a job
-did: that is its result.
+`JobRunner` is what the controller needs. `LocalRunner` does the work, on the platform's machine or in the pod into which
+`fairway.ci.pods` has sent the job. A runner never raises for what a job did: that is its result.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ from fairway.ci.joblog import JobLog
 from fairway.ci.masking import MakeMasker, Masker
 from fairway.ci.process import TRACKING, kill_tracked
 from fairway.ci.repositories import NoRepositories, Repositories
-from fairway.ci.services import ServiceError, ServiceWish, running_services
+from fairway.ci.services import RunServices, ServiceError, ServiceWish, running_services
+from fairway.ci.shelf import OwnShelf, Shelf
 from fairway.ci.spec import Container, Job, Workflow
 from fairway.ci.states import JobRow, Phase
-from fairway.ci.tokens import JobTokens, contents_level
+from fairway.ci.tokens import Tokens, contents_level
 from fairway.ci.tools import secrets_in
 from fairway.ci.uses import Uses
 from fairway.kube.clock import Clock, WallClock
@@ -71,11 +72,16 @@ class JobRequest:
 class JobRunner(Protocol):
     async def run(self, request: JobRequest, progress: Progress, cancel: asyncio.Event) -> JobResult: ...
 
-    def clear(self, run: str, job: str) -> None:
+    @property
+    def outlives(self) -> bool:
+        """Whether its jobs go on when this process dies: then `run` with the same attempt goes on with that one."""
+        ...
+
+    async def clear(self, run: str, job: str) -> None:
         """Stop what a lost attempt of this job left running."""
         ...
 
-    def discard(self, run: str) -> None:
+    async def discard(self, run: str) -> None:
         """The run is gone for good: remove what is left of it."""
         ...
 
@@ -95,10 +101,14 @@ class RunnerConfig:
     listen: Callable[[str, str], None] | None = None
     prepare: Callable[[Path], None] | None = None
     """Called with the empty work tree of each job: the working-tree runner fills it."""
-    tokens: JobTokens | None = None
+    tokens: Tokens | None = None
     offline: Offline = NOTHING_OFFLINE
     on_failure: OnFailure | None = None
     """Called in a thread where a script failed, before anything is cleaned up: a person may look around."""
+    shelf: Shelf = field(default_factory=OwnShelf)
+    services: RunServices = running_services
+    image: str | None = None
+    """In which image jobs run here; None: in none, on the machine itself."""
 
     def tracking(self, run: str, job: str) -> str:
         """What every process of a job carries in its environment."""
@@ -115,19 +125,18 @@ def stop_all(config: RunnerConfig, run: str, job: str, folders: JobFolders) -> N
 
 
 class LocalRunner:
+    outlives = False
+
     def __init__(self, config: RunnerConfig, clock: Clock | None = None) -> None:
         self.config = config
         self._clock = clock or WallClock()
-        self._uses = Uses(Host(config.repositories, config.fairway, config.offline, config.tokens, config.root))
+        self._uses = Uses(Host(config.repositories, config.fairway, config.offline, config.tokens, config.root, config.shelf))
 
-    def clear(self, run: str, job: str) -> None:
-        kill_tracked(self.config.tracking(run, job))
+    async def clear(self, run: str, job: str) -> None:
+        await asyncio.to_thread(kill_tracked, self.config.tracking(run, job))
 
-    def discard(self, run: str) -> None:
-        shutil.rmtree(RunFolders(self.config.root, run).path, ignore_errors=True)
-
-    def _tracking(self, run: str, job: str) -> str:
-        return f"fairway:{self.config.root}:{run}:{job}"
+    async def discard(self, run: str) -> None:
+        await asyncio.to_thread(shutil.rmtree, RunFolders(self.config.root, run).path, ignore_errors=True)
 
     async def run(self, request: JobRequest, progress: Progress, cancel: asyncio.Event) -> JobResult:
         folders = RunFolders(self.config.root, request.facts.name).job(request.row.id)
@@ -180,18 +189,18 @@ class LocalRunner:
         """Start what the job asks for beside it; a job that asks for a container itself runs without, and says so."""
         job = run.job
         by_name = job.container is not None and bool(to_text(job.container.image))
-        if by_name and job.container is not None:
+        if by_name and job.container is not None and self.config.image is None:
             run.log.line(f"##[warning]container {to_text(job.container.image)!r}: jobs run directly on this machine, not in a "
                          "container")
         try:
             scope = run.scope_of_job()
             if job.container is not None:
                 run.env |= {name: to_text(interpolate(value, scope)) for name, value in job.container.env.items()}
-            wishes = [wish for name, service in _services_of(job, scope).items() if (wish := _wish(name, service, scope)).image]
+            wishes = services_wanted(job, scope)
             if not wishes:
                 return
             run.log.line("##[group]Starting services")
-            started = await stack.enter_async_context(running_services(
+            started = await stack.enter_async_context(self.config.services(
                 wishes, run.folders.path / "services", run.log.line,
                 self.config.tracking(request.facts.name, request.row.id), by_name=by_name))
             run.log.line("##[endgroup]")
@@ -225,27 +234,17 @@ class LocalRunner:
         event_path = folders.temp / "event.json"
         event_path.write_text(to_json(payload_of(request.event)))
         token = request.secrets.get("GITHUB_TOKEN", "") or own
-        row, job = request.row, request.workflow.jobs[request.row.job]
         github = {
             **request.contexts["github"],
             "run_attempt": str(request.facts.attempt),
-            "job": job.id,
+            "job": request.row.job,
             "token": token,
             "event_path": str(event_path),
             "workspace": str(folders.work),
         }
-        scope = Scope(request.contexts)
-        fail_fast = interpolate(job.strategy.fail_fast, scope)
         return {
-            **request.contexts,
+            **contexts_before(request),
             "github": github,
-            "matrix": dict(row.matrix) if row.matrix is not None else None,
-            "strategy": {
-                "fail-fast": truthy(fail_fast),
-                "job-index": float(row.index),
-                "job-total": float(row.total),
-                "max-parallel": interpolate(job.strategy.max_parallel, scope) or float(row.total),
-            },
             "job": {"status": "success", "services": {}, "container": {}},
             "runner": {
                 "name": "fairway",
@@ -292,6 +291,26 @@ class LocalRunner:
             TRACKING: self.config.tracking(request.facts.name, request.row.id),
             **self.config.job_env,
         }
+
+
+def contexts_before(request: JobRequest) -> dict[str, Value]:
+    """What is known of a job before it has a machine."""
+    row, job, scope = request.row, request.workflow.jobs[request.row.job], Scope(request.contexts)
+    return {
+        **request.contexts,
+        "matrix": dict(row.matrix) if row.matrix is not None else None,
+        "strategy": {
+            "fail-fast": truthy(interpolate(job.strategy.fail_fast, scope)),
+            "job-index": float(row.index),
+            "job-total": float(row.total),
+            "max-parallel": interpolate(job.strategy.max_parallel, scope) or float(row.total),
+        },
+    }
+
+
+def services_wanted(job: Job, scope: Scope) -> list[ServiceWish]:
+    """Those that name an image. Raises `ServiceError`, `ExpressionError`."""
+    return [wish for name, service in _services_of(job, scope).items() if (wish := _wish(name, service, scope)).image]
 
 
 def _services_of(job: Job, scope: Scope) -> Mapping[str, Container]:

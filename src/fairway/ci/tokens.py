@@ -1,6 +1,7 @@
 """Tokens of running jobs: each opens what its job may open, and nothing once the job is over.
 
-They are kept in memory alone: a job does not outlive the platform that gave it its token.
+They are kept in memory alone: a job does not outlive the platform that gave it its token. One that does, in the pod of a
+cluster, has its token in the Secret of that pod, and whoever adopts the job learns it from there (`adopt`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from fairway.ci.permissions import WRITE, granted
 from fairway.ci.spec import Job, Workflow
@@ -26,6 +27,16 @@ class _Grant:
     level: Level
 
 
+class Tokens(Protocol):
+    """Who gives jobs what opens a repository for them."""
+
+    def issue(self, owner: str, repository: str, level: Level) -> str:
+        """A token for one repository, until `revoke(owner)`."""
+        ...
+
+    def revoke(self, owner: str) -> None: ...
+
+
 class JobTokens:
     """Only hashes are kept."""
 
@@ -33,10 +44,17 @@ class JobTokens:
         self._grants: dict[bytes, _Grant] = {}
 
     def issue(self, owner: str, repository: str, level: Level) -> str:
-        """A token for one repository, until `revoke(owner)`."""
         token = PREFIX + secrets.token_urlsafe(30)
-        self._grants[_hash(token)] = _Grant(owner, repository, level)
+        self.adopt(token, owner, repository, level)
         return token
+
+    def adopt(self, token: str, owner: str, repository: str, level: Level) -> None:
+        """A token that was given out before this process began."""
+        self._grants[_hash(token)] = _Grant(owner, repository, level)
+
+    def owner_of(self, token: str) -> str | None:
+        grant = self._grants.get(_hash(token))
+        return grant.owner if grant is not None else None
 
     def revoke(self, owner: str) -> None:
         self._grants = {key: grant for key, grant in self._grants.items() if grant.owner != owner}

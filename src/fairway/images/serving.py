@@ -22,7 +22,7 @@ from fairway.images.attach import Attachment, attachments, register
 from fairway.images.layout import INDEX, INDEXES, MANIFESTS, BadBlob, Descriptor, Layout, encode
 from fairway.images.reference import BadReference, Reference, parse_reference
 from fairway.images.registry import LocalRegistry, UnknownImage
-from fairway.kube.http.passwords import carries
+from fairway.kube.http.passwords import carries, password_in
 
 _LARGEST_MANIFEST = 4 * 1024 * 1024
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
@@ -38,20 +38,26 @@ class _Refused(Exception):
         self.status, self.code = status, code
 
 
-def routes(registry: LocalRegistry, *, token: str) -> list[web.RouteDef]:
-    """The paths under `/v2/`. The password is Fairway's token, whoever the user says to be."""
-    served = _Registry(registry, token)
+def nobody(password: str) -> bool:
+    return False
+
+
+def routes(registry: LocalRegistry, *, token: str, admits: Callable[[str], bool] = nobody) -> list[web.RouteDef]:
+    """The paths under `/v2/`. The password is Fairway's token, or one that `admits` takes, whoever the user says to be."""
+    served = _Registry(registry, token, admits)
     return [web.route("*", "/v2/", served.answer), web.route("*", "/v2/{path:.*}", served.answer)]
 
 
 class _Registry:
-    def __init__(self, registry: LocalRegistry, token: str) -> None:
+    def __init__(self, registry: LocalRegistry, token: str, admits: Callable[[str], bool]) -> None:
         self._registry = registry
         self._token = token
+        self._admits = admits
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         try:
-            if not carries(request.headers.get("Authorization", ""), self._token):
+            given = request.headers.get("Authorization", "")
+            if not carries(given, self._token) and not self._admits(password_in(given)):
                 raise _Refused(401, "UNAUTHORIZED", "the password is Fairway's token")
             return await self._routed(request)
         except _Refused as refused:

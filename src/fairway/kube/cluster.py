@@ -35,7 +35,7 @@ from fairway.kube.discovering import discover
 from fairway.kube.errors import ApiError, NotFound, Unauthorized, Unavailable
 from fairway.kube.kubeconfig import Connection
 from fairway.kube.objects import Obj, meta_of
-from fairway.kube.resources import CRDS, Resource, ResourceMap
+from fairway.kube.resources import CRDS, PODS, Resource, ResourceMap
 
 _ANSWER = aiohttp.ClientTimeout(total=60, sock_connect=10)
 _WATCH_S = 290
@@ -149,6 +149,14 @@ class ClusterApi:
                 if event["type"] == "ERROR":
                     raise ApiError.from_status(event["object"])
                 yield WatchEvent(event["type"], event["object"])
+
+    async def pod_log(self, namespace: str, pod: str, container: str) -> AsyncIterator[bytes]:
+        """The lines of a container's log from its start, as they are said, until the container has ended."""
+        path = f"{_path(PODS, namespace, pod)}/log"
+        query = {"container": container, "follow": "true"}
+        async with self._send("GET", path, query, accept="*/*", timeout=_STREAM) as response:
+            async for line in _lines(response):
+                yield line
 
     # --- writing ------------------------------------------------------------------------------------------------------
 

@@ -28,12 +28,13 @@ async def upload(use: Use) -> None:
     if not files:
         _nothing(use, patterns)
         return
-    target = use.run.folders.run.artifacts / name
-    if target.exists():
+    store = use.run.folders.run.artifacts
+    target = store / name
+    if name in await asyncio.to_thread(use.host.shelf.listing, store):
         if not use.flag("overwrite"):
             raise ActionFailed(f"an artifact with the name {name!r} already exists in this run; give each job its own "
                                "name, or set overwrite: true")
-        shutil.rmtree(target)
+        shutil.rmtree(target, ignore_errors=True)
     root = _common_root(files, use.workspace, patterns)
     digest = await asyncio.to_thread(_copy, files, root, target)
     use.log(f"Artifact {name} has been successfully uploaded: {len(files)} file(s)")
@@ -95,18 +96,23 @@ async def download(use: Use) -> None:
     store = use.run.folders.run.artifacts
     target = use.inside(use.text("path") or ".")
     name, pattern = use.text("name"), use.text("pattern")
-    have = sorted(path.name for path in store.iterdir() if not path.name.startswith(".")) if store.is_dir() else []
+    have = sorted(await asyncio.to_thread(use.host.shelf.listing, store))
     if name:
         if name not in have:
             raise ActionFailed(f"Artifact not found for name: {name} (this run has: {', '.join(have) or 'none'})")
-        await asyncio.to_thread(shutil.copytree, store / name, target, dirs_exist_ok=True)
+        await asyncio.to_thread(_handed, use, store / name, target)
     else:
         wanted = [entry for entry in have if not pattern or fnmatch.fnmatch(entry, pattern)]
         for entry in wanted:
             place = target if use.flag("merge-multiple") else target / entry
-            await asyncio.to_thread(shutil.copytree, store / entry, place, dirs_exist_ok=True)
+            await asyncio.to_thread(_handed, use, store / entry, place)
         use.log(f"{len(wanted)} artifact(s) downloaded")
     use.output("download-path", str(target))
+
+
+def _handed(use: Use, kept: Path, place: Path) -> None:
+    use.host.shelf.bring(kept)
+    shutil.copytree(kept, place, dirs_exist_ok=True)
 
 
 UPLOAD = BuiltIn(

@@ -11,8 +11,9 @@ from fairway.ci.frame import Frame, StepOutcome
 from fairway.ci.job_run import JobRun, StepCancelled, StepFailed
 from fairway.ci.process import TRACKING, run_process
 from fairway.ci.repositories import Access, Repositories
+from fairway.ci.shelf import OwnShelf, Shelf
 from fairway.ci.spec import Step
-from fairway.ci.tokens import JobTokens
+from fairway.ci.tokens import Tokens
 
 ActionFailed = StepFailed
 """The step that uses the action fails; the message names what was wrong and the mend."""
@@ -42,9 +43,10 @@ class Host:
     repositories: Repositories
     fairway: tuple[str, ...] = ("fairway",)
     offline: Offline = NOTHING_OFFLINE
-    tokens: JobTokens | None = None
+    tokens: Tokens | None = None
     root: Path | None = None
     """The CI folder of the platform: where fetched actions are kept."""
+    shelf: Shelf = field(default_factory=OwnShelf)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Use:
         """What opens a repository for this job: its own token for its own, one of its own for each other."""
         own = self.context("repository")
         name = access.name or own
-        if self.host.tokens is None or access.path is None:
+        if self.host.tokens is None:
             return access.token
         if name == own:
             return self.context("token")

@@ -30,23 +30,26 @@ class _Store:
         own = use.context("ref")
         scopes = dict.fromkeys((own, *_DEFAULT_BRANCHES))
         self.folders = [base / quote(scope, safe="") / version for scope in scopes]
+        self.shelf = use.host.shelf
 
-    def exact(self, key: str) -> Path | None:
-        for folder in self.folders:
-            path = folder / f"{quote(key, safe='')}.tar"
-            if path.is_file():
-                return path
+    def find(self, key: str, prefixes: list[str]) -> Path | None:
+        """The entry of this key, else the newest that begins with the first prefix that any has."""
+        kept = {folder: self.shelf.listing(folder) for folder in self.folders}
+        for folder, names in kept.items():
+            if f"{quote(key, safe='')}.tar" in names:
+                return self.target(key, folder)
+        for prefix in prefixes:
+            for folder, names in kept.items():
+                found = [name for name in names if name.endswith(".tar") and name.startswith(quote(prefix, safe=""))]
+                if found:
+                    return folder / max(found, key=lambda name: names[name])
         return None
 
-    def by_prefix(self, prefix: str) -> Path | None:
-        for folder in self.folders:
-            found = [path for path in folder.glob("*.tar") if path.name.startswith(quote(prefix, safe=""))]
-            if found:
-                return max(found, key=lambda path: path.stat().st_mtime)
-        return None
+    def has(self, key: str) -> bool:
+        return f"{quote(key, safe='')}.tar" in self.shelf.listing(self.folders[0])
 
-    def target(self, key: str) -> Path:
-        return self.folders[0] / f"{quote(key, safe='')}.tar"
+    def target(self, key: str, folder: Path | None = None) -> Path:
+        return (folder or self.folders[0]) / f"{quote(key, safe='')}.tar"
 
 
 def _key_of(path: Path) -> str:
@@ -66,9 +69,7 @@ async def _restore(use: Use) -> str:
     """The key that was found, or ""."""
     key, paths = _checked(use)
     store = _Store(use, paths)
-    found = store.exact(key)
-    for prefix in use.lines("restore-keys"):
-        found = found or store.by_prefix(prefix)
+    found = await asyncio.to_thread(store.find, key, use.lines("restore-keys"))
     matched = _key_of(found) if found is not None else ""
     use.output("cache-primary-key", key)
     use.output("cache-matched-key", matched)
@@ -79,6 +80,7 @@ async def _restore(use: Use) -> str:
         use.log(f"Cache not found for input keys: {', '.join([key, *use.lines('restore-keys')])}")
         return ""
     if not use.flag("lookup-only"):
+        await asyncio.to_thread(store.shelf.bring, found)
         await asyncio.to_thread(_unpack, found, _roots(use))
     use.log(f"Cache restored from key: {matched}")
     return matched
@@ -104,7 +106,7 @@ async def _save(use: Use) -> None:
     key, paths = _checked(use)
     store = _Store(use, paths)
     target = store.target(key)
-    if target.exists():
+    if await asyncio.to_thread(store.has, key):
         use.log(f"Cache hit occurred on the primary key {key}, not saving cache.")
         return
     home = use.run.folders.home

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from fairway.ci.actions.builtin import ActionFailed, BuiltIn, Use
-from fairway.ci.repositories import Access
+from fairway.ci.repositories import Access, basic, credentials
 
 _QUIET_GIT = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
 
@@ -53,7 +52,7 @@ async def _make_clean(use: Use, target: Path) -> None:
 
 async def _fetch(use: Use, access: Access, target: Path, ref: str, depth: int, *, tags: bool) -> str:
     source = access.path.as_uri() if access.path is not None else access.url
-    env = {**_QUIET_GIT, **_credentials(access)} if access.path is None else _QUIET_GIT
+    env = {**_QUIET_GIT, **credentials(access)} if access.path is None else _QUIET_GIT
     await use.execute("git", "init", "--quiet", "--initial-branch=main", ".", cwd=target, echo=False)
     argv = ["git", "-c", "protocol.file.allow=always", "fetch", "--quiet", "--no-recurse-submodules",
             "--tags" if tags else "--no-tags"]
@@ -110,25 +109,10 @@ async def _origin(use: Use, access: Access, target: Path) -> None:
         await use.execute("git", "config", f"branch.{branch}.merge", f"refs/heads/{branch}", cwd=target, echo=False)
     if access.token:
         use.mask(access.token)
-        use.mask(_basic(access.token))
+        use.mask(basic(access.token))
     if access.token and use.flag("persist-credentials"):
         await use.execute("git", "config", f"http.{access.url}.extraheader", f"AUTHORIZATION: basic "
-                          f"{_basic(access.token)}", cwd=target, echo=False)
-
-
-def _basic(token: str) -> str:
-    return base64.b64encode(f"x-access-token:{token}".encode()).decode()
-
-
-def _credentials(access: Access) -> dict[str, str]:
-    """Configuration for one command, by environment: it is in no file and no process list."""
-    if not access.token:
-        return {}
-    return {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"http.{access.url}.extraheader",
-        "GIT_CONFIG_VALUE_0": f"AUTHORIZATION: basic {_basic(access.token)}",
-    }
+                          f"{basic(access.token)}", cwd=target, echo=False)
 
 
 CHECKOUT = BuiltIn(

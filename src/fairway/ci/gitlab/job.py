@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,8 +29,9 @@ from fairway.ci.gitlab.stores import Artifacts, Caches, cache_key, leads_out, se
 from fairway.ci.gitlab.variables import expand
 from fairway.ci.joblog import JobLog
 from fairway.ci.process import TRACKING, Finished, run_process
+from fairway.ci.repositories import credentials
 from fairway.ci.runner import RunnerConfig, stop_all
-from fairway.ci.services import ServiceError, ServiceWish, running_services
+from fairway.ci.services import ServiceError, ServiceWish
 from fairway.ci.states import JobRow, Phase, StepRow
 from fairway.ci.tools import secrets_in
 from fairway.kube.clock import Clock, WallClock
@@ -78,14 +79,22 @@ class _Cancelled(Exception):
     """The job was told to stop."""
 
 
+RunElsewhere = Callable[[LegRequest, Progress, asyncio.Event], Awaitable[JobResult]]
+
+
 class GitlabRunner:
-    def __init__(self, config: RunnerConfig, clock: Clock | None = None) -> None:
+    """`elsewhere` runs jobs in pods; without it they are processes of this machine."""
+
+    def __init__(self, config: RunnerConfig, clock: Clock | None = None, elsewhere: RunElsewhere | None = None) -> None:
         self.config = config
         self.clock = clock or WallClock()
+        self._elsewhere = elsewhere
 
     async def run(self, request: LegRequest, progress: Progress, cancel: asyncio.Event) -> JobResult:
         if request.leg.job.trigger is not None:
             return await run_child(self, request, progress, cancel)
+        if self._elsewhere is not None:
+            return await self._elsewhere(request, progress, cancel)
         folders = RunFolders(self.config.root, request.course.run_name).job(request.id)
         await asyncio.to_thread(folders.make)
         masked = [variable.value for variable in request.course.pipeline.given.values() if variable.masked]
@@ -172,7 +181,7 @@ class _Attempt:
                     await asyncio.to_thread(self._restore, cache)
         if self.request.upstreams:
             async with self._step("Downloading artifacts"):
-                store = Artifacts(self.folders.run.artifacts)
+                store = Artifacts(self.folders.run.artifacts, self.runner.config.shelf)
                 for upstream in self.request.upstreams:
                     id = f"{self.request.course.prefix}{upstream.leg}"
                     count = await asyncio.to_thread(store.restore, id, self.work)
@@ -181,7 +190,7 @@ class _Attempt:
 
     def _said_plainly(self) -> None:
         job = self.leg.job
-        if job.image.name:
+        if job.image.name and self.runner.config.image is None:
             self.log.line(f"image {expand(job.image.name, self.texts)}: jobs run directly on this machine, not in a container")
         if job.id_tokens:
             self.log.line(f"##[warning]id_tokens: there is no identity provider here, {', '.join(job.id_tokens)} stay empty")
@@ -226,9 +235,10 @@ class _Attempt:
             raise _Failed(f"repository {course.repository!r} is not on this platform", "runner_system_failure")
         self.work.rmdir()
         source = str(access.path) if access.path is not None else access.url
+        entered = {} if access.path is not None else credentials(replace(access, token=access.token or self.token))
         checkout = self.texts.get("GIT_CHECKOUT", "true") != "false"
         git = ["git", "-c", "protocol.file.allow=always", "-c", "advice.detachedHead=false"]
-        self._git([*git, "clone", "--quiet", "--no-checkout", source, str(self.work)])
+        self._git([*git, "clone", "--quiet", "--no-checkout", source, str(self.work)], entered)
         self._git([*git, "-C", str(self.work), "config", "remote.origin.url", access.url])
         if checkout:
             self._git([*git, "-C", str(self.work), "checkout", "--quiet", "--force", "--detach", course.sha])
@@ -237,15 +247,15 @@ class _Attempt:
             self._git([*git, "-C", str(self.work), "submodule", "update", "--init", *deep])
         self.log.line(f"Checking out {course.sha[:8]} as detached HEAD (ref is {course.ref})")
 
-    def _git(self, argv: list[str]) -> None:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False,
-                              env={"PATH": SYSTEM_PATH, "HOME": str(self.folders.home), "GIT_TERMINAL_PROMPT": "0"})
+    def _git(self, argv: list[str], more: Mapping[str, str] | None = None) -> None:
+        env = {**(more or {}), "PATH": SYSTEM_PATH, "HOME": str(self.folders.home), "GIT_TERMINAL_PROMPT": "0"}
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
         if done.returncode != 0:
             raise _Failed(f"git {argv[5] if len(argv) > 5 else ''}: {done.stderr.strip()}", "runner_system_failure")
 
     def _caches(self) -> Caches:
         name = self.request.course.repository.replace("/", "%2F")
-        return Caches(self.folders.cache / name / "gitlab")
+        return Caches(self.folders.cache / name / "gitlab", self.runner.config.shelf)
 
     def _key(self, cache: Cache) -> str:
         files = [expand(name, self.texts) for name in cache.key_files]
@@ -264,17 +274,11 @@ class _Attempt:
 
     @asynccontextmanager
     async def _services(self) -> AsyncIterator[None]:
-        wishes = [
-            ServiceWish(
-                image=expand(service.name, self.texts), names=_aliases(expand(service.name, self.texts),
-                                                                       expand(service.alias, self.texts)),
-                env={**self.texts, **{name: expand(value.value, self.texts) for name, value in service.variables.items()}},
-                command=service.command, entrypoint=service.entrypoint)
-            for service in self.leg.job.services]
+        wishes = services_wanted(self.leg, self.texts)
         if not wishes:
             yield
             return
-        async with running_services(wishes, self.folders.path / "services", self.log.line, self.tracking,
+        async with self.runner.config.services(wishes, self.folders.path / "services", self.log.line, self.tracking,
                                     by_name=True) as started:
             self.texts = {name: started.rewritten(value) for name, value in self.texts.items()}
             self.wrapped = started.wrapped
@@ -438,6 +442,15 @@ class _Attempt:
 
 def _applies(when: str, phase: Phase) -> bool:
     return when == "always" or (when == "on_success") == (phase == "Succeeded")
+
+
+def services_wanted(leg: Leg, texts: Mapping[str, str]) -> list[ServiceWish]:
+    return [
+        ServiceWish(
+            image=expand(service.name, texts), names=_aliases(expand(service.name, texts), expand(service.alias, texts)),
+            env={**texts, **{name: expand(value.value, texts) for name, value in service.variables.items()}},
+            command=service.command, entrypoint=service.entrypoint)
+        for service in leg.job.services]
 
 
 def _aliases(image: str, alias: str) -> tuple[str, ...]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
 from fairway.ci.archive import files_below, pack, unpack
 from fairway.ci.gitlab.globs import path_pattern
 from fairway.ci.gitlab.spec import Cache
+from fairway.ci.shelf import OwnShelf, Shelf
 
 
 def selected(work: Path, patterns: Iterable[str], *, exclude: Iterable[str] = (), untracked: bool = False) -> list[str]:
@@ -58,13 +59,17 @@ class Artifacts:
     """`<run>/artifacts/<leg>.tar`."""
 
     folder: Path
+    shelf: Shelf = field(default_factory=OwnShelf)
 
     def save(self, leg: str, work: Path, names: Iterable[str]) -> int:
         return pack(work, names, self._path(leg))
 
     def restore(self, leg: str, work: Path) -> int:
         path = self._path(leg)
-        return unpack(path, work) if path.is_file() else 0
+        if path.name not in self.shelf.listing(self.folder):
+            return 0
+        self.shelf.bring(path)
+        return unpack(path, work)
 
     def read(self, leg: str, name: str) -> str | None:
         """One file of what a job left."""
@@ -89,12 +94,15 @@ class Caches:
     """`<cache>/<repository>/gitlab/<key>.tar`."""
 
     folder: Path
+    shelf: Shelf = field(default_factory=OwnShelf)
 
     def find(self, keys: Iterable[str]) -> tuple[str, Path] | None:
         """The first key that has an entry."""
+        kept = self.shelf.listing(self.folder)
         for key in keys:
             path = self.path(key)
-            if path.is_file():
+            if path.name in kept:
+                self.shelf.bring(path)
                 return key, path
         return None
 

@@ -5,7 +5,7 @@ mount namespace, the job has an `/etc/hosts` of its own in which the service's n
 not, host names in the job's variables are replaced. Any other image needs docker or podman.
 """
 
-from fairway.ci.services.running import Started, running_services
+from fairway.ci.services.running import RunServices, Started, running_services
 from fairway.ci.services.wish import ServiceError, ServiceWish
 
-__all__ = ["ServiceError", "ServiceWish", "Started", "running_services"]
+__all__ = ["RunServices", "ServiceError", "ServiceWish", "Started", "running_services"]

@@ -12,9 +12,10 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from fairway.ci.process import TRACKING, signal_group
 from fairway.ci.services import containers
@@ -44,6 +45,13 @@ class Started:
     def wrapped(self, argv: Sequence[str]) -> list[str]:
         """A command of the job, so that it finds its services by name."""
         return with_hosts(argv, self.hosts) if self.hosts is not None else list(argv)
+
+
+class RunServices(Protocol):
+    """Who runs a job's services: `running_services` on this machine, `beside` in a pod."""
+
+    def __call__(self, wishes: Sequence[ServiceWish], folder: Path, say: Say, tracking: str, *,
+                 by_name: bool) -> AbstractAsyncContextManager[Started]: ...
 
 
 @asynccontextmanager
