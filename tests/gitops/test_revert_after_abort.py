@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -105,20 +106,23 @@ async def deliver_good_then_bad(world: World) -> tuple[str, str]:
     return good, bad
 
 
+async def failed_run(world: World, pod_hash: str) -> None:
+    await world.api.create({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun",
+        "metadata": {"name": f"shop-{pod_hash}-2", "namespace": "default", "labels": {"rollouts-pod-template-hash": pod_hash},
+                     "ownerReferences": [owner_reference(await rollout(world))]},
+        "spec": {"metrics": [{"name": "success-rate", "successCondition": "result[0] >= 0.97",
+                              "provider": {"prometheus": {"query": "up"}}}]},
+        "status": {
+            "phase": "Failed", "message": 'Metric "success-rate" assessed Failed due to failed (2) > failureLimit (1)',
+            "metricResults": [{"name": "success-rate", "phase": "Failed", "failed": 2, "count": 2,
+                               "measurements": [{"phase": "Failed", "value": "[0.921]"}]}]},
+    })
+
+
 async def abort(world: World, *, analysis: bool = True) -> None:
-    owner = await rollout(world)
     if analysis:
-        await world.api.create({
-            "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun",
-            "metadata": {"name": "shop-bbb-2", "namespace": "default", "labels": {"rollouts-pod-template-hash": "bbb"},
-                         "ownerReferences": [owner_reference(owner)]},
-            "spec": {"metrics": [{"name": "success-rate", "successCondition": "result[0] >= 0.97",
-                                  "provider": {"prometheus": {"query": "up"}}}]},
-            "status": {
-                "phase": "Failed", "message": 'Metric "success-rate" assessed Failed due to failed (2) > failureLimit (1)',
-                "metricResults": [{"name": "success-rate", "phase": "Failed", "failed": 2, "count": 2,
-                                   "measurements": [{"phase": "Failed", "value": "[0.921]"}]}]},
-        })
+        await failed_run(world, "bbb")
     await observe(world, "Degraded", stable="aaa", current="bbb", abort=True, message="RolloutAborted: analysis failed")
 
 
@@ -173,9 +177,22 @@ def test_a_later_commit_about_something_else_does_not_stop_the_revert(play: Play
 def test_an_abort_by_hand_is_followed_by_a_commit_too(play: Play) -> None:
     async def story(world: World) -> None:
         await deliver_good_then_bad(world)
+        await failed_run(world, "earlier")  # of a version that was refused before: no evidence against this one
         await abort(world, analysis=False)
         await world.until_live(ROLLOUTS, "shop", lambda o: GOOD in str(o["spec"]))
         assert "Rollout default/shop: RolloutAborted" in world.repo.log("main")[0].trailers()["Fairway-Evidence"]
+
+    play(story)
+
+
+def test_a_note_about_an_earlier_version_does_not_stand_in_the_way(play: Play) -> None:
+    async def story(world: World) -> None:
+        await deliver_good_then_bad(world)
+        note = json.dumps({"bad": {"shop": "registry.example.com/shop:long-gone"}, "good": {}, "evidence": "e", "story": "s"})
+        await world.edit(ROLLOUTS, "shop", {"metadata": {"annotations": {"fairway.dev/take-back": note}}})
+        await abort(world)
+        await world.until_live(ROLLOUTS, "shop", lambda o: GOOD in str(o["spec"]))
+        assert world.repo.log("main")[0].trailers()["Fairway-Evidence"].startswith("AnalysisRun default/shop-bbb-2")
 
     play(story)
 

@@ -94,6 +94,9 @@ class Comparison:
         key = object_key(target)
         try:
             predicted = await self.dry_run(app, target, live)
+            if live is not None and _version(predicted) != _version(live):  # the cache is a moment behind the API: no drift
+                live = await self._informers.api.get(self._informers.api.resources.of(target), key.name, key.namespace)
+                predicted = await self.dry_run(app, target, live)
         except TRANSIENT:
             raise
         except ApiError as error:
@@ -145,6 +148,10 @@ class Comparison:
                   if entry.live is not None and entry.target is not None]
         return [Reason("SharedResourceWarning", f"{entry.key} is part of applications {own} and {other}")
                 for entry, other in others if other is not None and other != own]
+
+
+def _version(obj: Obj) -> str:
+    return str(meta_of(obj).get("resourceVersion") or "")
 
 
 def validation(app: Application, target: Obj) -> Validation:

@@ -95,12 +95,19 @@ def find_revert(owner: str | None, app: str, rollout: Obj, synced: Obj | None, s
 
 
 def is_noted(obj: Obj) -> bool:
-    """Somebody who watches this workload asks for its version to be taken back."""
-    return bool(annotations_of(obj).get(TAKE_BACK))
+    """Somebody who watches this workload asks for its version to be taken back. A note about images that it no longer has has
+    served its purpose; one that cannot be read is not passed over."""
+    text = annotations_of(obj).get(TAKE_BACK)
+    if not text:
+        return False
+    try:
+        return dict(json.loads(text)["bad"]) == dict(containers(obj))
+    except (ValueError, KeyError, TypeError):
+        return True
 
 
 def find_noted(owner: str | None, app: str, obj: Obj, synced: Obj | None, revision: str) -> Revert | Reason:
-    """The revert that the note on a workload calls for. One that speaks of other images than those of now is old."""
+    """The revert that the note on a workload (`is_noted`) calls for."""
     name = f"{obj['kind']} {key_of(obj)}"
     if owner != app:
         return Reason("NotOwned", f"{name} does not belong to this application")
@@ -110,8 +117,6 @@ def find_noted(owner: str | None, app: str, obj: Obj, synced: Obj | None, revisi
         said = Evidence(" ".join(str(note["evidence"]).split()), str(note["story"]))
     except (ValueError, KeyError, TypeError):
         return Reason("NoteNotRead", f"the annotation {TAKE_BACK} of {name} cannot be read")
-    if dict(containers(obj)) != bad:
-        return Reason("NotOurVersion", f"the note on {name} is about images that it no longer has")
     if synced is None or dict(containers(synced)) != bad:
         return Reason("NotOurVersion", f"the note on {name} is about images that {short(revision)} does not name")
     changed = tuple((bad[c], good[c]) for c in bad if c in good and bad[c] != good[c])
@@ -129,7 +134,7 @@ def evidence(rollout: Obj, runs: Iterable[Obj]) -> Evidence:
         if any(ref.get("uid") == uid for ref in meta_of(run).get("ownerReferences") or ())
         and status_of(run).get("phase") in ("Failed", "Error", "Inconclusive")
     ]
-    of_version = [run for run in failed if pod_hash and pod_hash in str(meta_of(run).get("labels"))] or failed
+    of_version = [run for run in failed if not pod_hash or pod_hash in str(meta_of(run).get("labels"))]
     if not of_version:
         said = str(status_of(rollout).get("message") or "aborted")
         return Evidence(f"Rollout {key_of(rollout)}: {said}", f"The rollout was aborted: {said}.")

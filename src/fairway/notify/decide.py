@@ -125,7 +125,8 @@ def _release(release: Obj) -> Iterator[Happening]:
         return
     trigger, verb = _OUTCOMES[outcome]
     application = spec.get("application") or key_of(release).name
-    title = f"{application} {str(spec.get('sha', ''))[:7]} {verb} {spec.get('environment') or key_of(release).namespace}"
+    what = str(spec.get("sha") or str(spec.get("digest") or "").removeprefix("sha256:"))[:7]  # no pipeline made it: its digest
+    title = f"{application} {what} {verb} {spec.get('environment') or key_of(release).namespace}"
     begun, ended = _time(status.get("pushedAt") or status.get("committedAt")), _time(status.get("finishedAt"))
     took = f"{round((ended - begun).total_seconds())} s" if begun and ended else ""
     facts = (("Digest", str(spec.get("digest", ""))), ("Evidence", _words(status.get("evidence"))), ("From push", took))

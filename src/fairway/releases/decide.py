@@ -6,31 +6,41 @@ change of configuration). A Release ends once:
 | outcome    | when                                                                                       |
 |------------|--------------------------------------------------------------------------------------------|
 | Promoted   | the workload runs the digest everywhere and the sync that brought it has ended well        |
-| RolledBack | its update was aborted, and the workload asks for another digest again and is healthy      |
+| RolledBack | it was aborted or taken back, and the workload asks for another digest again and is healthy |
 | Failed     | the sync that brought it failed, or another digest took its place before it was promoted   |
 
-Times are those of the first look at which something was so; a Release that ended is never changed again.
+Times are those of the first look at which something was so. A Release that ended is changed again in one case: a promoted
+version that turned out bad is taken back. Whoever watches it leaves a note with its digest on the workload (a Canary's refusal
+and a RollbackPolicy's say so in the same way).
+
+Users of a Canary's target are served by its primary: the target itself has no pods between releases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fairway.kube.api import MergePatch
 from fairway.kube.decision import Action, Change, Create, Decision, Reason, differs
 from fairway.kube.objects import Obj, annotations_of, dig, labels_of, meta_of, parse_time, spec_of, status_of
 from fairway.kube.resources import RELEASES
-from fairway.releases.join import HOOK, Source, digests_of, source_of
+from fairway.releases.join import HOOK, Source, digest_in, digests_of, source_of
 from fairway.releases.record import Release, read_release, release_name, write_spec, write_status
 
 ENVIRONMENT = "fairway.dev/environment"
+TAKE_BACK = "fairway.dev/take-back"
+"""Annotation on a workload: JSON with bad and good images (container to image) and evidence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """`workloads`: Rollouts and Deployments of the Application. `releases`: of this Application. `jobs`: its hooks."""
+    """`workloads`: Rollouts and Deployments of the Application. `releases`: of this Application. `jobs`: its hooks.
+
+    `guarded`: for Deployments that are a Canary's target, by their name, the Canary and its primary.
+    """
 
     application: Obj
     namespace: Obj | None
@@ -38,26 +48,29 @@ class Seen:
     runs: tuple[Obj, ...]
     releases: tuple[Obj, ...]
     jobs: tuple[Obj, ...] = ()
+    guarded: Mapping[str, tuple[Obj, Obj | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Stand:
-    """How one workload stands to the digest that it asks for."""
+    """How one workload stands to the digest that it asks for. `refused`: digests to be taken back, with the evidence."""
 
     digest: str
     healthy: bool = False
     exposed: bool = False
     aborted: bool = False
     message: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide(seen: Seen, now: datetime) -> Decision:
     known = {release.name: release for release in map(read_release, seen.releases)}
     recorded = {release.digest for release in known.values()}
-    stands = [_stand(workload, seen.runs, recorded) for workload in seen.workloads]
+    stands = [_stand(seen, workload, recorded) for workload in seen.workloads]
     stand = next((s for s in stands if s.digest), None)
     if stand is None:
         return Decision(reasons=(Reason("NoDigest", "no workload of this Application names an image by digest"),))
+    known = {name: _taken_back(release, stand, known, now) for name, release in known.items()}
     current = _current(seen, known, stand)
     fresh: Release | None = None
     if current is None and stand.digest != _last_promoted(known):
@@ -79,14 +92,22 @@ def decide(seen: Seen, now: datetime) -> Decision:
 # --- which release ------------------------------------------------------------------------------------------------
 
 
-def _current(seen: Seen, known: dict[str, Release], stand: _Stand) -> Release | None:
+def _current(seen: Seen, known: Mapping[str, Release], stand: _Stand) -> Release | None:
     """The Release in progress for the digest that is asked for now."""
     return next((r for r in known.values() if r.digest == stand.digest and not r.ended), None)
 
 
-def _last_promoted(known: dict[str, Release]) -> str:
+def _last_promoted(known: Mapping[str, Release]) -> str:
     done = [release for release in known.values() if release.outcome == "Promoted" and release.finished_at]
     return max(done, key=lambda release: str(release.finished_at)).digest if done else ""
+
+
+def _taken_back(release: Release, stand: _Stand, known: Mapping[str, Release], now: datetime) -> Release:
+    """A promoted version that the workload still asks for and that is refused now: it goes on, to its other end."""
+    newest = release.digest == stand.digest == _last_promoted(known)
+    if release.outcome != "Promoted" or not newest or release.digest not in stand.refused:
+        return release
+    return replace(release, outcome="InProgress", aborted_at=now, finished_at=None, evidence=stand.refused[release.digest])
 
 
 def _begin(seen: Seen, stand: _Stand, now: datetime) -> Release:
@@ -123,27 +144,53 @@ def _applied_at(seen: Seen, now: datetime) -> datetime:
 # --- how far ------------------------------------------------------------------------------------------------------
 
 
-def _stand(workload: Obj, runs: Sequence[Obj], recorded: Collection[str]) -> _Stand:
+def _stand(seen: Seen, workload: Obj, recorded: Collection[str]) -> _Stand:
     """Of the digests in the pod template one that our own pipeline made counts first, then one that is on record already
     (its pipeline may be long gone)."""
     digests = digests_of(workload)
     if not digests:
         return _Stand("")
-    made = [d for d in digests if source_of(d, runs) != Source()] or [d for d in digests if d in recorded]
+    made = [d for d in digests if source_of(d, seen.runs) != Source()] or [d for d in digests if d in recorded]
     digest = (made or digests)[0]
+    refused = _refused(workload)
+    aborted, why = digest in refused, refused.get(digest, "")
     status, generation = status_of(workload), str(meta_of(workload).get("generation", ""))
     if workload.get("kind") != "Rollout":
+        guarded = seen.guarded.get(str(meta_of(workload).get("name")))
+        if guarded is not None:
+            healthy, exposed = _of_canary(digest, *guarded)
+            return _Stand(digest, healthy and not aborted, exposed, aborted, why, refused)
         done = status.get("updatedReplicas", 0) == status.get("replicas", 0) == status.get("availableReplicas", 0) > 0
         observed = str(status.get("observedGeneration", "")) == generation
-        return _Stand(digest, done and observed, observed and status.get("updatedReplicas", 0) > 0)
+        exposed = observed and status.get("updatedReplicas", 0) > 0
+        return _Stand(digest, done and observed and not aborted, exposed, aborted, why, refused)
     observed = str(status.get("observedGeneration", "")) == generation
     new, stable = status.get("currentPodHash"), status.get("stableRS")
     weight = dig(status, "canary", "weights", "canary", default={})
     reached = weight.get("weight", 0) > 0 and weight.get("podTemplateHash") == new
     reached = reached or (new is not None and dig(status, "blueGreen", "activeSelector") == new)
     exposed = observed and (reached if new != stable else status.get("availableReplicas", 0) > 0)
-    healthy = observed and status.get("phase") == "Healthy" and new == stable
-    return _Stand(digest, healthy, exposed, observed and bool(status.get("abort")), str(status.get("message") or ""))
+    healthy = observed and status.get("phase") == "Healthy" and new == stable and not aborted
+    return _Stand(digest, healthy, exposed, aborted or (observed and bool(status.get("abort"))),
+                  why or str(status.get("message") or ""), refused)
+
+
+def _of_canary(digest: str, canary: Obj, primary: Obj | None) -> tuple[bool, bool]:
+    """Whether the primary serves the digest, and whether users meet it."""
+    status = status_of(canary)
+    promoted = primary is not None and digest in digests_of(primary)
+    healthy = promoted and status.get("phase") in ("Initialized", "Succeeded", "Failed")
+    return healthy, promoted or int(status.get("canaryWeight") or 0) > 0
+
+
+def _refused(workload: Obj) -> Mapping[str, str]:
+    """Digest to evidence, as the note of whoever watches the workload has it."""
+    try:
+        note = json.loads(annotations_of(workload).get(TAKE_BACK) or "{}")
+        bad, good, said = dict(note.get("bad") or {}), dict(note.get("good") or {}), str(note.get("evidence") or "")
+    except (ValueError, AttributeError, TypeError):
+        return {}
+    return {digest: said for name, image in bad.items() if image != good.get(name) and (digest := digest_in(str(image)))}
 
 
 def _advanced(seen: Seen, release: Release, stand: _Stand, now: datetime) -> Release:
@@ -174,6 +221,8 @@ def _joined(release: Release, source: Source) -> Release:
 
 def _superseded(release: Release, stand: _Stand, now: datetime) -> Release:
     """Another digest is asked for now."""
+    if release.aborted_at is None and release.digest in stand.refused:
+        release = replace(release, aborted_at=now, evidence=stand.refused[release.digest])
     if release.aborted_at is not None:
         return replace(release, outcome="RolledBack", finished_at=now) if stand.healthy else release
     if release.promoted_at is not None:

@@ -22,11 +22,12 @@ class Load:
     port: int
     rate: int
     record: Path
+    host: str = HOST
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fairway.traffic.prober", f"http://127.0.0.1:{self.port}{PATH}", "--host", HOST,
+            [sys.executable, "-m", "fairway.traffic.prober", f"http://127.0.0.1:{self.port}{PATH}", "--host", self.host,
              "--rate", str(self.rate), "--out", str(self.record)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )

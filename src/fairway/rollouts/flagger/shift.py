@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from fairway.kube.api import JsonPatch
+from fairway.kube.api import JsonPatch, MergePatch
 from fairway.kube.decision import Action, Change, Create
-from fairway.kube.objects import spec_of
-from fairway.kube.resources import CONFIG_MAPS, SECRETS
+from fairway.kube.objects import annotations_of, spec_of
+from fairway.kube.resources import CANARIES, CONFIG_MAPS, SECRETS
 from fairway.rollouts.flagger import ingress, scalers
 from fairway.rollouts.flagger.checks import analysed
 from fairway.rollouts.flagger.configs import Config, primary_copy, tracked
@@ -22,6 +22,8 @@ from fairway.rollouts.flagger.weights import Routes, advanced, highest, next_ste
 from fairway.rollouts.flagger.workload import KINDS, promotion, to_nothing
 from fairway.rollouts.rollback.note import ask_to_take_back, images, owned_by_git
 
+FAILED_CHECK = "fairway.dev/failed-check"
+"""Annotation of a Canary: what its newest failed check said."""
 BLUE_GREEN_WITHOUT_ROUTES = 10
 """Iterations where the provider knows no weights and the Canary names none."""
 
@@ -38,6 +40,7 @@ def advance(tick: Tick, view: View, router: Router, routes: Routes, provider: st
         tick.say("Starting", f"Starting canary analysis for {tick.spec.target.name}.{tick.spec.namespace}")
     if not (prepared(tick) if first else analysed(tick, view, provider)):
         tick.set(view, failed=tick.status.failed_checks + 1)
+        tick.act([_remembered(tick, view)])
         return
     if analysis.strategy == "ab-testing":
         _ab_testing(tick, view, router, analysis, may_promote)
@@ -196,6 +199,16 @@ def rolled_back(tick: Tick, view: View, router: Router) -> None:
     _afterwards(tick)
 
 
+def _remembered(tick: Tick, view: View) -> Action | None:
+    """What the failed check said, for the commit that takes the version back: that is made ticks later."""
+    said = next((said.reason.message for said in tick.said if said.kind == "Warning"), "")
+    if not said or not owned_by_git(view.target):
+        return None
+    halted = f"Halt {tick.spec.name}.{tick.spec.namespace} advancement "
+    note = {"metadata": {"annotations": {FAILED_CHECK: said.removeprefix(halted)}}}
+    return Change(CANARIES, tick.spec.namespace, tick.spec.name, MergePatch(note))
+
+
 def _for_git(tick: Tick, view: View) -> Action | None:
     """Git still describes the refused version: whoever owns it is asked to name the primary's images again."""
     if view.seen.primary is None or not view.label or not owned_by_git(view.target):
@@ -204,6 +217,9 @@ def _for_git(tick: Tick, view: View) -> Action | None:
     if bad == good:
         return None
     why = next((said.reason.message for said in tick.said if said.kind == "Warning"), "it failed")
+    last = annotations_of(view.seen.canary).get(FAILED_CHECK)
+    if last and tick.status.failed_checks >= tick.spec.checks.threshold:
+        why = f"{why}: {last}"
     return ask_to_take_back(KINDS[view.target["kind"]], view.target, bad, good,
                             evidence=f"Canary {tick.spec.namespace}/{tick.spec.name}: {why}",
                             story=f"Canary {tick.spec.namespace}/{tick.spec.name} refused the version: {why}.")
