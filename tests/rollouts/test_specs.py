@@ -53,7 +53,7 @@ def test_a_missing_reference_stops_nothing_that_runs_and_heals_when_it_comes_bac
             await world.api.delete(ANALYSIS_TEMPLATES, "success-rate", NS)
             found = await world.until(lambda r: dig(r, "status", "phase") == "Degraded")
             said = ('The Rollout "shop" is invalid: spec.strategy.canary.analysis.templates: Invalid value: '
-                    '"templateNames: [success-rate]": '
+                    '"success-rate": '
                     "AnalysisTemplate 'success-rate' not found")
             assert found["status"]["message"] == f"InvalidSpec: {said}"
             await world.image("shop:2")

@@ -13,6 +13,12 @@ class TemplateError(ValueError):
     """Templates cannot be put together: one is missing, or two disagree."""
 
 
+class TemplateMissing(TemplateError):
+    def __init__(self, ref: TemplateRef) -> None:
+        super().__init__(f"{'ClusterAnalysisTemplate' if ref.cluster else 'AnalysisTemplate'} '{ref.name}' not found")
+        self.name = ref.name
+
+
 def gather_templates(refs: Iterable[TemplateRef], known: Mapping[TemplateRef, Obj]) -> list[Obj]:
     """The referenced templates and those that they refer to, each once, in the order of their references."""
     found: dict[TemplateRef, Obj] = {}
@@ -22,8 +28,7 @@ def gather_templates(refs: Iterable[TemplateRef], known: Mapping[TemplateRef, Ob
             return
         template = known.get(ref)
         if template is None:
-            kind = "ClusterAnalysisTemplate" if ref.cluster else "AnalysisTemplate"
-            raise TemplateError(f"{kind} '{ref.name}' not found")
+            raise TemplateMissing(ref)
         found[ref] = template
         for inner in spec_of(template).get("templates") or ():
             add(TemplateRef(str(inner.get("templateName", "")), bool(inner.get("clusterScope"))))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from fairway.kube.objects import Obj, annotations_of, dig, meta_of, spec_of
 from fairway.rollouts.alb import root_service
 from fairway.rollouts.analysis_ask import AnalysisAsk
-from fairway.rollouts.analysis_templates import TemplateError, flatten, gather_templates, run_spec
+from fairway.rollouts.analysis_templates import TemplateError, TemplateMissing, flatten, gather_templates, run_spec
 from fairway.rollouts.args import ArgError, rollout_args, substitute
 from fairway.rollouts.fields import FieldError
 from fairway.rollouts.gateway_api import divided_rules
@@ -189,11 +189,10 @@ def analysis_asks(spec: RolloutSpec) -> Iterator[tuple[str, AnalysisAsk, bool]]:
 
 def _analyses(view: View) -> Iterator[FieldError]:
     for at, ask, endless in analysis_asks(view.spec):
-        names = [ref.name for ref in ask.templates]
         try:
             templates = gather_templates(ask.templates, view.seen.templates)
-        except TemplateError as error:
-            yield FieldError(at, str(error), _listed(names))
+        except TemplateMissing as missing:
+            yield FieldError(at, str(missing), missing.name)
             continue
         yield from template_errors(at, templates, ask, view.rollout, endless=endless)
 
