@@ -34,6 +34,7 @@ from fairway.kube.kubeconfig import BadKubeconfig, read_kubeconfig
 from fairway.kube.leader import Candidate, Fenced, LeadershipLost
 from fairway.kube.objects import Obj
 from fairway.kube.resources import CRDS, NAMESPACES, Resource
+from fairway.metrics.querier import without_login
 from fairway.parts import leading
 from fairway.ports import LOOPBACK, Ports, choose_ports
 from fairway.state import StateDir
@@ -55,6 +56,7 @@ class ClusterSettings:
     """"": the file's current one."""
     web_port: int = 0
     without: frozenset[str] = frozenset()
+    prometheus: str = ""
 
 
 class NoCluster(Exception):
@@ -76,7 +78,8 @@ class ClusterPlatform:
         jobs = _job_settings(settings.state)
         self.delivery = Delivery(
             self.informers, WallClock(), settings.state, without=settings.without, web_url=self.web_url, token=token,
-            data_plane=None, jobs=(cast(ClusterJobs, fenced), jobs) if jobs is not None else None)
+            data_plane=None, prometheus=settings.prometheus,
+            jobs=(cast(ClusterJobs, fenced), jobs) if jobs is not None else None)
         self.delivery.run_beside("discovery", self._follow_kinds)
 
     @classmethod
@@ -107,7 +110,8 @@ class ClusterPlatform:
     def addresses(self) -> dict[str, Any]:
         """What `daemon.json` says."""
         return {"api_url": self._api.server, "web_url": self.web_url, "ingress_port": 0,
-                "data_plane": "the cluster's own", "without": sorted(self._settings.without),
+                "data_plane": "the cluster's own", "prometheus": without_login(self._settings.prometheus),
+                "without": sorted(self._settings.without),
                 "kubeconfig": str(self._settings.kubeconfig), "context": self._settings.context,
                 "identity": self._leases.me}
 

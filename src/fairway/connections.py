@@ -27,10 +27,12 @@ from fairway.kube.objects import Obj, labels_of, spec_of
 from fairway.kube.resources import CONFIG_MAPS, REPOSITORIES, SECRETS
 from fairway.manifests.helm.download import Login as ChartLogin
 from fairway.manifests.helm.repository import ChartRepository, chart_repository
-from fairway.metrics.querier import EmbeddedQuerier
+from fairway.metrics.querier import Querier as MetricsQuerier
+from fairway.metrics.querier import RemotePrometheus
 from fairway.node.images import HostImage, ImageUnavailable, UnpackedImage, is_host
 from fairway.rollouts.gate import Arm
 from fairway.rollouts.gate_provider import NoCounts
+from fairway.rollouts.prometheus import Querier, QueryFailed, Server
 from fairway.traffic.port import DataPlane, TrafficError
 
 NAMESPACE = "fairway"
@@ -54,15 +56,35 @@ class NodeImages:
 
 
 class AnalysisQuerier:
-    """The embedded metrics as analysis asks for them."""
+    """Metrics as analysis asks for them, embedded or elsewhere."""
 
-    def __init__(self, querier: EmbeddedQuerier) -> None:
+    def __init__(self, querier: MetricsQuerier) -> None:
         self._querier = querier
 
     async def query(self, text: str, at: datetime) -> float | Sequence[float]:
         answer = await self._querier.query(text, at)
-        values = [sample.value for sample in answer.samples]
+        if answer.kind == "string":
+            raise QueryFailed("Prometheus metric type not supported: string")
+        values = [value for sample in answer.samples for _, value in sample.points]
         return values[0] if answer.kind == "scalar" else values
+
+
+class Prometheuses:
+    """Every Prometheus elsewhere that somebody asks, each with connections of its own."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], RemotePrometheus] = {}
+
+    def at(self, server: Server) -> Querier:
+        key = (server.address, tuple(sorted(server.headers.items())), server.insecure, server.timeout)
+        if key not in self._known:
+            self._known[key] = RemotePrometheus(server.address, timeout_s=server.timeout.total_seconds(),
+                                                headers=server.headers, verify=not server.insecure)
+        return AnalysisQuerier(self._known[key])
+
+    async def close(self) -> None:
+        for remote in self._known.values():
+            await remote.close()
 
 
 class DataPlaneCounts:

@@ -32,6 +32,7 @@ from fairway.connections import (
     AnalysisQuerier,
     DataPlaneCounts,
     KnownRepositories,
+    Prometheuses,
     RepositorySettings,
     job_environment,
 )
@@ -50,6 +51,7 @@ from fairway.kube.objects import Key, spec_of, status_of
 from fairway.kube.reconcile import Controller, ControllerLoop
 from fairway.kube.resources import PIPELINE_RUNS, REPOSITORIES, Resource
 from fairway.metrics import api as metrics_api
+from fairway.metrics import forwarding
 from fairway.metrics.controller import Scraper
 from fairway.metrics.journal import Journal
 from fairway.metrics.querier import EmbeddedQuerier
@@ -67,7 +69,7 @@ from fairway.rollouts.flagger.controller import CanaryController
 from fairway.rollouts.flagger.posting import http_post
 from fairway.rollouts.gate_provider import GateProvider
 from fairway.rollouts.job import JobProvider
-from fairway.rollouts.prometheus import PrometheusProvider, Queriers
+from fairway.rollouts.prometheus import PrometheusProvider, Querier, Queriers, Server
 from fairway.rollouts.rollback.controller import RollbackController
 from fairway.rollouts.web import WebProvider
 from fairway.secrets.masking import Masker
@@ -90,11 +92,12 @@ class Delivery:
     """Compose it, `add` what else shall run, then `run_until`.
 
     `data_plane` is None where somebody else moves the requests: then no weight is confirmed, and the native gate has no counts.
-    With `jobs` the jobs of CI run in pods of a cluster, else as processes of this machine.
+    `prometheus` is the address of one that is asked instead of our own metrics, "" for none. With `jobs` the jobs of CI run in
+    pods of a cluster, else as processes of this machine.
     """
 
     def __init__(self, informers: Informers, clock: Clock, state: StateDir, *, without: frozenset[str], web_url: str,
-                 token: str, data_plane: DataPlane | None, jobs: JobsInPods | None = None) -> None:
+                 token: str, data_plane: DataPlane | None, prometheus: str = "", jobs: JobsInPods | None = None) -> None:
         self.informers = informers
         self._clock = clock
         self._state = state
@@ -102,6 +105,8 @@ class Delivery:
         self._web_url = web_url
         self._jobs = jobs
         self._pods: PodRunner | None = None
+        self._prometheus = prometheus
+        self._elsewhere = Prometheuses()
         self._loops: dict[str, ControllerLoop] = {}
         self._parts: dict[str, Part] = {}
         journal = Journal(state.metrics)
@@ -153,9 +158,8 @@ class Delivery:
         clock = self._clock
         self.add(RolloutController(self.informers, verify_weights=data_plane is not None))
         self.add(ExperimentController(self.informers))
-        own = AnalysisQuerier(EmbeddedQuerier(self.store))
         self.add(AnalysisRunController(self.informers, clock, {
-            "prometheus": PrometheusProvider(own, clock, own_addresses=(self._web_url,)),
+            "prometheus": PrometheusProvider(self._queriers(), clock),
             "web": WebProvider(clock),
             "job": JobProvider(self.informers.api, clock),
             "fairway": GateProvider(DataPlaneCounts(data_plane), clock),
@@ -163,14 +167,24 @@ class Delivery:
 
     def _compose_canaries(self, data_plane: DataPlane | None) -> None:
         """Where requests go through our own data plane its counts are asked, and it confirms weights."""
-        own = AnalysisQuerier(EmbeddedQuerier(self.store))
+        queriers, counted = self._queriers(), AnalysisQuerier(EmbeddedQuerier(self.store))
+
+        def query(address: str) -> Querier:
+            return counted if not address and data_plane is not None else queriers(address)
+
         self.add(CanaryController(
-            self.informers, self._clock, query=Queriers(own, own_addresses=(self._web_url,)), post=http_post,
+            self.informers, self._clock, query=query, post=http_post,
             own_metrics=data_plane is not None, verify_weights=data_plane is not None))
 
     def _compose_rollback(self) -> None:
+        self.add(RollbackController(self.informers, self._clock, self._queriers().at(Server(""))))
+
+    def _queriers(self) -> Queriers:
+        """Who answers an analysis: our own metrics or the Prometheus that stands for them, else the server that it names."""
+        if self._prometheus:
+            return Queriers(self._elsewhere.at(Server(self._prometheus)), self._elsewhere.at)
         own = AnalysisQuerier(EmbeddedQuerier(self.store))
-        self.add(RollbackController(self.informers, self._clock, own))
+        return Queriers(own, self._elsewhere.at, own_addresses=(self._web_url,))
 
     def _compose_releases(self) -> None:
         self.add(ReleaseController(self.informers))
@@ -221,7 +235,9 @@ class Delivery:
             yield from job_files.routes(self._state.ci, self._pods.guest, self.known, self.job_tokens, self._pods.git_url)
         yield from http_backend.routes(self.git, token=self._token, on_push=self._repository_changed,
                                        allows=self.job_tokens.allows)
-        yield from metrics_api.routes(self.store, self._clock, self.scraper, self._rules)
+        if self._prometheus:
+            yield from forwarding.routes(self._prometheus)
+        yield from metrics_api.routes(self.store, self._clock, self.scraper, self._rules, asked=not self._prometheus)
         if self._alerting is not None:
             yield from self._alerting.routes()
         yield from ci_logs.routes(self._state.ci, token=self._token, standing_of=self._standing_of_run)
@@ -239,6 +255,7 @@ class Delivery:
         finally:
             jobs = [asyncio.create_task(self._pipelines.close(), name="pipelines")] if self._pipelines is not None else []
             await _stopped([*jobs, *tasks], cancel=tasks)
+            await self._elsewhere.close()
 
     def _standing_of_run(self, name: str) -> ci_logs.Standing | None:
         run = self.informers.of(PIPELINE_RUNS).get(Key(NAMESPACE, name))

@@ -29,7 +29,7 @@ from fairway.kube.http.server import KubeServer
 from fairway.kube.http.signing import CertificateSigner
 from fairway.kube.kubeconfig import write_kubeconfig
 from fairway.kube.token_secrets import TokenSecrets
-from fairway.metrics.querier import EmbeddedQuerier
+from fairway.metrics.querier import EmbeddedQuerier, without_login
 from fairway.node.controller import NodeController
 from fairway.node.exec import NodeExec
 from fairway.node.logs import ShimLogs
@@ -63,6 +63,8 @@ class Settings:
     """`paths`: no container gets a root of its own, even where the machine could give one."""
     without: frozenset[str] = frozenset()
     """Parts (`fairway.parts`) that are switched off."""
+    prometheus: str = ""
+    """Address of one that analyses and queries ask instead of our own metrics."""
 
 
 class NoEnvoy(Exception):
@@ -76,6 +78,7 @@ class Platform:
         state = settings.state
         self._without = settings.without
         self._ports = ports
+        self._prometheus = without_login(settings.prometheus)
         self._api = api
         clock = WallClock()
         self.web_url = f"http://{LOOPBACK}:{ports.web}"
@@ -93,7 +96,8 @@ class Platform:
         self.traffic = TrafficController(self.informers, clock, self.data_plane, ingress_address=LOOPBACK,
                                          ingress_port=ports.ingress)
         self.delivery = Delivery(self.informers, clock, state, without=settings.without, web_url=self.web_url,
-                                 token=pki.token, data_plane=self.data_plane if self._has("traffic") else None)
+                                 token=pki.token, data_plane=self.data_plane if self._has("traffic") else None,
+                                 prometheus=settings.prometheus)
         self.node.usage.on_look(ContainerSeries(self.delivery.store, self.node.usage, node.claims).record)
         self._compose(pki, accounts, clock)
 
@@ -141,7 +145,7 @@ class Platform:
     def addresses(self) -> dict[str, Any]:
         """What `daemon.json` says."""
         return {"api_url": self.server.url, "web_url": self.web_url, "without": sorted(self._without),
-                "ingress_port": self._ports.ingress if self._has("traffic") else 0,
+                "prometheus": self._prometheus, "ingress_port": self._ports.ingress if self._has("traffic") else 0,
                 "data_plane": self.data_plane.description if self._has("traffic") else "nobody: it is switched off"}
 
     @property

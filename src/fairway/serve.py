@@ -59,7 +59,7 @@ def main() -> int:
 def _settings(options: argparse.Namespace, state: StateDir) -> Settings | ClusterSettings:
     without = parse_without(options.without)
     if options.kubeconfig:
-        return ClusterSettings(state, Path(options.kubeconfig), options.context, options.web_port, without)
+        return ClusterSettings(state, Path(options.kubeconfig), options.context, options.web_port, without, options.prometheus)
     return Settings(
         state=state,
         api_port=options.api_port,
@@ -68,6 +68,7 @@ def _settings(options: argparse.Namespace, state: StateDir) -> Settings | Cluste
         fast_storage=options.fast_storage,
         data_plane=options.data_plane,
         without=without,
+        prometheus=options.prometheus,
     )
 
 
@@ -79,6 +80,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--fast-storage", action="store_true", help="survives a crash of Fairway, not of the machine")
     parser.add_argument("--data-plane", choices=("auto", "envoy", "proxy"), default="auto", help="what moves the requests")
     parser.add_argument("--without", default="", metavar="PARTS", help="parts that are switched off: gitops,rollouts,...")
+    parser.add_argument("--prometheus", default="", metavar="URL", help="asked instead of our own metrics")
     parser.add_argument("--kubeconfig", default="", metavar="FILE", help="deliver to this cluster, embed nothing")
     parser.add_argument("--context", default="", help="context of the kubeconfig; its current one where none is named")
     parser.add_argument("--foreground", action="store_true", help="log to stderr as well")

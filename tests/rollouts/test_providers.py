@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from fairway.connections import Prometheuses
 from fairway.kube.clock import WallClock
 from fairway.rollouts.analysis_controller import completions
 from fairway.rollouts.analysis_spec import Metric
 from fairway.rollouts.jsonpath import PathError, find
 from fairway.rollouts.measurements import Measurement
-from fairway.rollouts.prometheus import PrometheusProvider
+from fairway.rollouts.prometheus import PrometheusProvider, Queriers
 from fairway.rollouts.providers import Ask
 from fairway.rollouts.web import WebProvider
 from tests.rollouts.world import Scripted
@@ -53,7 +54,7 @@ def measure(provider: Any, ask: Ask) -> Measurement:
 ])  # fmt: skip
 def test_which_prometheus_is_asked(address: str, own: bool) -> None:
     scripted = Scripted(lambda text, at: [0.97, 0.5])
-    provider = PrometheusProvider(scripted, WallClock(), own_addresses=["http://me:9090"])
+    provider = PrometheusProvider(Queriers(scripted, Prometheuses().at, own_addresses=["http://me:9090"]), WallClock())
     found = measure(provider, prometheus("up", address, success_condition="result[0] > 0.9"))
     assert bool(scripted.asked) == own
     assert (found.phase, found.value) == (("Successful", "[0.97,0.5]") if own else ("Error", ""))
@@ -73,12 +74,14 @@ def test_a_real_prometheus_answers_over_http() -> None:
         return web.json_response({"status": "success", "data": {"resultType": kind, "result": bodies[kind]}})
 
     async def story() -> dict[str, Measurement]:
+        elsewhere = Prometheuses()
         async with a_server(answer) as url:
-            provider = PrometheusProvider(Scripted(lambda text, at: []), WallClock())
+            provider = PrometheusProvider(Queriers(Scripted(lambda text, at: []), elsewhere.at), WallClock())
             found = {}
             for kind in (*bodies, "bad"):
                 settings = {"query": kind, "address": url, "headers": [{"key": "X-Scope-OrgID", "value": "shop"}]}
                 found[kind] = await provider.measure(Ask({}, Metric("m", provider={"prometheus": settings})), AT)
+            await elsewhere.close()
             return found
 
     found = asyncio.run(story())

@@ -27,7 +27,7 @@ from fairway.rollouts.analysis_controller import AnalysisRunController
 from fairway.rollouts.controller import RolloutController
 from fairway.rollouts.experiment_controller import ExperimentController
 from fairway.rollouts.keys import APPLIED_WEIGHT, HASH_LABEL
-from fairway.rollouts.prometheus import PrometheusProvider
+from fairway.rollouts.prometheus import PrometheusProvider, Queriers
 from fairway.workloads.controllers import ReplicaSetController
 
 NS = "default"
@@ -123,7 +123,7 @@ class World:
                         for c in self.under_test(self._informers)]
 
     def under_test(self, informers: Informers) -> list[Controller]:
-        providers = {"prometheus": PrometheusProvider(self.metrics, self.clock)}
+        providers = {"prometheus": PrometheusProvider(Queriers(self.metrics, lambda server: self.metrics), self.clock)}
         return [RolloutController(informers, verify_weights=self.confirm_after is not None), ExperimentController(informers),
                 AnalysisRunController(informers, self.clock, providers)]
 

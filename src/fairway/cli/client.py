@@ -56,6 +56,8 @@ class Addresses:
     """Parts that are switched off."""
     identity: str = ""
     """In cluster mode: under which name the daemon holds Leases."""
+    prometheus: str = ""
+    """Who is asked instead of the platform's own metrics, without a login; "" where nobody is."""
 
     @property
     def ingress_url(self) -> str:
@@ -72,7 +74,8 @@ class Addresses:
             facts = json.loads(state.daemon.read_text())
             found = Addresses(int(facts["pid"]), facts["api_url"], facts["web_url"], int(facts["ingress_port"]),
                               str(facts.get("data_plane", "")), str(facts.get("kubeconfig", "")),
-                              str(facts.get("context", "")), tuple(facts.get("without", ())), str(facts.get("identity", "")))
+                              str(facts.get("context", "")), tuple(facts.get("without", ())),
+                              str(facts.get("identity", "")), str(facts.get("prometheus", "")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
         same = facts.get("process") in (None, started_of(found.pid))

@@ -43,6 +43,7 @@ class Wanted:
     ingress_port: int = 0
     data_plane: str = "auto"
     without: str = ""
+    prometheus: str = ""
     kubeconfig: str = ""
     context: str = ""
 

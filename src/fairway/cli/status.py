@@ -138,7 +138,8 @@ def _print(state: StateDir, client: Client, parts: list[dict[str, str]], objects
             click.echo(_described(finding))
         click.echo()
     click.echo(table(("PART", "ADDRESS", "STATE"), [(p["part"], p["address"], p["state"]) for p in parts]))
-    click.echo(f"daemon {client.addresses.pid}, state in {state.root}\ntraffic by {client.addresses.data_plane}")
+    click.echo(f"daemon {client.addresses.pid}, state in {state.root}\ntraffic by {client.addresses.data_plane}"
+               + (f"\nmetrics asked at {client.addresses.prometheus}" if client.addresses.prometheus else ""))
     if objects["Application"]:
         click.echo("\n" + table(("APPLICATION", "SYNC", "HEALTH", "REVISION"), [
             (meta_of(app)["name"], dig(app, "status", "sync", "status", default="Unknown"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -23,6 +24,8 @@ from fairway.state import StateDir
               help="Port on which Ingresses answer.")
 @click.option("--data-plane", type=click.Choice(["auto", "envoy", "proxy"]), default="auto", show_default=True,
               help="What moves requests: Envoy, or the slow built-in proxy where there is none.")
+@click.option("--prometheus", metavar="URL", default="", callback=lambda ctx, option, text: _prometheus(text),
+              help="Ask this Prometheus instead of the platform's own metrics: analyses, rollback policies, queries.")
 @click.option("--without", default="", metavar="PARTS", callback=lambda ctx, option, text: _parts(text),
               help=f"Parts to switch off, with commas: {', '.join(EMBEDDED | DELIVERY)}.")
 @click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False, resolve_path=True), metavar="FILE",
@@ -52,7 +55,8 @@ def command(state: StateDir, /, foreground: bool, output: str, **asked: Any) -> 
     facts = {
         "state": str(state.root), "pid": addresses.pid, "api_url": addresses.api_url, "web_url": addresses.web_url,
         "ingress_url": addresses.ingress_url, "kubeconfig": addresses.kubeconfig or str(state.kubeconfig),
-        "context": addresses.context, "data_plane": addresses.data_plane, "without": list(addresses.without),
+        "context": addresses.context, "data_plane": addresses.data_plane, "prometheus": addresses.prometheus,
+        "without": list(addresses.without),
     }  # fmt: skip
     if machine(facts, output):
         return
@@ -60,9 +64,17 @@ def command(state: StateDir, /, foreground: bool, output: str, **asked: Any) -> 
     rows = [
         ("Kubernetes API", facts["api_url"]), ("kubeconfig", facts["kubeconfig"]), ("context", facts["context"]),
         ("git and metrics", facts["web_url"]), ("ingress", facts["ingress_url"]), ("traffic", facts["data_plane"]),
+        ("metrics asked at", facts["prometheus"]),
         ("switched off", ", ".join(addresses.without)),
     ]  # fmt: skip
     click.echo(table(("", ""), [row for row in rows if row[1]]).lstrip("\n"))
+
+
+def _prometheus(text: str) -> str:
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise Misused(f"--prometheus: {text!r} is no address", mend="write it with its scheme: http://prometheus.example.com:9090")
+    return text.rstrip("/")
 
 
 def _parts(text: str) -> str:

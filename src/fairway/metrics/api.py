@@ -53,26 +53,28 @@ class BadData(ValueError):
 
 
 def routes(
-    store: Store, clock: Clock, scraper: Scraper | None = None, rules: RuleController | None = None
+    store: Store, clock: Clock, scraper: Scraper | None = None, rules: RuleController | None = None, *, asked: bool = True
 ) -> list[web.RouteDef]:
     """The routes under /api/v1/. `scraper` tells about targets and metadata, `rules` about rules and alerts; without them
-    there are none.
+    there are none. `asked`: questions about samples are answered here too.
     """
     api = _Api(store, clock, scraper, rules)
     found: list[web.RouteDef] = []
-    for path, answer in (
+    asking: tuple[tuple[str, Callable[[Form], Mapping[str, Any]]], ...] = (
         ("query", api.query),
         ("query_range", api.query_range),
         ("series", api.series),
         ("labels", api.labels),
         ("format_query", api.format_query),
         ("query_exemplars", api.exemplars),
-    ):
-        handler = _answering(answer)
-        found += [web.get(f"/api/v1/{path}", handler), web.post(f"/api/v1/{path}", handler)]
+    )
+    if asked:
+        for path, answer in asking:
+            handler = _answering(answer)
+            found += [web.get(f"/api/v1/{path}", handler), web.post(f"/api/v1/{path}", handler)]
+        found += [web.get("/api/v1/label/{name}/values", _answering(api.label_values)),
+                  web.get("/api/v1/metadata", _answering(api.metadata))]
     for path, one in (
-        ("label/{name}/values", api.label_values),
-        ("metadata", api.metadata),
         ("targets", api.targets),
         ("rules", api.rules),
         ("alerts", api.alerts),

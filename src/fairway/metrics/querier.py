@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -90,10 +92,17 @@ def _of_block(block: Block) -> list[Sample]:
 
 
 class RemotePrometheus:
-    """Asks a Prometheus (or what speaks its API) at `address`."""
+    """Asks a Prometheus (or what speaks its API) at `address`; a user and password in it are taken as basic authorization.
 
-    def __init__(self, address: str, *, timeout_s: float = 30.0, headers: Mapping[str, str] | None = None) -> None:
+    `verify`: whether the server's certificate is looked at.
+    """
+
+    def __init__(self, address: str, *, timeout_s: float = 30.0, headers: Mapping[str, str] | None = None,
+                 verify: bool = True) -> None:
         self._address = address.rstrip("/")
+        self._shown = without_login(self._address)
+        self._verify = verify
+        self._timeout_s = timeout_s
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._headers = dict(headers or {})
         self._session: aiohttp.ClientSession | None = None
@@ -103,22 +112,35 @@ class RemotePrometheus:
             self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
         form = {"query": text, "time": f"{at.astimezone(UTC).timestamp():.3f}"}
         try:
-            async with self._session.post(f"{self._address}/api/v1/query", data=form) as answer:
-                body = await answer.json(content_type=None)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise QueryFailed(f"{self._address}: {error or type(error).__name__}", fault="server") from None
+            async with self._session.post(f"{self._address}/api/v1/query", data=form, ssl=self._verify) as answer:
+                status, text = answer.status, await answer.text()
+        except TimeoutError:
+            raise QueryFailed(f"{self._shown}: no answer within {self._timeout_s:g} s", fault="server") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise QueryFailed(f"{self._shown}: {error or type(error).__name__}", fault="server") from None
+        try:
+            body = json.loads(text)
+        except ValueError:
+            raise QueryFailed(f"{self._shown} answered {status} with something that is not Prometheus' JSON: "
+                              f"{' '.join(text.split())[:80]!r}", fault="server") from None
         if not isinstance(body, dict) or body.get("status") != "success":
             message = body.get("error") if isinstance(body, dict) else None
             wrong = isinstance(body, dict) and body.get("errorType") in ("bad_data", "execution")
-            raise QueryFailed(str(message or f"{self._address} answered {answer.status}"), fault="query" if wrong else "server")
+            raise QueryFailed(str(message or f"{self._shown} answered {status}"), fault="query" if wrong else "server")
         try:
             return _decoded(body)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise QueryFailed(f"{self._address}: an answer that is not understood: {error}", fault="server") from None
+            raise QueryFailed(f"{self._shown}: an answer that is not understood: {error}", fault="server") from None
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def without_login(url: str) -> str:
+    """For messages: the address without a user's name and password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _decoded(body: Mapping[str, Any]) -> Result:

@@ -21,7 +21,7 @@ from fairway.rollouts.experiment_controller import ExperimentController
 from fairway.rollouts.gate_provider import GateProvider
 from fairway.rollouts.job import JobProvider
 from fairway.rollouts.keys import HASH_LABEL
-from fairway.rollouts.prometheus import PrometheusProvider
+from fairway.rollouts.prometheus import PrometheusProvider, Queriers
 from fairway.workloads.controllers import JobController
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class RolloutCase:
             RolloutController(informers, verify_weights=True), ExperimentController(informers),
             AnalysisRunController(informers, clock, {
                 "prometheus": world.for_every_seed(
-                    PrometheusProvider(world.queries, clock, connect=lambda server: world.queries)),
+                    PrometheusProvider(Queriers(world.queries, lambda server: world.queries), clock)),
                 "job": JobProvider(informers.api, clock),
                 "fairway": world.for_every_seed(GateProvider(world.counted, clock)),
             }),

@@ -13,8 +13,6 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from fairway.kube.clock import Clock
 from fairway.rollouts.analysis_spec import Metric
 from fairway.rollouts.expr.values import Floats, number_text
@@ -50,14 +48,13 @@ class Server:
 class Queriers:
     """Who answers for which server. `own` where none is named, for a host called prometheus…, or one of `own_addresses`.
 
-    Every other address is asked over HTTP, through `connect`.
+    Whoever answers for another address is `connect`'s.
     """
 
-    def __init__(self, own: Querier, *, own_addresses: Collection[str] = (),
-                 connect: Callable[[Server], Querier] | None = None) -> None:
+    def __init__(self, own: Querier, connect: Callable[[Server], Querier], *, own_addresses: Collection[str] = ()) -> None:
         self._own = own
         self._own_addresses = {address.rstrip("/") for address in own_addresses}
-        self._connect = connect or HttpQuerier
+        self._connect = connect
 
     def at(self, server: Server) -> Querier:
         host = urlsplit(server.address).hostname or ""
@@ -70,12 +67,11 @@ class Queriers:
 
 
 class PrometheusProvider(Instant):
-    """PromQL, asked of whoever answers for the server that the metric names (`Queriers`)."""
+    """PromQL, asked of whoever answers for the server that the metric names."""
 
-    def __init__(self, own: Querier, clock: Clock, *, own_addresses: Collection[str] = (),
-                 connect: Callable[[Server], Querier] | None = None) -> None:
+    def __init__(self, queriers: Queriers, clock: Clock) -> None:
         self._clock = clock
-        self._queriers = Queriers(own, own_addresses=own_addresses, connect=connect)
+        self._queriers = queriers
 
     async def measure(self, ask: Ask, now: datetime) -> Measurement:
         try:
@@ -105,35 +101,3 @@ def _server(ask: Ask) -> Server:
     seconds = at.get("timeout")
     timeout = timedelta(seconds=int(seconds)) if seconds else DEFAULT_TIMEOUT
     return Server(str(at.get("address") or ""), headers, bool(at.get("insecure")), timeout)
-
-
-class HttpQuerier:
-    """A Prometheus server's own HTTP API."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    async def query(self, text: str, at: datetime) -> float | Sequence[float]:
-        url = f"{self._server.address.rstrip('/')}/api/v1/query"
-        timeout = aiohttp.ClientTimeout(total=self._server.timeout.total_seconds())
-        async with aiohttp.ClientSession(timeout=timeout, headers=dict(self._server.headers)) as session:
-            try:
-                asked = {"query": text, "time": repr(at.timestamp())}
-                async with session.post(url, data=asked, ssl=not self._server.insecure) as response:
-                    body = await response.json(content_type=None)
-            except (aiohttp.ClientError, ValueError) as error:
-                raise QueryFailed(f"{url}: {error}") from error
-        if not isinstance(body, dict) or body.get("status") != "success":
-            raise QueryFailed(str(body.get("error") or f"{url} answered {response.status}") if isinstance(body, dict) else url)
-        return _values(body["data"])
-
-
-def _values(data: Mapping[str, object]) -> float | Sequence[float]:
-    kind, result = data.get("resultType"), data.get("result")
-    if kind == "scalar" and isinstance(result, list):
-        return float(result[1])
-    if kind == "vector" and isinstance(result, list):
-        return [float(series["value"][1]) for series in result]
-    if kind == "matrix" and isinstance(result, list):
-        return [float(point[1]) for series in result for point in series["values"]]
-    raise QueryFailed(f"Prometheus metric type not supported: {kind}")
