@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-MEASUREMENTS = ("api", "ci", "kube", "promql", "traffic", "main_job", "kustomize", "gitops", "rehearse", "gate")
+MEASUREMENTS = ("api", "ci", "kube", "promql", "traffic", "main_job", "kustomize", "gitops", "rehearse", "gate", "exposure")
 
 
 def main() -> int:
