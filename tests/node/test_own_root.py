@@ -113,6 +113,37 @@ def test_a_program_finds_the_image_at_its_absolute_paths_and_shares_nothing(tmp_
     play(tmp_path, story, image)
 
 
+def test_services_answer_to_their_names_those_of_later_too(tmp_path: Path) -> None:
+    def service(name: str, namespace: str = "default") -> Obj:
+        return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
+                "spec": {"selector": {"app": name}, "ports": [{"port": 80}]}}
+
+    async def story(m: Machine) -> None:
+        await m.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})
+        early = await m.api.create(service("early"))
+        elsewhere = await m.api.create(service("db", "other"))
+        script = ("getent hosts early db.other.svc.cluster.local alias localhost | awk '{print $1}'; echo asking; "
+                  "until getent hosts later | awk '{print $1}' | grep .; do sleep 0.02; done")
+        aliases = [{"ip": "127.9.9.9", "hostnames": ["alias"]}]
+        await m.api.create(shell("p", script, {"hostAliases": aliases}, image="shop:1"))
+
+        async def asks() -> bool:
+            return "asking" in await m.log("p") if await _started(m, "p") else False
+
+        await m.until(asks, "the pod asks for a Service that is not there yet")
+        later = await m.api.create(service("later"))
+        await m.phase("p", "Succeeded", "Failed")
+        lines = (await m.log("p")).split()
+        assert lines[:3] == [early["spec"]["clusterIP"], elsewhere["spec"]["clusterIP"], "127.9.9.9"]
+        assert lines[3] in ("127.0.0.1", "::1") and lines[4:] == ["asking", later["spec"]["clusterIP"]]
+
+    play(tmp_path, story)
+
+
+async def _started(m: Machine, name: str) -> bool:
+    return bool(status_of(await m.pod(name)).get("containerStatuses")) and m.folder(await m.pod(name)).log("main", 0).exists()
+
+
 def test_volumes_lie_at_their_paths_and_what_comes_from_the_api_is_read_only(tmp_path: Path) -> None:
     async def story(m: Machine) -> None:
         await m.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "default"},

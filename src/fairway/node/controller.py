@@ -38,6 +38,7 @@ from fairway.node import groups, machine
 from fairway.node.addresses import Addresses
 from fairway.node.folder import PodFolder
 from fairway.node.halting import halt_all, pod_folders, stop_folder
+from fairway.node.hosts import HostsFiles
 from fairway.node.images import ImageSource
 from fairway.node.isolation import Isolation, probe
 from fairway.node.lookups import HOST_IP, Lookups
@@ -76,6 +77,7 @@ class NodeController:
         self._informers, self._clock, self._settings, self._images = informers, clock, settings, images
         self._cache, self._slices = informers.of(PODS), informers.of(ENDPOINT_SLICES)
         self._lookups = Lookups(informers, settings.node_name, (settings.api_host, settings.api_port))
+        self._hosts = HostsFiles(informers, settings.hosts)
         self._addresses = Addresses(settings.addresses, settings.network)
         self._pods: dict[Key, NodePod] = {}
         self._loop = ControllerLoop(self, informers, clock)
@@ -130,6 +132,7 @@ class NodeController:
                 tasks.create_task(self._loop.run())
                 tasks.create_task(self._watch_memory())
                 tasks.create_task(self._watch_usage())
+                tasks.create_task(self._hosts.run())
         finally:
             pods, self._pods = self._pods, {}
             await asyncio.gather(*(one.close() for one in pods.values()), return_exceptions=True)
@@ -285,6 +288,8 @@ class NodeController:
                       PodTokens(self._tokens), self._clock.now, self._loop.look_again)
         if about is None and not is_deleting(pod):
             folder.create(*key_of(pod), uid_of(pod), address)
+        if not over:
+            self._hosts.begin(pod, folder.path)
         self._pods[key_of(pod)] = one
         try:
             await one.adopt(now)
@@ -306,6 +311,7 @@ class NodeController:
     async def _forget(self, one: NodePod) -> None:
         """The object is gone: nothing of the pod may stay."""
         self._pods.pop(one.key, None)
+        self._hosts.forget(one.pod, one.folder.path)
         await one.end()
         await one.close()
         await asyncio.to_thread(one.folder.remove)

@@ -158,9 +158,9 @@ def is_complete(image: Path) -> bool:
     return any(os.path.lexists(image / loader) for loader in _LOADERS)
 
 
-def over_image(folder: PodFolder, container: str, image: Path, working_dir: str, base: Base, shown: Sequence[Shown]
-               ) -> list[Step]:
-    """The steps for an image's root. Raises `NoOwnRoot`. Idempotent."""
+def over_image(folder: PodFolder, container: str, image: Path, working_dir: str, base: Base, shown: Sequence[Shown],
+               hosts: Path | None = None) -> list[Step]:
+    """The steps for an image's root. `hosts` is seen as `/etc/hosts`. Raises `NoOwnRoot`. Idempotent."""
     root = _Root(folder.own(container) / "root", folder.own(container))
     root.top.mkdir(parents=True, exist_ok=True)
     root.overlay("/", [image])
@@ -170,6 +170,7 @@ def over_image(folder: PodFolder, container: str, image: Path, working_dir: str,
                 root.bind(name, Path(name).resolve(), read_only=True)
     else:
         _system(root, image, base)
+    _names(root, hosts)
     for name in _KERNEL:
         root.bind(f"/{name}", Path("/") / name)
     _devices(root)
@@ -216,7 +217,12 @@ def _system(root: _Root, image: Path, base: Base) -> None:
         root.bind(str(base.prefix), base.prefix, read_only=True)
 
 
-def over_host(folder: PodFolder, container: str, shown: Sequence[Shown]) -> list[Step]:
+def _names(root: _Root, hosts: Path | None) -> None:
+    if hosts is not None and hosts.is_file() and os.path.lexists("/etc/hosts"):
+        root.bind("/etc/hosts", hosts, read_only=True)
+
+
+def over_host(folder: PodFolder, container: str, shown: Sequence[Shown], hosts: Path | None = None) -> list[Step]:
     """The steps for the host's files with volumes among them. Raises `NoOwnRoot`. Idempotent."""
     top = folder.root / container
     top.mkdir(parents=True, exist_ok=True)
@@ -226,6 +232,7 @@ def over_host(folder: PodFolder, container: str, shown: Sequence[Shown]) -> list
             root.link(str(host), str(host.readlink()))
         elif host.is_dir():
             root.bind(str(host), host)
+    _names(root, hosts)
     lacking = {_nearest(path) for one in shown if not os.path.lexists(path := root.resolve(one.path))}
     for path in sorted(lacking):
         if path == "/" or any(path.startswith(other + "/") for other in lacking if other != "/"):

@@ -15,6 +15,7 @@ from fairway.kube.objects import Obj, spec_of
 from fairway.node import last_words, own_root
 from fairway.node.environment import ConfigProblem
 from fairway.node.folder import PodFolder
+from fairway.node.hosts import file_for
 from fairway.node.images import UnpackedImage
 from fairway.node.launch import Stand
 from fairway.node.paths import PathMap
@@ -60,7 +61,8 @@ def stand_of(asked: Asked, folder: PodFolder, settings: NodeSettings, *, own: bo
 
 def wants_own_root(asked: Asked) -> bool:
     """The pseudo-image `host` without volumes stands well where it is."""
-    return asked.image.root is not None or bool(asked.mounts) or not asked.rights.plain
+    return asked.image.root is not None or bool(asked.mounts) or not asked.rights.plain or bool(
+        spec_of(asked.pod).get("hostAliases"))
 
 
 def has_own_root(folder: PodFolder, container: str) -> bool:
@@ -95,11 +97,13 @@ def lay_out(asked: Asked, folder: PodFolder, settings: NodeSettings, projected: 
     if is_root and asked.rights.uid is not None:
         os.chown(folder.home, asked.rights.uid, asked.rights.gid or 0)
     (folder.root / "tmp").chmod(0o1777)
+    hosts = file_for(settings.hosts, folder.path, asked.pod)
     if asked.image.root is None:
-        mounts = own_root.over_host(folder, asked.container, shown)
+        mounts = own_root.over_host(folder, asked.container, shown, hosts)
     else:
         base = own_root.Base(settings.python.parent.parent, settings.interpreter)
-        mounts = own_root.over_image(folder, asked.container, asked.image.root, asked.working_dir, base, shown)
+        mounts = own_root.over_image(folder, asked.container, asked.image.root, asked.working_dir, base, shown,
+                                     hosts)
     own_root.write(folder, asked.container, [*before, *first, *mounts, *after])
 
 

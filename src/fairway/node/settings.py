@@ -38,6 +38,11 @@ class NodeSettings:
         return self.folder / "claims"
 
     @property
+    def hosts(self) -> Path:
+        """Files as `/etc/hosts`, one for each namespace."""
+        return self.folder / "hosts"
+
+    @property
     def links(self) -> Path:
         return self.folder / "bin"
 
