@@ -25,6 +25,7 @@ from fairway.ci.pods import serving as job_files
 from fairway.ci.pods.runner import ClusterJobs, PodRunner
 from fairway.ci.pods.settings import JobSettings
 from fairway.ci.runner import LocalRunner, RunnerConfig
+from fairway.ci.schedule_controller import ScheduleController
 from fairway.ci.tokens import JobTokens
 from fairway.ci.tools import link_tools
 from fairway.connections import (
@@ -208,6 +209,7 @@ class Delivery:
     def _compose_ci(self) -> None:
         state = self._state
         self.add(TriggerController(self.informers, self.known.of))
+        self.add(ScheduleController(self.informers, self.known.of))
         beside = Path(sys.executable).parent / "fairway"
         given = RepositorySettings(self.informers)
         config = RunnerConfig(
@@ -274,10 +276,10 @@ class Delivery:
 
     async def _follow(self, name: str) -> None:
         await self._register(name)
-        if (trigger := self._loops.get(TriggerController.name)) is not None:
+        for loop in filter(None, map(self._loops.get, (TriggerController.name, ScheduleController.name))):
             for obj in self.informers.of(REPOSITORIES).list(NAMESPACE):
                 if spec_of(obj).get("name") == name:
-                    trigger.look_again(Key(NAMESPACE, obj["metadata"]["name"]))
+                    loop.look_again(Key(NAMESPACE, obj["metadata"]["name"]))
         if self._gitops is not None and self._sets is not None:
             for key in self._sets.all_sets():
                 self._loops[self._sets.name].look_again(key)

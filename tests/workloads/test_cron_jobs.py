@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from fairway.kube.cron_schedule import parse_schedule
 from fairway.kube.objects import Obj, annotations_of, meta_of, status_of
 from fairway.kube.resources import CORE_EVENTS, CRON_JOBS, JOBS
 from fairway.node.simulated import Script
-from fairway.workloads.cron_schedule import parse_schedule
 from fairway.workloads.decide_cron import Seen, decide
 from tests.workloads.world import World, play
 
@@ -40,7 +40,7 @@ def test_the_next_time_of_a_schedule(schedule: str, due: str) -> None:
     ("* * * *", "has 4 fields where 5 are needed"), ("60 * * * *", "minute: '60' is outside of 0-59"),
     ("* * * * 7", "day of week: '7' is outside of 0-6"), ("5-1 * * * *", "ends before it begins"),
     ("*/0 * * * *", "the step must be a number above 0"), ("@sometimes", "is none of @yearly"),
-    ("* * * foo *", "month: 'foo' is no number or name"), ("TZ=UTC * * * * *", "spec.timeZone names it"),
+    ("* * * foo *", "month: 'foo' is no number or name"), ("TZ=UTC * * * * *", "it has a field of its own"),
     ("@every soon", "invalid duration"),
 ])  # fmt: skip
 def test_a_mistake_in_a_schedule_is_named(schedule: str, words: str) -> None:

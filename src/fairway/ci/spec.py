@@ -37,6 +37,14 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """`zone` is an IANA name, "" for UTC."""
+
+    cron: str
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Trigger:
     """One event below `on`."""
 
@@ -46,7 +54,7 @@ class Trigger:
     tags: Filter = Filter()
     paths: Filter = Filter()
     workflows: tuple[str, ...] = ()
-    crons: tuple[str, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
     inputs: tuple[Input, ...] = ()
     outputs: Mapping[str, Value] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from fairway.ci.expressions import Value, to_text
 from fairway.ci.needs import check_needs
 from fairway.ci.permissions import SCOPES
 from fairway.ci.reading import Reader, is_null
+from fairway.ci.schedules import cron_mistake, zone_mistake
 from fairway.ci.spec import (
     Concurrency,
     Container,
@@ -19,6 +20,7 @@ from fairway.ci.spec import (
     Job,
     Mistake,
     RunDefaults,
+    Schedule,
     Strategy,
     Trigger,
     Workflow,
@@ -95,7 +97,7 @@ class _Decoder:
     def trigger(self, key: Scalar, node: Node) -> Trigger:
         event = self.event(key)
         if event == "schedule":
-            return Trigger(event, crons=self.crons(node))
+            return Trigger(event, schedules=self.schedules(node))
         if event in ("workflow_dispatch", "workflow_call"):
             return self.called(event, node)
         if is_null(node):
@@ -128,12 +130,16 @@ class _Decoder:
                     self.read.refuse(item, f"invalid pattern {pattern!r}: {mistake.message}")
         return found
 
-    def crons(self, node: Node) -> tuple[str, ...]:
+    def schedules(self, node: Node) -> tuple[Schedule, ...]:
         items = node.items if isinstance(node, Seq) else (node,)
         found = []
         for item in items:
             fields = self.read.mapping(item, ("cron", "timezone"), required=("cron",))
-            found.append(self.read.filled(fields.get("cron")))
+            cron, zone = self.read.filled(fields.get("cron")), self.read.text(fields.get("timezone"))
+            for name, mistake in (("cron", cron_mistake(cron) if cron else ""), ("timezone", zone_mistake(zone))):
+                if mistake:
+                    self.read.refuse(fields[name], mistake)
+            found.append(Schedule(cron, zone))
         return tuple(found)
 
     def called(self, event: str, node: Node) -> Trigger:

@@ -87,6 +87,8 @@ class Bench:
             return Reason("NoSuchJob", f"it has no job {unknown[0]!r}")
         facts = RunFacts(name)
         trigger = workflow.trigger(event.name)
+        if event.name == "schedule" and trigger is not None and trigger.schedules:
+            event = replace(event, payload={"schedule": trigger.schedules[0].cron, **event.payload})
         inputs = {}
         if trigger is not None and event.name in ("workflow_dispatch", "workflow_call"):
             inputs = checked_inputs(trigger.inputs, event.inputs, Scope({

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from fairway.kube.cron_schedule import Every, Schedule, parse_schedule
 from fairway.kube.decision import Action, Create, Decision, Delete, Reason
 from fairway.kube.objects import (
     Obj,
@@ -26,7 +27,6 @@ from fairway.kube.objects import (
     uid_of,
 )
 from fairway.kube.resources import JOBS
-from fairway.workloads.cron_schedule import Every, Schedule, parse_schedule
 from fairway.workloads.job_status import finished
 from fairway.workloads.remarks import Remark
 

@@ -1,4 +1,4 @@
-"""When a schedule of a CronJob is due: `minute hour day month weekday`, `@daily` and its kin, `@every 1h30m`.
+"""When a schedule of a CronJob or a workflow is due: `minute hour day month weekday`, `@daily` and its kin, `@every 1h30m`.
 
 A field is `*`, `?`, a number or name, a range, a list of them, each with a step. Where both days are given, either is
 enough. Times are those of a wall clock in the CronJob's zone: an hour that is skipped in spring is skipped here, one that
@@ -139,7 +139,7 @@ def parse_schedule(text: str, zone: str = "") -> Schedule:
     """ValueError names the field and the mistake; an unknown zone is a `zoneinfo.ZoneInfoNotFoundError` (a KeyError)."""
     words = text.strip()
     if words.startswith(("TZ=", "CRON_TZ=")):
-        raise ValueError("a zone in the schedule is not supported: spec.timeZone names it")
+        raise ValueError("a zone in the schedule is not supported: it has a field of its own (timeZone, timezone)")
     if words.startswith("@every "):
         step = timedelta(seconds=int(parse_duration(words.removeprefix("@every ").strip()).total_seconds()))
         if step < timedelta(seconds=1):
