@@ -8,9 +8,10 @@ OpenMetrics is read leniently: exemplars, `# EOF`, units and created-timestamps 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from fairway.metrics.histogram import Histogram
 from fairway.metrics.labels import NAME
 
 _LABEL = re.compile(
@@ -21,6 +22,7 @@ _ESCAPE = re.compile(r"\\(.)")
 _EXEMPLAR = re.compile(r"\s#\s*\{.*$")
 
 Labels = dict[str, str]
+Sample = tuple[Labels, float | Histogram]
 
 
 class BadExposition(ValueError):
@@ -34,6 +36,15 @@ class Metadata:
     kind: str = "unknown"
     help: str = ""
     unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric as the protobuf format has it."""
+
+    name: str
+    metadata: Metadata
+    samples: tuple[Sample, ...]
 
 
 @dataclass(slots=True)
@@ -73,6 +84,23 @@ class Exposition:
             rows.append(row)
         return rows, values
 
+    def take(self, families: Iterable[Family]) -> tuple[list[int], list[float], list[tuple[int, Histogram]]]:
+        """The same of protobuf; a native histogram has a value of 0 and stands beside it."""
+        rows, values, natives = list[int](), list[float](), list[tuple[int, Histogram]]()
+        self.samples = 0
+        for family in families:
+            self.metadata[family.name] = family.metadata
+            for labels, value in family.samples:
+                self.samples += 1
+                row = self._row_of(str(sorted(labels.items())), labels)
+                if row < 0:
+                    continue
+                rows.append(row)
+                if isinstance(value, Histogram):
+                    natives.append((row, value))
+                values.append(0.0 if isinstance(value, Histogram) else value)
+        return rows, values, natives
+
     def forget(self) -> None:
         """Rows were renumbered: ask for every series again."""
         self._known.clear()
@@ -92,11 +120,13 @@ class Exposition:
         parts = rest.split()
         if not parts or len(parts) > 2:
             raise BadExposition(f"expected a value and perhaps a timestamp after the metric: {line!r}")
+        return key, parts[0], self._row_of(key, labels)
+
+    def _row_of(self, key: str, labels: Labels) -> int:
         row = self._known.get(key)
         if row is None:
-            row = self.rows(labels)
-            self._known[key] = row
-        return key, parts[0], row
+            row = self._known[key] = self.rows(labels)
+        return row
 
     def _comment(self, line: str) -> None:
         """`# TYPE` and `# HELP`, each read once."""

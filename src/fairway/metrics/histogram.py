@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 CUSTOM = -53
 LOWEST_SCHEMA, HIGHEST_SCHEMA = -4, 8
@@ -54,6 +54,18 @@ class Histogram:
     @property
     def is_custom(self) -> bool:
         return self.schema == CUSTOM
+
+    def as_list(self) -> list[Any]:
+        """For files; `from_list` is the way back."""
+        return [self.schema, self.zero_threshold, self.zero_count, self.count, self.sum, [list(self.positive), list(
+            self.positive.values())], [list(self.negative), list(self.negative.values())], list(self.custom), self.reset]
+
+    @staticmethod
+    def from_list(found: Sequence[Any]) -> Histogram:
+        """ValueError, TypeError where it is none."""
+        schema, threshold, zero, count, total, positive, negative, custom, reset = found
+        return Histogram(schema, threshold, zero, count, total, dict(zip(*positive, strict=True)),
+                         dict(zip(*negative, strict=True)), tuple(custom), reset)
 
     def same(self, other: Histogram) -> bool:
         """Equal in all but the reset hint; NaN is equal to NaN."""

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from fairway.metrics.histogram import Histogram
+
 if TYPE_CHECKING:
     from fairway.metrics.store import Store, TargetBlock
 
@@ -95,7 +97,7 @@ class Journal:
 
     def scraped(
         self, block: TargetBlock, time: int, rows: Sequence[int], values: Sequence[float], born: Sequence[int], *,
-        complete: bool,
+        complete: bool, natives: Sequence[tuple[int, Histogram]] = (),
     ) -> None:  # fmt: skip
         """One scrape of a target. `born`: rows of counters that appeared with it."""
         if self._file is None:
@@ -111,6 +113,10 @@ class Journal:
         same = self._last.get(block.key) == series and len(ids) > 0
         self._last[block.key] = series
         head = _SCRAPE.pack(b"S", time, place, complete, 0 if same else len(ids), len(values), len(born_ids))
+        if natives:  # before the scrape that they belong to: a record that is cut off then leaves none without its time
+            known = self._ids[block.key][1]
+            rows_of = [[int(known[row]), native.as_list()] for row, native in natives]
+            names.append(_framed(b"H" + json.dumps([place, time, rows_of]).encode()))
         payload = b"".join((head, b"" if same else series, np.asarray(values, np.float64).tobytes(), born_ids.tobytes()))
         data = b"".join((*names, _framed(payload)))
         try:
@@ -182,6 +188,9 @@ def _replayed(path: Path, store: Store, warn: Callable[[str], None]) -> int:
             elif payload[:1] == b"N":
                 number, one = json.loads(payload[1:])
                 names.labels[number] = one
+            elif payload[:1] == b"H":
+                place, time, found = json.loads(payload[1:])
+                names.natives[place] = time, {number: Histogram.from_list(one) for number, one in found}
             else:
                 count += _scrape(payload, blocks, names)
     except (ValueError, KeyError, TypeError, struct.error) as error:
@@ -194,12 +203,13 @@ def _replayed(path: Path, store: Store, warn: Callable[[str], None]) -> int:
 @dataclass(slots=True)
 class _Names:
     """The series of a segment by their numbers, the rows that they have in the store (-1: refused), and for each target the
-    series of its last scrape with their rows.
+    rows of its last scrape, and the native histograms of the next.
     """
 
     labels: dict[int, dict[str, str]] = field(default_factory=dict)
     rows: dict[int, int] = field(default_factory=dict)
     last: dict[int, list[int]] = field(default_factory=dict)
+    natives: dict[int, tuple[int, dict[int, Histogram]]] = field(default_factory=dict)
 
 
 def _scrape(payload: bytes, blocks: dict[int, TargetBlock], names: _Names) -> bool:
@@ -217,4 +227,6 @@ def _scrape(payload: bytes, blocks: dict[int, TargetBlock], names: _Names) -> bo
         names.last[place] = [names.rows[number] for number in numbers.tolist()]
     rows = np.array(names.last[place], np.intp)
     kept = rows >= 0
-    return block.append(time, rows[kept], taken[kept], complete=complete)  # type: ignore[arg-type]
+    when, natives = names.natives.pop(place, (time, {}))
+    beside = [(names.rows[n], one) for n, one in natives.items() if when == time and names.rows.get(n, -1) >= 0]
+    return block.append(time, rows[kept], taken[kept], complete=complete, natives=beside)  # type: ignore[arg-type]

@@ -9,8 +9,9 @@ from typing import Any
 from fairway.kube.durations import parse_duration
 from fairway.kube.objects import Key, Obj, annotations_of, dig, key_of, labels_of, spec_of, status_of
 from fairway.kube.selectors import from_label_selector
+from fairway.metrics.protobuf_exposition import Natives
 from fairway.metrics.relabel import relabelled, rules
-from fairway.metrics.target import Target, frozen, plain, pod_labels, running, url
+from fairway.metrics.target import PROTOBUF, PROTOCOLS, USUAL, Target, frozen, plain, pod_labels, running, url
 
 
 class Secrets:
@@ -84,8 +85,22 @@ def _targets(
         rules(endpoint.get("metricRelabelings")), f"{monitor.get('kind') or 'ServiceMonitor'} {key_of(monitor)}/{place}",
         _seconds(endpoint, "scrapeTimeout"), int(spec_of(monitor).get("sampleLimit") or 0),
         _authorization(endpoint, key_of(monitor).namespace, secrets),
-        not dig(endpoint, "tlsConfig", "insecureSkipVerify", default=False), frozen(labels),
+        not dig(endpoint, "tlsConfig", "insecureSkipVerify", default=False), *_formats(spec_of(monitor)), frozen(labels),
     )  # fmt: skip
+
+
+def _formats(spec: Mapping[str, Any]) -> tuple[tuple[str, ...], Natives]:
+    """What the target is asked for. Native histograms come in one format only, so who asks for that format first, or for them,
+    means both; `scrapeNativeHistograms: false` leaves them out of it."""
+    named = [str(name) for name in spec.get("scrapeProtocols") or ()]
+    for name in named:
+        if name not in PROTOCOLS:
+            raise ValueError(f"scrapeProtocols: {name!r} is not one of {', '.join(PROTOCOLS)}")
+    asked = spec.get("scrapeNativeHistograms")
+    wanted = bool(asked) or (asked is None and named[:1] == [PROTOBUF])
+    protocols = tuple(dict.fromkeys([*([PROTOBUF] if asked else []), *(named or USUAL)]))
+    limit, factor = spec.get("nativeHistogramBucketLimit"), spec.get("nativeHistogramMinBucketFactor")
+    return protocols, Natives(wanted, bool(spec.get("scrapeClassicHistograms")), int(limit or 0), float(factor or 0))
 
 
 def _seconds(endpoint: Mapping[str, Any], name: str) -> float:

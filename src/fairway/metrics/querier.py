@@ -13,7 +13,7 @@ import aiohttp
 
 from fairway.metrics.promql import QueryError, Scalar, Text, instant
 from fairway.metrics.promql.values import Vector
-from fairway.metrics.series import Block, SeriesSource, millis
+from fairway.metrics.series import Block, SeriesSource, are_there, millis
 
 Kind = Literal["scalar", "vector", "matrix", "string"]
 
@@ -73,15 +73,24 @@ class EmbeddedQuerier:
             case Text(value):
                 return Result("string", text=value, warnings=warnings)
             case Vector() as vector:
-                rows = vector.labels.rows()
-                samples = (Sample(row, ((moment, float(v)),)) for row, v in zip(rows, vector.values[:, 0], strict=True))
-                return Result("vector", tuple(samples), warnings=warnings)
+                natives = vector.histograms[:, 0] if vector.histograms is not None else [None] * len(vector)
+                rows = zip(vector.labels.rows(), vector.values[:, 0], natives, strict=True)
+                samples = tuple(Sample(row, ((moment, float(v)),)) for row, v, native in rows if native is None)
+                return Result("vector", samples, warnings=(*warnings, *_not_numbers(len(vector) - len(samples))))
             case blocks:
                 return Result("matrix", tuple(s for block in blocks for s in _of_block(block)), warnings=warnings)
 
 
+def _not_numbers(count: int) -> tuple[str, ...]:
+    """A native histogram is no number: whoever asks for one is told so, and not given a 0."""
+    return (f"{count} native histograms are left out; histogram_quantile, histogram_count and the like give numbers",) * bool(
+        count)
+
+
 def _of_block(block: Block) -> list[Sample]:
     valid = block.valid()
+    if block.histograms is not None:
+        valid = valid & ~are_there(block.histograms)
     return [
         Sample(
             row,
@@ -160,7 +169,7 @@ def _decoded(body: Mapping[str, Any]) -> Result:
         case "matrix":
             return Result(
                 "matrix",
-                tuple(Sample(one["metric"], tuple(map(_point, one["values"]))) for one in result),
+                tuple(Sample(one["metric"], tuple(map(_point, one["values"]))) for one in result if "values" in one),
                 warnings=warnings,
             )
         case _:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -14,8 +14,10 @@ import aiohttp
 from fairway.kube.clock import Clock
 from fairway.metrics.envoy_stats import upstream_labels
 from fairway.metrics.exposition import BadExposition, Exposition
+from fairway.metrics.histogram import Histogram
 from fairway.metrics.labels import NAME
 from fairway.metrics.mesh_names import Find, copies
+from fairway.metrics.protobuf_exposition import CONTENT_TYPE, families
 from fairway.metrics.relabel import relabelled
 from fairway.metrics.series import millis
 from fairway.metrics.store import Store
@@ -27,14 +29,13 @@ TIMEOUT_S = 3.0
 PATIENCE_S = 15.0
 """A server that boots is down for some seconds, and longer is worth a warning."""
 _AT_ONCE = 32
-_ACCEPT = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 _MAX_BODY = 32 * 1024 * 1024
 
 
 class Fetch(Protocol):
-    """The text that a target answers. Raises `FetchFailed`."""
+    """What a target answers: text, or the bytes of the protobuf format. Raises `FetchFailed`."""
 
-    async def __call__(self, target: Target, timeout_s: float) -> str: ...
+    async def __call__(self, target: Target, timeout_s: float) -> str | bytes: ...
 
 
 class EnvoySource(Protocol):
@@ -90,18 +91,22 @@ class TargetScrape:
     def metadata(self) -> Exposition:
         return self._exposition
 
-    async def scrape(self, at_ms: int, fetch: Callable[[], Awaitable[str]]) -> None:
+    async def scrape(self, at_ms: int, fetch: Callable[[], Awaitable[str | bytes]]) -> None:
         """Fetch, read, store. A target that cannot be read is down, which is a sample too; its series end."""
         self.running = True
         begun = self._clock.now()
         rows: list[int] = []
         values: list[float] = []
+        natives: list[tuple[int, Histogram]] = []
         error, added = "", 0
         try:
-            text = await fetch()
+            body = await fetch()
             self._refresh()
             known = self._block.series
-            rows, values = self._exposition.read(text)
+            if isinstance(body, bytes):
+                rows, values, natives = self._exposition.take(families(body, self.state.target.natives))
+            else:
+                rows, values = self._exposition.read(body)
             if self._copied:
                 extra = [(row, value * by) for own, value in zip(rows, values, strict=True)
                          for row, by in self._copied.get(own, ())]  # fmt: skip
@@ -111,7 +116,7 @@ class TargetScrape:
             if 0 < self.state.target.sample_limit < len(rows):
                 raise FetchFailed(f"sample limit exceeded: {len(rows)} samples, {self.state.target.sample_limit} are allowed")
         except (FetchFailed, BadExposition) as failure:
-            rows, values, added, error = [], [], 0, str(failure)
+            rows, values, natives, added, error = [], [], [], 0, str(failure)
         finally:
             self.running = False
         self._refresh()
@@ -128,7 +133,7 @@ class TargetScrape:
             if row >= 0:
                 rows.append(row)
                 values.append(value)
-        self._block.append(at_ms, rows, values, complete=not error)
+        self._block.append(at_ms, rows, values, complete=not error, natives=natives)
 
     def end(self, at_ms: int) -> None:
         self._block.end(at_ms)
@@ -211,14 +216,18 @@ class Scrapes:
         return [scrape.metadata for scrape in self._scrapes.values()]
 
     def set_targets(self, targets: Sequence[Target]) -> None:
-        """Begin with new targets; end the series of those that are gone."""
+        """Begin with new targets; end the series of those that are gone; go on with those that are asked otherwise now."""
         wanted = {target.key: target for target in targets}
         now = millis(self._clock.now())
         for key in self._scrapes.keys() - wanted.keys() - {ENVOY.key}:
             self._scrapes.pop(key).end(now)
             self._beat.forget(key)
-        for key in wanted.keys() - self._scrapes.keys():
-            self._scrapes[key] = TargetScrape(wanted[key], self._store, self._clock, target_labels(wanted[key]))
+        for key, target in wanted.items():
+            known = self._scrapes.get(key)
+            if known is None or known.state.target != target:
+                self._scrapes[key] = TargetScrape(target, self._store, self._clock, target_labels(target))
+            if known is not None:
+                self._scrapes[key].state = replace(known.state, target=target)
 
     def beat(self, interval_of: Callable[[Target], float]) -> None:
         """Start the scrapes that are due now. One still running is not started again."""
@@ -244,7 +253,7 @@ class Scrapes:
             task.cancel()
 
     async def _one(self, scrape: TargetScrape, at_ms: int, timeout_s: float) -> None:
-        async def fetch() -> str:
+        async def fetch() -> str | bytes:
             if scrape.state.target is ENVOY and self._envoy is not None:
                 try:
                     return await self._envoy.stats()
@@ -276,9 +285,9 @@ class HttpFetch:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
-    async def __call__(self, target: Target, timeout_s: float) -> str:
+    async def __call__(self, target: Target, timeout_s: float) -> str | bytes:
         if self._session is None:
-            self._session = aiohttp.ClientSession(headers={"Accept": _ACCEPT})
+            self._session = aiohttp.ClientSession()
         return await _get(self._session, target, timeout_s)
 
     async def close(self) -> None:
@@ -287,8 +296,8 @@ class HttpFetch:
             await session.close()
 
 
-async def _get(session: aiohttp.ClientSession, target: Target, timeout_s: float) -> str:
-    headers = {"X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_s:g}"}
+async def _get(session: aiohttp.ClientSession, target: Target, timeout_s: float) -> str | bytes:
+    headers = {"Accept": target.accept, "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_s:g}"}
     if target.authorization:
         headers["Authorization"] = target.authorization
     timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -301,7 +310,7 @@ async def _get(session: aiohttp.ClientSession, target: Target, timeout_s: float)
                 body += piece
                 if len(body) > _MAX_BODY:
                     raise FetchFailed(f"the answer is larger than {_MAX_BODY >> 20} MiB")
-            return body.decode("utf-8", "replace")
+            return bytes(body) if answer.content_type == CONTENT_TYPE else body.decode("utf-8", "replace")
     except TimeoutError:
         raise FetchFailed(f"no answer within {timeout_s:g} s") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:

@@ -22,22 +22,26 @@ from pathlib import Path
 
 import numpy as np
 
+from fairway.metrics.histogram import Histogram
 from fairway.metrics.journal import Journal
 from fairway.metrics.labels import Index, LabelTable, stacked
 from fairway.metrics.matchers import Matcher
-from fairway.metrics.series import ABSENT_BITS, STALE_BITS, Block, Bools, Floats, Times, matching_rows
+from fairway.metrics.series import ABSENT_BITS, STALE_BITS, Block, Bools, Floats, Histograms, Times, matching_rows
 
 DEFAULT_RETENTION_MS = 3 * 3600 * 1000
 DEFAULT_LIMIT_BYTES = 128 * 1024 * 1024
 """2 000 series at 5 s for 3 h are 35 MB; four times that is room for a busy machine."""
 
 _FIRST_ROWS, _FIRST_COLUMNS = 16, 64
+_NATIVE_BYTES = 2_000  # of one native histogram with some ten buckets: two dictionaries and their numbers
 _MOST_CHOSEN = 64  # of 10,000 rows each: 5 MB
 _SNAPSHOT = 1
 
 Labels = Mapping[str, str]
-Copy = tuple[int, list[tuple[str, list[dict[str, str]], Times, Floats]]]
-"""(first segment of the journal that it has not taken in, [(key, labels, times, values) of each target])."""
+Natives = list[tuple[int, int, Histogram]]
+"""(row, time, native histogram)."""
+Copy = tuple[int, list[tuple[str, list[dict[str, str]], Times, Floats, Natives]]]
+"""(first segment of the journal that it has not taken in, [(key, labels, times, values, natives) of each target])."""
 SeriesKey = tuple[tuple[str, str], ...]
 
 
@@ -69,6 +73,7 @@ class TargetBlock:
         self._columns = 0
         self._row_of: dict[SeriesKey, int] = {}
         self._complete = False
+        self._natives: dict[int, dict[int, Histogram]] = {}  # row to time to what stands beside its cell
         self._born: list[int] = []  # counters that appeared since the last append
         self._last_rows: Bools = np.zeros(0, np.bool_)  # rows that had a sample in the last append
 
@@ -94,15 +99,20 @@ class TargetBlock:
             self._born.append(rows)
         return rows
 
-    def append(self, time: int, rows: Sequence[int], values: Sequence[float], *, complete: bool = True) -> bool:
+    def append(self, time: int, rows: Sequence[int], values: Sequence[float], *, complete: bool = True,
+               natives: Sequence[tuple[int, Histogram]] = ()) -> bool:
         """One scrape. Series that had a sample last time and have none now end here. False: not after the last one.
 
-        `complete` is False where the target did not answer: what appears next may be older than it looks.
+        `natives` are native histograms by their rows, whose values are 0. `complete` is False where the target did not answer:
+        what appears next may be older than it looks.
         """
         if self._columns and time <= self._times[self._columns - 1]:
             return False
         if self._columns == len(self._times) and not self._make_room(time):
             return False
+        if natives and not self._store.afford(len(natives) * _NATIVE_BYTES):
+            self._store.shortened = True
+            self._drop_columns(self._columns // 4)
         column = self._columns
         self._times[column] = time
         bits = self._values.view(np.int64)
@@ -113,7 +123,10 @@ class TargetBlock:
             numbers = np.asarray(values, np.float64)
             self._values[index, column] = np.where(np.isnan(numbers), np.nan, numbers)
             now[index] = True
-        self._store.scraped(self, time, rows, values, self._born if self._complete and column > 0 else (), complete=complete)
+        if natives:
+            self._keep_natives(time, natives)
+        self._store.scraped(self, time, rows, values, self._born if self._complete and column > 0 else (), complete=complete,
+                            natives=natives)
         ended = np.flatnonzero(self._last_rows & ~now[: len(self._last_rows)])
         bits[ended, column] = STALE_BITS
         if self._complete and column > 0:
@@ -123,6 +136,13 @@ class TargetBlock:
         self._last_rows = now
         self._columns += 1
         return True
+
+    def _keep_natives(self, time: int, natives: Sequence[tuple[int, Histogram]]) -> None:
+        """One that is as it was is kept once."""
+        for row, native in natives:
+            known = self._natives.setdefault(row, {})
+            last = next(reversed(known.values()), None)
+            known[time] = last if last == native else native
 
     def end(self, time: int) -> None:
         """The target is gone or failed: every series of it ends."""
@@ -162,6 +182,9 @@ class TargetBlock:
         self._times[:kept] = self._times[count : self._columns].copy()
         self._values[:, :kept] = self._values[:, count : self._columns].copy()
         self._columns = kept
+        oldest = int(self._times[0]) if kept else 0
+        self._natives = {row: {time: native for time, native in found.items() if time >= oldest}
+                         for row, found in self._natives.items()}
 
     def drop_dead_rows(self) -> None:
         """Forget series without any sample left. The rows of the others change, and with them `generation`."""
@@ -172,6 +195,8 @@ class TargetBlock:
             return
         for row in np.flatnonzero(~keep):
             self._store.disclaim(tuple(sorted(self._labels[row].items())))
+        places = np.cumsum(keep) - 1
+        self._natives = {int(places[row]): found for row, found in self._natives.items() if keep[row]}
         self._labels = [labels for labels, kept in zip(self._labels, keep, strict=True) if kept]
         self._row_of = {tuple(sorted(labels.items())): row for row, labels in enumerate(self._labels)}
         values = _blank(max(_FIRST_ROWS, len(self._labels)), len(self._times))
@@ -195,7 +220,8 @@ class TargetBlock:
 
     @property
     def bytes(self) -> int:
-        return self._values.nbytes + self._times.nbytes
+        natives = sum(_NATIVE_BYTES * len(found) for found in self._natives.values())
+        return self._values.nbytes + self._times.nbytes + natives
 
     @property
     def series(self) -> int:
@@ -209,10 +235,22 @@ class TargetBlock:
     def newest(self) -> int:
         return int(self._times[self._columns - 1]) if self._columns else -1
 
-    def cut(self, rows: Index, start: int, end: int) -> tuple[Times, Floats]:
+    def cut(self, rows: Index, start: int, end: int) -> tuple[Times, Floats, Histograms | None]:
         """Times in (start, end], and the samples of these rows at those times."""
         first, last = np.searchsorted(self._times[: self._columns], [start, end], side="right")
-        return self._times[first:last].copy(), self._values[rows, first:last]
+        times = self._times[first:last].copy()
+        return times, self._values[rows, first:last], self._natives_at(rows, times)
+
+    def _natives_at(self, rows: Index, times: Times) -> Histograms | None:
+        """None where there are none, which is the usual case."""
+        if not self._natives or not any(int(row) in self._natives for row in rows):
+            return None
+        found = np.full((len(rows), len(times)), None, object)
+        for i, row in enumerate(rows.tolist()):
+            known = self._natives.get(row)
+            if known:
+                found[i] = [known.get(time) for time in times.tolist()]
+        return found
 
     # --- snapshot ---------------------------------------------------------------------------------------------------
 
@@ -227,7 +265,11 @@ class TargetBlock:
     def frozen(self) -> tuple[list[dict[str, str]], Times, Floats]:
         return self._labels, self._times[: self._columns], self._values[: len(self._labels), : self._columns]
 
-    def restore(self, labels: list[dict[str, str]], times: Times, values: Floats) -> None:
+    @property
+    def natives(self) -> Natives:
+        return [(row, time, native) for row, found in self._natives.items() for time, native in found.items()]
+
+    def restore(self, labels: list[dict[str, str]], times: Times, values: Floats, natives: Natives) -> None:
         """Take over a snapshot; the series end where it ends, until they are scraped again."""
         keys = [tuple(sorted(one.items())) for one in labels]
         if not all(self._store.claim(key, self) for key in keys):
@@ -238,6 +280,8 @@ class TargetBlock:
         self._times[: len(times)] = times
         self._values = _blank(max(_FIRST_ROWS, len(labels)), len(self._times))
         self._values[: len(labels), : len(times)] = values
+        for row, time, native in natives:
+            self._natives.setdefault(row, {})[time] = native
         self.rest()
 
     def rest(self) -> None:
@@ -245,6 +289,14 @@ class TargetBlock:
         self._last_rows = np.zeros(len(self._labels), np.bool_)
         self._complete = False
         self._born.clear()
+
+
+def _joined(natives: Sequence[Histograms | None], values: Sequence[Floats]) -> Histograms | None:
+    """One above the other, where any block has some."""
+    if all(one is None for one in natives):
+        return None
+    return np.concatenate([np.full(beside.shape, None, object) if one is None else one
+                           for one, beside in zip(natives, values, strict=True)])
 
 
 def _blank(rows: int, columns: int) -> Floats:
@@ -306,19 +358,21 @@ class Store:
         catalogue = self._catalogue()
         rows = catalogue.rows(matchers)
         borders = np.searchsorted(rows, catalogue.starts)
-        alike: dict[bytes, tuple[Times, list[Index], list[Floats]]] = {}
+        alike: dict[bytes, tuple[Times, list[Index], list[Floats], list[Histograms | None]]] = {}
         for i, block in enumerate(catalogue.blocks):
             own = rows[borders[i] : borders[i + 1]]
             if len(own) == 0:
                 continue
-            times, values = block.cut(own - catalogue.starts[i], start, end)
+            times, values, natives = block.cut(own - catalogue.starts[i], start, end)
             if len(times):
-                _, all_rows, all_values = alike.setdefault(times.tobytes(), (times, [], []))
+                _, all_rows, all_values, all_natives = alike.setdefault(times.tobytes(), (times, [], [], []))
                 all_rows.append(own)
                 all_values.append(values)
+                all_natives.append(natives)
         return [
-            Block(catalogue.labels.take(np.concatenate(all_rows)), times, np.concatenate(all_values))
-            for times, all_rows, all_values in alike.values()
+            Block(catalogue.labels.take(np.concatenate(all_rows)), times, np.concatenate(all_values),
+                  _joined(all_natives, all_values))
+            for times, all_rows, all_values, all_natives in alike.values()
         ]
 
     def _catalogue(self) -> _Catalogue:
@@ -373,11 +427,11 @@ class Store:
 
     def scraped(
         self, block: TargetBlock, time: int, rows: Sequence[int], values: Sequence[float], born: Sequence[int], *,
-        complete: bool,
+        complete: bool, natives: Sequence[tuple[int, Histogram]],
     ) -> None:  # fmt: skip
         """A scrape that is about to be kept."""
         if self._journal is not None:
-            self._journal.scraped(block, time, rows, values, born, complete=complete)
+            self._journal.scraped(block, time, rows, values, born, complete=complete, natives=natives)
 
     def afford(self, more: int) -> bool:
         if sum(block.bytes for block in self._blocks.values()) + more <= self.limit_bytes:
@@ -401,8 +455,9 @@ class Store:
     def copied(self) -> Copy:
         """All samples as they are now, to be written while scraping goes on."""
         number = self._journal.number if self._journal is not None else 0
-        parts = [(block.key, *block.frozen()) for block in self._blocks.values() if block.newest >= 0]
-        return number, [(key, list(labels), times.copy(), values.copy()) for key, labels, times, values in parts]
+        parts = [(block.key, *block.frozen(), block.natives) for block in self._blocks.values() if block.newest >= 0]
+        return number, [(key, list(labels), times.copy(), values.copy(), natives)
+                        for key, labels, times, values, natives in parts]
 
     @staticmethod
     def written(copy: Copy, path: Path) -> None:
@@ -410,13 +465,15 @@ class Store:
         head = {
             "version": _SNAPSHOT, "journal": number,
             "blocks": [
-                {"key": key, "labels": labels, "columns": len(times), "rows": len(labels)} for key, labels, times, _ in blocks
+                {"key": key, "labels": labels, "columns": len(times), "rows": len(labels),
+                 "natives": [(row, time, native.as_list()) for row, time, native in natives]}
+                for key, labels, times, _, natives in blocks
             ],
         }
         part = path.with_suffix(".part")
         with part.open("wb") as file:
             file.write(json.dumps(head).encode() + b"\n")
-            for _, _, times, values in blocks:
+            for _, _, times, values, _ in blocks:
                 file.write(times.tobytes() + np.ascontiguousarray(values).tobytes())
             file.flush()
             os.fsync(file.fileno())
@@ -441,7 +498,8 @@ class Store:
                     values = np.frombuffer(file.read(rows * columns * 8), np.float64).reshape(rows, columns)
                     if len(times) != columns:
                         raise ValueError("it is cut off")
-                    self.block(entry["key"]).restore(entry["labels"], times, values)
+                    natives = [(row, time, Histogram.from_list(native)) for row, time, native in entry.get("natives", ())]
+                    self.block(entry["key"]).restore(entry["labels"], times, values, natives)
                 return int(head.get("journal", 0))
         except (OSError, ValueError, KeyError, TypeError) as error:
             warn(f"samples of the last run cannot be read from {path} and are left out: {error}")

@@ -7,8 +7,19 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from fairway.kube.objects import Obj, key_of, labels_of, status_of
+from fairway.metrics.protobuf_exposition import Natives
 from fairway.metrics.relabel import Rule
 
+PROTOBUF, TEXT = "PrometheusProto", "PrometheusText0.0.4"
+PROTOCOLS = {
+    PROTOBUF: "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+    "OpenMetricsText1.0.0": "application/openmetrics-text;version=1.0.0",
+    "OpenMetricsText0.0.1": "application/openmetrics-text;version=0.0.1",
+    TEXT: "text/plain;version=0.0.4", "PrometheusText1.0.0": "text/plain;version=1.0.0",
+}  # fmt: skip
+"""The operator's names of formats, and how a target is asked for each."""
+LEFT_OUT = Natives()
+USUAL = ("OpenMetricsText1.0.0", TEXT)
 HASH_LABEL = "rollouts-pod-template-hash"
 
 
@@ -29,8 +40,17 @@ class Target:
     authorization: str = field(default="", repr=False)
     verify: bool = True
     """Whether the server's certificate is looked at."""
+    protocols: tuple[str, ...] = USUAL
+    """The formats that it is asked for, the best first."""
+    natives: Natives = LEFT_OUT
     discovered: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     """What was known of it before relabelling."""
+
+    @property
+    def accept(self) -> str:
+        """The request's header: each format a little less wanted than the one before."""
+        wanted = [f"{PROTOCOLS[name]};q=0.{9 - place}" for place, name in enumerate(self.protocols)]
+        return ",".join((*wanted, "*/*;q=0.1"))
 
     @property
     def key(self) -> str:
