@@ -18,10 +18,11 @@ from fairway.git.remote import Login, RemoteRepository
 from fairway.git.repositories import BadName, Repositories
 from fairway.gitops.repository_secrets import chart_login_for, login_for
 from fairway.gitops.tracking import HOME
+from fairway.images.compression import Unpackable
 from fairway.images.layout import BadBlob
+from fairway.images.pull_accounts import configurations
+from fairway.images.pulling import NotPulled, Policy, PulledImages, Wish
 from fairway.images.reference import BadReference
-from fairway.images.registry import UnknownImage
-from fairway.images.unpack import EmbeddedImages, Unpackable
 from fairway.kube.cache import Informers
 from fairway.kube.objects import Obj, labels_of, spec_of
 from fairway.kube.resources import CONFIG_MAPS, REPOSITORIES, SECRETS
@@ -29,7 +30,7 @@ from fairway.manifests.helm.download import Login as ChartLogin
 from fairway.manifests.helm.repository import ChartRepository, chart_repository
 from fairway.metrics.querier import Querier as MetricsQuerier
 from fairway.metrics.querier import RemotePrometheus
-from fairway.node.images import HostImage, ImageUnavailable, UnpackedImage, is_host
+from fairway.node.images import AS_IT_IS, HostImage, ImageUnavailable, Pull, UnpackedImage, is_host
 from fairway.rollouts.gate import Arm
 from fairway.rollouts.gate_provider import NoCounts
 from fairway.rollouts.prometheus import Querier, QueryFailed, Server
@@ -41,17 +42,23 @@ ENVIRONMENT_LABEL = "fairway.dev/environment"
 
 
 class NodeImages:
-    """The node's images: the pseudo-image `host`, else the embedded registry."""
+    """The node's images: the pseudo-image `host`, else those of the embedded registry, else those of any other."""
 
-    def __init__(self, images: EmbeddedImages) -> None:
+    def __init__(self, images: PulledImages) -> None:
         self._images = images
 
-    async def ensure(self, reference: str) -> UnpackedImage:
+    async def ensure(self, reference: str, pull: Pull = AS_IT_IS) -> UnpackedImage:
         if is_host(reference):
             return HostImage()
+        policy: Policy = "Always" if pull.policy == "Always" else "Never" if pull.policy == "Never" else "IfNotPresent"
         try:
-            return await self._images.ensure(reference)
-        except (BadReference, UnknownImage, BadBlob, Unpackable) as error:
+            return await self._images.ensure(reference, Wish(policy, configurations(pull.secrets), pull.tell))
+        except NotPulled as error:
+            raise ImageUnavailable(str(error), error.reason) from error
+        except BadReference as error:
+            words = f'Failed to apply default image tag "{reference}": couldn\'t parse image name "{reference}": {error}'
+            raise ImageUnavailable(words, "InvalidImageName") from error
+        except (BadBlob, Unpackable) as error:
             raise ImageUnavailable(str(error)) from error
 
 

@@ -7,6 +7,7 @@ full before any controller decides. On the way down controllers stop first, the 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ from aiohttp import web
 from fairway.connections import NodeImages
 from fairway.container_series import ContainerSeries
 from fairway.delivery import Delivery
+from fairway.images.credentials import files
+from fairway.images.pulling import PulledImages
 from fairway.images.registry import LocalRegistry
-from fairway.images.unpack import EmbeddedImages
 from fairway.kube.accounts import Accounts
 from fairway.kube.cache import Informers
 from fairway.kube.clock import WallClock
@@ -87,7 +89,8 @@ class Platform:
         accounts = Accounts(api, clock, pki.accounts)
         self.node = NodeController(
             self.informers, clock, node,
-            NodeImages(EmbeddedImages(LocalRegistry(state.registry), state.unpacked)), accounts,
+            NodeImages(PulledImages(LocalRegistry(state.registry), LocalRegistry(state.pulled), state.unpacked,
+                                    lambda: files(state.registries), time.monotonic)), accounts,
         )  # fmt: skip
         logs = ShimLogs(self.informers, clock, node.pods)
         self.server = KubeServer(api, clock, logs=logs, tls=server_context(pki), token=pki.token,

@@ -64,6 +64,11 @@ class StateDir:
         return self.root / "registry"
 
     @property
+    def pulled(self) -> Path:
+        """Like `registry`: what pods pulled from other registries."""
+        return self.root / "pulled"
+
+    @property
     def registries(self) -> Path:
         """Accounts at real registries, in docker's own form; readable by its owner alone."""
         return self.root / "registries.json"

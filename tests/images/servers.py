@@ -18,6 +18,7 @@ from fairway.images import serving
 from fairway.images.registry import LocalRegistry
 
 TOKEN = "the-token"
+BCRYPT_OF_TOKEN = "$2b$05$abcdefghijklmnopqrstuuF4p4uZ2riR/9W//Uq6BiGxpn6T9jJJG"
 
 
 @asynccontextmanager
@@ -36,8 +37,8 @@ async def ours(registry: LocalRegistry) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def debians(folder: Path) -> AsyncIterator[str]:
-    """`127.0.0.1:PORT` of a docker-registry with an account; skips where it is absent."""
+async def debians(folder: Path, *, locked: bool = False) -> AsyncIterator[str]:
+    """`127.0.0.1:PORT` of a docker-registry; skips where it is absent. `locked`: only `somebody` with `TOKEN` may enter."""
     if not shutil.which("docker-registry"):
         pytest.skip("docker-registry is not installed: pushes go to our own registry only")
     port = _free_port()
@@ -45,7 +46,9 @@ async def debians(folder: Path) -> AsyncIterator[str]:
     config.write_text(
         "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
         f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}, delete: {{enabled: true}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n")
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+        + (f"auth: {{htpasswd: {{realm: test, path: {folder / 'htpasswd'}}}}}\n" if locked else ""))
+    (folder / "htpasswd").write_text(f"somebody:{BCRYPT_OF_TOKEN}\n")
     process = await asyncio.create_subprocess_exec("docker-registry", "serve", str(config), stdout=subprocess.DEVNULL,
                                                    stderr=subprocess.DEVNULL)
     try:

@@ -10,12 +10,13 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from fairway.images.attach import SBOM, attach, attached
 from fairway.images.credentials import Account
 from fairway.images.distribution import NotThere, RegistryError, Remote
 from fairway.images.layers import layer_of
-from fairway.images.layout import CONFIG, INDEX, MANIFEST, Descriptor, Layout, encode
+from fairway.images.layout import CONFIG, INDEX, MANIFEST, Descriptor, Layout, digest_of, encode
 from fairway.images.platforms import NoPlatform, image_manifest
 from fairway.images.reference import Reference, parse_reference
 from fairway.images.registry import LocalRegistry
@@ -187,5 +188,30 @@ def test_skopeo_pushes_to_us_and_pulls_from_us(tmp_path: Path) -> None:
             assert '"1.0"' in tags
             await skopeo("copy", "--src-tls-verify=false", "--src-creds", credentials, f"{name}:1.0", back)
             assert Layout(tmp_path / "back").manifests()["1.0"].digest == manifest.digest
+
+    asyncio.run(run())
+
+
+def test_an_image_of_the_old_schema_1_is_refused_by_its_name(tmp_path: Path) -> None:
+    kind = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+    old = encode({"schemaVersion": 1, "name": "shop/app", "tag": "1.0", "architecture": "amd64", "fsLayers": [], "history": []})
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=old, headers={"Content-Type": kind})
+
+    async def run() -> None:
+        app = web.Application()
+        app.add_routes([web.get("/v2/{path:.*}", answer)])
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        reference = parse_reference(f"127.0.0.1:{runner.addresses[0][1]}/shop/app:1.0")
+        async with remote(reference) as old_one:
+            with pytest.raises(RegistryError, match=r"1\.0 is an image of Docker's old schema 1, which is not read"):
+                await pull(old_one, reference, LocalRegistry(tmp_path), "linux/amd64")
+        await runner.cleanup()
+        async with ours(LocalRegistry(tmp_path / "served")) as host, Remote.open(host, "shop/app", account=ACCOUNT) as here:
+            with pytest.raises(RegistryError, match="MANIFEST_INVALID: Docker's old schema 1 is not taken"):
+                await here.put_manifest("1.0", Descriptor(kind, digest_of(old), len(old)), old)
 
     asyncio.run(run())

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import io
+import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from fairway.images.layout import CONFIG, LAYER_GZIP, MANIFEST, BadBlob, Layout, encode
-from fairway.images.unpack import Unpackable, unpack
+from fairway.images.compression import DOCKER_ZSTD, LAYER_ZSTD, Unpackable, tar_of
+from fairway.images.layout import CONFIG, LAYER_GZIP, LAYER_TAR, MANIFEST, BadBlob, Layout, encode
+from fairway.images.unpack import unpack
 
 
 def layer(*entries: tarfile.TarInfo | tuple[str, bytes]) -> bytes:
@@ -101,3 +104,22 @@ def test_images_that_share_layers_share_their_files(tmp_path: Path) -> None:
     assert large.stat().st_nlink == 2
     assert large.read_bytes() == b"x" * 1000
     assert (tmp_path / "images" / "two" / "lib" / "large").read_bytes() == b"own"
+
+
+def test_layers_of_zstd(tmp_path: Path) -> None:
+    program = shutil.which("zstd")
+    if program is None:
+        pytest.skip("the program zstd is not installed: nothing makes a zstd layer here")
+    plain = gzip.decompress(layer(("a/b", b"packed by zstd")))
+    packed = subprocess.run([program, "--stdout", "--quiet"], input=plain, capture_output=True, check=True).stdout
+    layout = Layout(tmp_path / "layout")
+    config = layout.write(encode({"config": {}}), CONFIG).as_json()
+    for number, (data, kind) in enumerate([(packed, LAYER_ZSTD), (packed, DOCKER_ZSTD), (plain, LAYER_TAR)]):
+        part = layout.write(data, kind).as_json()
+        made = layout.write(encode({"mediaType": MANIFEST, "config": config, "layers": [part]}), MANIFEST)
+        unpack(layout, made.digest, tmp_path / f"root{number}")
+        assert (tmp_path / f"root{number}" / "a" / "b").read_bytes() == b"packed by zstd"
+    with pytest.raises(BadBlob, match="a layer is not zstd"):
+        tar_of(packed[:-5], LAYER_ZSTD)
+    with pytest.raises(Unpackable, match="build the image with gzip or zstd layers"):
+        tar_of(packed, "application/vnd.oci.image.layer.v1.tar+brotli")

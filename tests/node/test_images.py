@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairway.kube.objects import status_of
-from fairway.node.images import ImageUnavailable, UnpackedImage
+from fairway.node.images import AS_IT_IS, ImageUnavailable, Pull, UnpackedImage
 from tests.node.machine import Machine, machine, pod
 
 
@@ -27,7 +27,7 @@ class _Source:
     def __init__(self, image: _Image) -> None:
         self._image = image
 
-    async def ensure(self, reference: str) -> UnpackedImage:
+    async def ensure(self, reference: str, pull: Pull = AS_IT_IS) -> UnpackedImage:
         if not reference.startswith("shop:"):
             raise ImageUnavailable(f'no image "{reference}"; push it first')
         return self._image

@@ -19,7 +19,7 @@ from fairway.kube.objects import Obj, condition, dig, status_of
 from fairway.kube.resources import NODES, PODS
 from fairway.node import own_root
 from fairway.node.folder import PodFolder
-from fairway.node.images import UnpackedImage
+from fairway.node.images import AS_IT_IS, Pull, UnpackedImage
 from fairway.node.isolation import Isolation, mend, probe
 from fairway.node.settings import NodeSettings
 from fairway.node.shims import compiled
@@ -52,7 +52,7 @@ class _Source:
     def __init__(self, image: _Image) -> None:
         self._image = image
 
-    async def ensure(self, reference: str) -> UnpackedImage:
+    async def ensure(self, reference: str, pull: Pull = AS_IT_IS) -> UnpackedImage:
         return self._image
 
 

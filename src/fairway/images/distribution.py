@@ -25,7 +25,7 @@ import aiohttp
 import msgspec
 
 from fairway.images.credentials import Account
-from fairway.images.layout import MANIFESTS, Descriptor, Layout, digest_of
+from fairway.images.layout import MANIFESTS, SCHEMA_1, Descriptor, Layout, digest_of
 
 _CHUNK = 1024 * 1024
 _TRIES = 4
@@ -40,6 +40,10 @@ Progress = Callable[[str, int, int], None]
 
 class RegistryError(Exception):
     """What a registry refused or could not do; the message names the registry, its answer and the mend."""
+
+
+class Denied(RegistryError):
+    """The registry wants an account, or another one."""
 
 
 class NotThere(RegistryError):
@@ -87,6 +91,9 @@ class Remote:
             kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         if len(data) > _LARGEST_MANIFEST:
             raise RegistryError(f"{self}: the manifest {reference} is larger than 4 MiB")
+        if kind in SCHEMA_1 or _object(data).get("schemaVersion") == 1:
+            raise RegistryError(f"{self}: {reference} is an image of Docker's old schema 1, which is not read: pull and push "
+                                "it again with a docker from 1.10 on, or skopeo copy --format oci")
         digest = digest_of(data)
         if reference.startswith("sha256:") and digest != reference:
             raise RegistryError(f"{self}: the manifest for {reference} has the digest {digest}: it was changed on its way")
@@ -203,7 +210,7 @@ class Remote:
                 return f"Bearer {await self._token(dict(_CHALLENGE.findall(rest)))}"
             if scheme.lower() == "basic" and self.account:
                 return aiohttp.encode_basic_auth(self.account.user, self.account.password)
-        raise RegistryError(f"{self}: the registry wants to know who you are; `fairway image login {self.registry}`")
+        raise Denied(f"{self}: the registry wants to know who you are; `fairway image login {self.registry}`")
 
     async def _token(self, challenge: Mapping[str, str]) -> str:
         realm = challenge.get("realm", "")
@@ -223,7 +230,7 @@ class Remote:
             async with request as answer:
                 data = await answer.read()
                 if answer.status != 200:
-                    raise RegistryError(f"{self}: no token for {scope or 'anything'} ({answer.status}); is the account right? "
+                    raise Denied(f"{self}: no token for {scope or 'anything'} ({answer.status}); is the account right? "
                                         f"`fairway image login {self.registry}`")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise RegistryError(f"{self}: the token service {realm} does not answer: {_said(error)}") from error
@@ -238,7 +245,7 @@ class Remote:
             raise NotThere(f"{self}: the registry has no {what}{said}")
         if answer.status in (401, 403):
             who = repr(self.account.user) if self.account and self.account.user else "somebody without an account"
-            raise RegistryError(f"{self}: {what} is refused to {who}{said}; `fairway image login {self.registry}`")
+            raise Denied(f"{self}: {what} is refused to {who}{said}; `fairway image login {self.registry}`")
         raise RegistryError(f"{self}: {what}: the registry answered {answer.status}{said}")
 
 

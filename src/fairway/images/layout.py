@@ -31,6 +31,9 @@ EMPTY = "application/vnd.oci.empty.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+SCHEMA_1 = frozenset({"application/vnd.docker.distribution.manifest.v1+json",
+                      "application/vnd.docker.distribution.manifest.v1+prettyjws"})
+"""What registries gave before 2016: no digest of it names an image's content."""
 INDEXES = frozenset({INDEX, DOCKER_INDEX})
 MANIFESTS = (MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 """What a tag may name, ours first."""

@@ -19,7 +19,7 @@ import msgspec
 from aiohttp import web
 
 from fairway.images.attach import Attachment, attachments, register
-from fairway.images.layout import INDEX, INDEXES, MANIFESTS, BadBlob, Descriptor, Layout, encode
+from fairway.images.layout import INDEX, INDEXES, MANIFESTS, SCHEMA_1, BadBlob, Descriptor, Layout, encode
 from fairway.images.reference import BadReference, Reference, parse_reference
 from fairway.images.registry import LocalRegistry, UnknownImage
 from fairway.kube.http.passwords import carries, password_in
@@ -241,6 +241,8 @@ def _manifest(data: bytes, kind: str) -> dict[str, Any]:
         document = msgspec.json.decode(data)
     except msgspec.DecodeError as error:
         raise _Refused(400, "MANIFEST_INVALID", f"not JSON: {error}") from None
+    if kind in SCHEMA_1 or (isinstance(document, dict) and document.get("schemaVersion") == 1):
+        raise _Refused(400, "MANIFEST_INVALID", "Docker's old schema 1 is not taken; push with a docker from 1.10 on")
     if not isinstance(document, dict) or document.get("schemaVersion") != 2 or kind not in MANIFESTS:
         raise _Refused(400, "MANIFEST_INVALID", f"an OCI or Docker manifest is needed, got {kind or 'no Content-Type'}")
     if document.get("mediaType", kind) != kind:

@@ -90,7 +90,7 @@ async def _fetch_all(remote: Remote, layout: Layout, document: dict[str, Any], p
     try:
         listed = [document["config"], *document["layers"]]
     except (KeyError, TypeError):
-        raise BadBlob(f"{remote}: the manifest names no config and layers; images of the old schema 1 are not read") from None
+        raise BadBlob(f"{remote}: the manifest names no config and layers: it is no image") from None
     blobs = {blob.digest: blob for blob in map(Descriptor.of, listed)}
     missing = [blob for blob in blobs.values() if not layout.has(blob.digest)]
 

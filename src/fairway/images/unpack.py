@@ -7,7 +7,6 @@ files are left out. Whiteouts remove what lower layers brought. Source: opencont
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
 import io
 import os
@@ -15,22 +14,18 @@ import platform
 import shutil
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fairway.images.layout import DOCKER_LAYER, LAYER_GZIP, LAYER_TAR, BadBlob, Layout
+from fairway.images.compression import Unpackable, tar_of
+from fairway.images.layout import BadBlob, Layout
 from fairway.images.platforms import NoPlatform, image_manifest, own_platform
 from fairway.images.reference import parse_reference
 from fairway.images.registry import LocalRegistry
 
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
-
-
-class Unpackable(Exception):
-    """The image is here but cannot be unpacked; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +114,8 @@ def _described(layout: Layout, digest: str, root: Path) -> UnpackedImage:
 
 
 def _extract(blob: bytes, media_type: str, root: Path) -> None:
-    if media_type in (LAYER_GZIP, DOCKER_LAYER):
-        try:
-            blob = gzip.decompress(blob)
-        except (OSError, EOFError, zlib.error) as error:
-            raise BadBlob(f"a layer is not gzip: {error}") from error
-    elif media_type != LAYER_TAR:
-        raise Unpackable(f"layers of type {media_type} cannot be unpacked; build the image with gzip layers")
     try:
-        with tarfile.open(fileobj=io.BytesIO(blob)) as archive:
+        with tarfile.open(fileobj=io.BytesIO(tar_of(blob, media_type))) as archive:
             for entry in archive:
                 _place(archive, entry, root)
     except tarfile.TarError as error:

@@ -204,6 +204,8 @@ class NodeController:
             known.stopping_since = now
         await known.refresh(now)
         decision = d.decide(self._seen(known), now)
+        for news in known.take_news():
+            await self._events.event(pod, *news)
         for trouble in troubles(pod, known.spec, known.runs(), known.reported):
             await self._events.event(pod, *trouble)
         removing = False
@@ -213,8 +215,10 @@ class NodeController:
             else:
                 await known.carry_out(action, now)
                 await self._tell_unenforced(known, action)
-                for remark in remarks(action, known.runs(), known.spec):
+                for remark in remarks(action, known.runs(), known.spec, known.fresh):
                     await self._events.event(pod, *remark)
+                if isinstance(action, d.Start):
+                    known.fresh.discard(action.container)
         if decision.verdict is not None:
             await self._events.event(pod, "Warning" if known.evicted else "Normal", *decision.verdict[1:])
         await self._report(known, decision.verdict, now)

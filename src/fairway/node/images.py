@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class ImageUnavailable(Exception):
-    """The image cannot be had. The message says what was looked for, where, and the mend."""
+    """The image cannot be had. The message says what was looked for, where, and the mend; `reason` is the kubelet's."""
+
+    def __init__(self, message: str, reason: str = "ErrImagePull") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def _nobody(reason: str, message: str) -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """How a container wants its image: `imagePullPolicy`, its pod's pull secrets, and who is told (reason, message)."""
+
+    policy: str = "IfNotPresent"
+    secrets: tuple[Mapping[str, Any], ...] = ()
+    tell: Callable[[str, str], None] = _nobody
+
+
+AS_IT_IS = Pull()
 
 
 class UnpackedImage(Protocol):
@@ -35,7 +55,7 @@ class UnpackedImage(Protocol):
 
 
 class ImageSource(Protocol):
-    async def ensure(self, reference: str) -> UnpackedImage:
+    async def ensure(self, reference: str, pull: Pull = AS_IT_IS) -> UnpackedImage:
         """Unpacked once per digest. Raises `ImageUnavailable`."""
         ...
 
@@ -60,5 +80,5 @@ def is_host(reference: str) -> bool:
 class NoImages:
     """An `ImageSource` that has nothing: for nodes that run host commands only."""
 
-    async def ensure(self, reference: str) -> UnpackedImage:
+    async def ensure(self, reference: str, pull: Pull = AS_IT_IS) -> UnpackedImage:
         raise ImageUnavailable(f'image "{reference}" is not here: this node has no image store; use the image "host"')

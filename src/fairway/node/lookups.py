@@ -59,6 +59,13 @@ class Lookups:
             found[name] = obj
         return found
 
+    async def pull_secrets(self, pod: Obj) -> tuple[tuple[Obj, ...], list[str]]:
+        """The pod's `imagePullSecrets` (admission has added those of its service account), and the names of those that are not
+        there."""
+        names = {str(entry.get("name") or "") for entry in spec_of(pod).get("imagePullSecrets") or ()} - {""}
+        found = await self._fetch(SECRETS, key_of(pod).namespace, names)
+        return tuple(obj for obj in found.values() if obj is not None), [name for name, obj in found.items() if obj is None]
+
     async def bind_claims(self, pod: Obj) -> None:
         """A claim that a pod uses is bound: it is a folder of this node. Raises `ConfigProblem` where it is absent."""
         namespace = key_of(pod).namespace

@@ -19,7 +19,7 @@ from fairway.node.attempt import Attempt
 from fairway.node.environment import ConfigProblem, Facts, variables
 from fairway.node.folder import PodFolder, kill_group
 from fairway.node.halting import wait_gone
-from fairway.node.images import HostImage, ImageSource, ImageUnavailable, UnpackedImage, is_host
+from fairway.node.images import HostImage, ImageSource, ImageUnavailable, Pull, UnpackedImage, is_host
 from fairway.node.inside import words
 from fairway.node.isolation import Isolation
 from fairway.node.launch import Launch, Surroundings, compose
@@ -29,6 +29,7 @@ from fairway.node.own_root import NoOwnRoot
 from fairway.node.paths import PathMap, ServiceNames
 from fairway.node.placing import Asked, has_own_root, lay_out, stand_of, wants_own_root
 from fairway.node.prober import Prober, handle
+from fairway.node.remarks import Said
 from fairway.node.security import rights
 from fairway.node.settings import NodeSettings
 from fairway.node.shims import Shim, ShimError, StartRefused
@@ -76,6 +77,9 @@ class NodePod:
         self.pod = pod
         self.folder = PodFolder(settings.pods / self.uid)
         self.stopping_since: datetime | None = None
+        self.fresh: set[str] = set()
+        """Containers whose image was pulled for them, until they have started."""
+        self._news: list[Said] = []
         self.reported: dict[str, str] = {}
         """By container, the trouble that an event has told of."""
         self.told_unenforced = False
@@ -272,6 +276,11 @@ class NodePod:
             case d.Bind() | d.Remove():
                 raise AssertionError("the controller does this")
 
+    def take_news(self) -> list[Said]:
+        """What happened to the pod's images since the last time."""
+        news, self._news = self._news, []
+        return news
+
     def _fetch(self, one: Container, now: datetime) -> None:
         state = self._state(one.name)
         if is_host(one.image):
@@ -282,16 +291,25 @@ class NodePod:
         self._spawn(self._pull(one, state, now))
 
     async def _pull(self, one: Container, state: _State, now: datetime) -> None:
+        def tell(reason: str, message: str) -> None:
+            self._news.append(("Normal", reason, message))
+            self.fresh.add(one.name)
+            self._look(self.key)
+
+        secrets, missing = await self._lookups.pull_secrets(self.pod)
+        if missing:
+            self._news.append(("Warning", "FailedToRetrieveImagePullSecret", "Unable to retrieve some image pull secrets "
+                               f"({', '.join(missing)}); attempting to pull the image may not succeed."))
         try:
-            state.image = await self._images.ensure(one.image)
+            policy = str(one.raw.get("imagePullPolicy") or "IfNotPresent")
+            state.image = await self._images.ensure(one.image, Pull(policy, secrets, tell))
             state.problem, state.pulls = None, 0
         except ImageUnavailable as error:
             pause = min(PULL_FIRST_S * 2**state.pulls, PULL_LONGEST_S)
             state.pulls += 1
-            reason = "ErrImagePull" if state.pulls == 1 else "ImagePullBackOff"
-            if one.raw.get("imagePullPolicy") == "Never":
-                reason = "ErrImageNeverPull"
-            text = str(error) if state.pulls == 1 else f'Back-off pulling image "{one.image}": ErrImagePull: {error}'
+            reason, text = error.reason, str(error)
+            if reason == "ErrImagePull" and state.pulls > 1:
+                reason, text = "ImagePullBackOff", f'Back-off pulling image "{one.image}": ErrImagePull: {error}'
             state.problem = d.Problem(reason, text, now + timedelta(seconds=pause))
         finally:
             state.fetching = False

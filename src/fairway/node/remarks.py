@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Literal
 
 from fairway.kube.objects import Obj, meta_of, uid_of
@@ -13,16 +14,17 @@ Said = tuple[Literal["Normal", "Warning"], str, str]
 """(type, reason, message)"""
 
 
-def remarks(action: d.Action, runs: Mapping[str, d.Run], spec: PodSpec) -> list[Said]:
-    """About an action that has been carried out. A start that failed is told by `troubles`."""
+def remarks(action: d.Action, runs: Mapping[str, d.Run], spec: PodSpec, fresh: AbstractSet[str] = frozenset()) -> list[Said]:
+    """About an action that has been carried out. A start that failed is told by `troubles`. Of the images of `fresh`
+    containers it has been told how they came."""
     match action:
         case d.Start(container, attempt):
             last = runs[container].last
             if last is None or last.number != attempt:
                 return []
-            here: list[Said] = [
-                ("Normal", "Pulled", f'Container image "{spec.named(container).image}" already present on machine'),
-                ("Normal", "Created", f"Created container: {container}")]  # fmt: skip
+            there: Said = ("Normal", "Pulled", f'Container image "{spec.named(container).image}" already present on machine')
+            here: list[Said] = [*([] if container in fresh else [there]),
+                                ("Normal", "Created", f"Created container: {container}")]
             if last.reason == "StartError":
                 return [*here, ("Warning", "Failed", f"Error: {last.message}")]
             return [*here, ("Normal", "Started", f"Started container {container}")]
@@ -73,5 +75,9 @@ def _of_start(pod: Obj, one: Container, run: d.Run) -> list[Said]:
                     ("Warning", "Failed", "Error: ErrImagePull")]
         case "ImagePullBackOff":
             return [("Normal", "BackOff", problem.message), ("Warning", "Failed", "Error: ImagePullBackOff")]
+        case "InvalidImageName":
+            return [("Warning", "InspectFailed", problem.message), ("Warning", "Failed", "Error: InvalidImageName")]
+        case "ErrImageNeverPull":
+            return [("Warning", "ErrImageNeverPull", problem.message), ("Warning", "Failed", "Error: ErrImageNeverPull")]
         case _:
             return [("Warning", "Failed", f"Error: {problem.message}")]
