@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,10 +30,7 @@ from fairway.manifests.helm.repository import ChartRepository, chart_repository
 from fairway.metrics.querier import Querier as MetricsQuerier
 from fairway.metrics.querier import RemotePrometheus
 from fairway.node.images import AS_IT_IS, HostImage, ImageUnavailable, Pull, UnpackedImage, is_host
-from fairway.rollouts.gate import Arm
-from fairway.rollouts.gate_provider import NoCounts
 from fairway.rollouts.prometheus import Querier, QueryFailed, Server
-from fairway.traffic.port import DataPlane, TrafficError
 
 NAMESPACE = "fairway"
 REPOSITORY_LABEL = "fairway.dev/repository"
@@ -92,61 +88,6 @@ class Prometheuses:
     async def close(self) -> None:
         for remote in self._known.values():
             await remote.close()
-
-
-class DataPlaneCounts:
-    """What the data plane served, by version, as the native gate asks for it: from the statistics of its clusters, which are
-    named `<namespace>|<service>|<port>|<hash>`."""
-
-    def __init__(self, data_plane: DataPlane | None) -> None:
-        self._data_plane = data_plane
-
-    async def counts(self, namespace: str, *, slower_than: timedelta | None) -> Mapping[str, Arm]:
-        if self._data_plane is None:
-            raise NoCounts("the requests are moved by somebody else, who does not tell Fairway what was served; use the "
-                           "provider prometheus")
-        try:
-            text = await self._data_plane.stats()
-        except (TrafficError, OSError, TimeoutError) as error:
-            raise NoCounts(str(error) or type(error).__name__) from error
-        return arms_of(text, namespace, slower_than)
-
-
-_CLUSTER = re.compile(r'envoy_cluster_name="([^|"]*)\|[^|"]*\|[^|"]*\|([^|"]*)"')
-_CLASS = re.compile(r'envoy_response_code_class="(\d)"')
-_BOUND = re.compile(r'le="([^"]+)"')
-
-
-def arms_of(text: str, namespace: str, slower_than: timedelta | None) -> dict[str, Arm]:
-    """`slow` counts from the histogram's first bound that is not below `slower_than`.
-
-    Envoy merges its histograms once a second, its counters at once: what is slow is therefore what the histogram itself says,
-    never the counter less the quick ones, which would take the last second's for slow.
-    """
-    found: dict[str, Arm] = {}
-    quick: dict[tuple[str, str], tuple[float, int]] = {}
-    timed: dict[tuple[str, str], int] = {}
-    limit = slower_than.total_seconds() * 1000 if slower_than else math.inf
-    for line in text.splitlines():
-        counting = line.startswith("envoy_cluster_upstream_rq_xx{")
-        timing = slower_than is not None and line.startswith("envoy_cluster_upstream_rq_time_bucket{")
-        named = _CLUSTER.search(line) if counting or timing else None
-        if named is None or named[1] != namespace:
-            continue
-        value = int(float(line.rpartition("}")[2].split()[0]))
-        if counting and (code := _CLASS.search(line)) is not None:
-            found[named[2]] = found.get(named[2], Arm()) + Arm(value, value if code[1] == "5" else 0)
-        elif (bound := _BOUND.search(line)) is not None and (at := float(bound[1])) >= limit:
-            key = (named[0], named[2])
-            if key not in quick or at < quick[key][0]:
-                quick[key] = (at, value)
-            if math.isinf(at):
-                timed[key] = value
-    for template_hash in {name for _, name in quick}:
-        arm = found.get(template_hash, Arm())
-        slow = sum(timed.get(key, n) - n for key, (_, n) in quick.items() if key[1] == template_hash)
-        found[template_hash] = Arm(arm.requests, arm.errors, max(slow, 0))
-    return found
 
 
 _SCP = re.compile(r"^[^/@\s]+@[^/:\s]+:")  # git@host:path

@@ -31,7 +31,6 @@ from fairway.ci.tools import link_tools
 from fairway.connections import (
     NAMESPACE,
     AnalysisQuerier,
-    DataPlaneCounts,
     KnownRepositories,
     Prometheuses,
     RepositorySettings,
@@ -75,6 +74,7 @@ from fairway.rollouts.rollback.controller import RollbackController
 from fairway.rollouts.web import WebProvider
 from fairway.secrets.masking import Masker
 from fairway.secrets.redaction import redacted
+from fairway.served import DataPlaneCounts
 from fairway.state import StateDir
 from fairway.traffic.port import DataPlane
 
@@ -163,7 +163,7 @@ class Delivery:
             "prometheus": PrometheusProvider(self._queriers(), clock),
             "web": WebProvider(clock),
             "job": JobProvider(self.informers.api, clock),
-            "fairway": GateProvider(DataPlaneCounts(data_plane), clock),
+            "fairway": GateProvider(DataPlaneCounts(data_plane, clock), clock),
         }))  # fmt: skip
 
     def _compose_canaries(self, data_plane: DataPlane | None) -> None:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from fairway.connections import arms_of
 from fairway.rollouts.fields import SpecError
 from fairway.rollouts.gate import Arm, Counts, Gate, GateSpec, Look, begin, ended, look
 from fairway.rollouts.gate_provider import STATE, decode_gate, read_state, write_state
+from fairway.served import Begun, arms_of
 
 T0 = datetime(2030, 1, 1, tzinfo=UTC)
 Weights = tuple[tuple[float, float], ...]
@@ -198,7 +198,7 @@ def test_envoys_statistics_become_counts() -> None:
 
 
 def test_requests_that_the_histogram_has_not_counted_yet_are_not_slow() -> None:
-    """Envoy's counters are of now, its histograms up to a second old."""
+    """Envoy's counters are of now, its histograms a little older."""
     who = 'envoy_cluster_name="ns|shop|80|abc"'
     text = "\n".join((
         f'envoy_cluster_upstream_rq_xx{{{who},envoy_response_code_class="2"}} 300',
@@ -206,3 +206,49 @@ def test_requests_that_the_histogram_has_not_counted_yet_are_not_slow() -> None:
         f'envoy_cluster_upstream_rq_time_bucket{{{who},le="+Inf"}} 203',
     ))
     assert arms_of(text, "ns", timedelta(milliseconds=500)) == {"abc": Arm(300, 0, 3)}
+
+
+def test_what_has_been_under_way_for_longer_than_has_begun_since_is_slow_before_it_ends() -> None:
+    begun, half = Begun(), timedelta(milliseconds=500)
+
+    def at(seconds: float, started: int, active: int) -> int:
+        return begun.waiting(started, active, T0 + timedelta(seconds=seconds), half)
+
+    assert at(0.0, 10, 4) == 0  # nobody knows since when
+    assert at(0.5, 15, 7) == 2  # five have begun since
+    assert at(0.8, 18, 9) == 1  # of ten that had begun by 0.0, and five by 0.5: eight since the first look
+    assert at(1.0, 20, 5) == 0
+    assert at(1.5, 3, 3) == 0  # restarted
+    assert at(2.0, 4, 4) == 3
+
+
+def hanging(counts: list[Counts]) -> tuple[Look, int]:
+    spec = GateSpec(slower_than=timedelta(milliseconds=500))
+    gate = look(begin(T0), Counts(Arm(), Arm()), spec, T0)
+    for i, seen in enumerate(counts):
+        kept = read_state({STATE: write_state(gate.gate)}, T0)
+        gate = look(kept, seen, spec, T0 + timedelta(seconds=(i + 1) / 2))
+        if gate.verdict != "Running":
+            return gate, i
+    return gate, len(counts)
+
+
+def test_a_version_that_hangs_is_stopped_though_none_of_its_requests_ever_ends() -> None:
+    seen, looks = hanging([Counts(Arm(waiting=5 * max(i - 1, 0)), Arm(95 * i)) for i in range(1, 20)])
+    assert (seen.verdict, looks) == ("Failed", 2)  # five at the second look, ten at the third
+
+
+def test_a_request_that_was_counted_while_it_waited_is_not_counted_again_when_it_ends() -> None:
+    """Five wait, and end one after the other; the histogram hears of it later than the counter."""
+    steps = [Arm(0, 0, 0, 5), Arm(2, 0, 0, 3), Arm(5, 0, 1, 0), Arm(5, 0, 5, 0), Arm(6, 0, 5, 0), Arm(8, 0, 6, 2)]
+    seen, _ = hanging([Counts(arm, Arm(100 * i + 100)) for i, arm in enumerate(steps)])
+    assert (seen.gate.seen.canary.requests, seen.gate.seen.canary.slow) == (10, 8)
+
+
+def test_what_waited_before_the_gate_began_or_before_the_data_plane_was_restarted_is_not_held_against_it() -> None:
+    spec = GateSpec(slower_than=timedelta(milliseconds=500))
+    gate = look(begin(T0), Counts(Arm(waiting=4), Arm(50)), spec, T0).gate
+    after = look(gate, Counts(Arm(4, 0, 4), Arm(60)), spec, T0).gate
+    assert after.seen.canary == Arm()
+    again = look(look(after, Counts(Arm(6, 0, 4, 3), Arm(70)), spec, T0).gate, Counts(Arm(1, 0, 0, 0), Arm(5)), spec, T0).gate
+    assert again.seen.canary == Arm(2 + 3 + 1, 0, 3)

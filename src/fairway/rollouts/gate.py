@@ -7,6 +7,8 @@ the probability is θq / (1 - q + θq). The gate bets on several θ at once, and
 the canary is at most `tolerate` times as bad, wealth grows beyond 1/α with probability α at most, looked at as often as one
 likes (Ville). So wealth 1/α is the evidence that aborts. Small weights lose nothing: a failure at 5 % is worth twenty.
 
+A request that has been under way for longer than allowed is slow already: what hangs need not end before it counts.
+
 Four additions keep that bound and mend what the plain test gets wrong:
 
 - **A share of the wealth is spread again** before every batch with failures, so that a version that turns bad late is caught
@@ -28,7 +30,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 ODDS = (4.0, 15.0, 60.0, 400.0)
 """Alternatives, as multiples of what is tolerated. Four are enough: between two of them a bet loses a tenth of its growth."""
@@ -49,11 +51,13 @@ Verdict = Literal["Running", "Failed", "Successful", "Inconclusive"]
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What one version served: counters since its data plane started. `slow` of the requests took longer than allowed."""
+    """What one version served: counters since its data plane started. `slow` of the requests took longer than allowed;
+    `waiting` are under way now, and have been for longer than that."""
 
     requests: int = 0
     errors: int = 0
     slow: int = 0
+    waiting: int = 0
 
     def __add__(self, other: Arm) -> Arm:
         return Arm(self.requests + other.requests, self.errors + other.errors, self.slow + other.slow)
@@ -61,14 +65,29 @@ class Arm:
     def since(self, before: Arm) -> Arm:
         """The increase; after a restart of the data plane its counters begin at 0."""
         if self.requests < before.requests:
-            return self
+            return replace(self, waiting=0)
         return Arm(self.requests - before.requests, max(self.errors - before.errors, 0), max(self.slow - before.slow, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Requests that were counted while they were still under way, and that the counters will bring once more."""
+
+    requests: int = 0
+    slow: int = 0
+
+    @staticmethod
+    def of(waiting: int) -> Ahead:
+        return Ahead(waiting, waiting)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
     canary: Arm
     stable: Arm
+
+
+_NOTHING = Counts(Arm(), Arm())
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +124,10 @@ class Gate:
     began: datetime
     looked: datetime
     last: Counts | None = None
-    pending: Counts = Counts(Arm(), Arm())
-    seen: Counts = Counts(Arm(), Arm())
+    pending: Counts = _NOTHING
+    seen: Counts = _NOTHING
+    ahead: tuple[Ahead, Ahead] = (Ahead(), Ahead())
+    """Of canary and stable."""
     errors: Wealth = ()
     slow: Wealth = ()
     cold: float = 1.0
@@ -145,28 +166,38 @@ def look(gate: Gate, counts: Counts | None, spec: GateSpec, now: datetime) -> Lo
         if now - since > spec.patience:
             return Look(gate, "Inconclusive", f"no counts for {waited:.0f} s: nothing is known, so a person has to decide")
         return Look(gate, "Running", f"no counts for {waited:.0f} s; holding the evidence so far")
-    gate = replace(gate, missing_since=None, looked=now)
     if gate.last is None:
-        return Look(replace(gate, last=counts), "Running", "counting from now on")
-    fresh = Counts(counts.canary.since(gate.last.canary), counts.stable.since(gate.last.stable))
-    served = gate.first_served or (now if fresh.canary.requests else None)
-    warming = served is None or now < served + spec.warm_up
-    batch = Counts(gate.pending.canary + fresh.canary, gate.pending.stable + fresh.stable)
-    seen = Counts(gate.seen.canary + fresh.canary, gate.seen.stable + fresh.stable)
-    gate = replace(gate, last=counts, first_served=served, seen=seen, pending=batch)
-    if fresh.canary.requests:
-        gate = replace(gate, proof=_proven(gate.proof, fresh.canary, spec))
-        if warming and spec.warm_up:
-            gate = replace(gate, cold=_bet_cold(gate.cold, fresh.canary, spec))
-    if batch.canary.requests and batch.stable.requests:
-        gate = replace(_bet(gate, batch, spec, warming=warming and bool(spec.warm_up)), pending=Counts(Arm(), Arm()))
-    found = evidence(gate, spec)
+        ahead = Ahead.of(counts.canary.waiting), Ahead.of(counts.stable.waiting)  # begun before the gate did: no concern of it
+        return Look(replace(gate, last=counts, ahead=ahead, looked=now, missing_since=None), "Running", "counting from now on")
+    canary, canary_ahead = _counted(gate.last.canary, counts.canary, gate.ahead[0])
+    stable, stable_ahead = _counted(gate.last.stable, counts.stable, gate.ahead[1])
+    served = gate.first_served or (now if canary.requests else None)
+    warming = bool(spec.warm_up) and (served is None or now < served + spec.warm_up)
+    batch = Counts(gate.pending.canary + canary, gate.pending.stable + stable)
+    changed = _bets(gate, canary, batch, spec, warming=warming)
+    gate = replace(gate, looked=now, missing_since=None, last=counts, first_served=served, ahead=(canary_ahead, stable_ahead),
+                   seen=Counts(gate.seen.canary + canary, gate.seen.stable + stable), **changed)
     verdict: Verdict = "Running"
-    if found >= spec.needed:
+    if evidence(gate, spec) >= spec.needed:
         verdict = "Failed"
     elif spec.proof and gate.proof >= spec.needed:
         verdict = "Successful"
-    return Look(gate, verdict, spec=spec, warming=warming and bool(spec.warm_up))
+    return Look(gate, verdict, spec=spec, warming=warming)
+
+
+def _counted(before: Arm, now: Arm, ahead: Ahead) -> tuple[Arm, Ahead]:
+    """What is new, those that wait now among it, and how many are ahead of the counters then.
+
+    Requests and slow ones are kept apart, for their counters do not move together. Should others wait now than before, some are
+    counted later: never too many.
+    """
+    if now.requests < before.requests:
+        ahead = Ahead()  # the data plane was restarted: what it had under way is gone
+    fresh, waiting = now.since(before), now.waiting
+    requests, slow = max(ahead.requests - fresh.requests, 0), max(ahead.slow - fresh.slow, 0)
+    new = Arm(max(fresh.requests - ahead.requests, 0) + max(waiting - requests, 0), fresh.errors,
+              max(fresh.slow - ahead.slow, 0) + max(waiting - slow, 0))
+    return new, Ahead(max(requests, waiting), max(slow, waiting))
 
 
 def ended(gate: Gate) -> Look:
@@ -189,13 +220,24 @@ def evidence(gate: Gate, spec: GateSpec) -> float:
 # --- bets -----------------------------------------------------------------------------------------------------------
 
 
-def _bet(gate: Gate, batch: Counts, spec: GateSpec, *, warming: bool) -> Gate:
+def _bets(gate: Gate, canary: Arm, batch: Counts, spec: GateSpec, *, warming: bool) -> dict[str, Any]:
+    """The fields of the gate that change: every bet after `canary` has served its requests, and what is still pending."""
+    changed: dict[str, Any] = {"pending": batch}
+    if canary.requests:
+        changed["proof"] = _proven(gate.proof, canary, spec)
+        if warming:
+            changed["cold"] = _bet_cold(gate.cold, canary, spec)
+    if not batch.canary.requests or not batch.stable.requests:
+        return changed
+    changed["pending"] = _NOTHING
+    failed = batch.canary.errors, batch.stable.errors
     if warming:
-        return replace(gate, cold_errors=_grown(gate.cold_errors, batch, batch.canary.errors, batch.stable.errors, spec))
-    grown = replace(gate, errors=_grown(gate.errors, batch, batch.canary.errors, batch.stable.errors, spec))
-    if spec.slower_than is None:
-        return grown
-    return replace(grown, slow=_grown(gate.slow, batch, batch.canary.slow, batch.stable.slow, spec))
+        changed["cold_errors"] = _grown(gate.cold_errors, batch, *failed, spec)
+        return changed
+    changed["errors"] = _grown(gate.errors, batch, *failed, spec)
+    if spec.slower_than is not None:
+        changed["slow"] = _grown(gate.slow, batch, batch.canary.slow, batch.stable.slow, spec)
+    return changed
 
 
 def _grown(wealth: Wealth, batch: Counts, canary: int, stable: int, spec: GateSpec) -> Wealth:

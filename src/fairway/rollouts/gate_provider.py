@@ -18,7 +18,7 @@ from fairway.kube.durations import parse_duration
 from fairway.kube.objects import labels_of, meta_of, parse_time, rfc3339_micro
 from fairway.rollouts.analysis_spec import Metric
 from fairway.rollouts.fields import FieldError, Fields, SpecError
-from fairway.rollouts.gate import Arm, Counts, Gate, GateSpec, Look, begin, ended, evidence, fresh_wealth, look
+from fairway.rollouts.gate import Ahead, Arm, Counts, Gate, GateSpec, Look, begin, ended, evidence, fresh_wealth, look
 from fairway.rollouts.keys import HASH_LABEL
 from fairway.rollouts.measurements import Measurement
 from fairway.rollouts.providers import Ask, failed_to_measure
@@ -160,7 +160,8 @@ def write_state(gate: Gate) -> str:
     wealth = {name: [float(f"{w:.9g}") for w in bets] for name, bets in (
         ("errors", gate.errors), ("slow", gate.slow), ("coldErrors", gate.cold_errors))}
     numbers = {"cold": float(f"{gate.cold:.9g}"), "proof": float(f"{gate.proof:.9g}")}
-    return json.dumps({**times, **counts, **wealth, **numbers}, separators=(",", ":"))
+    ahead = {"ahead": [[one.requests, one.slow] for one in gate.ahead]} if any(a.slow or a.requests for a in gate.ahead) else {}
+    return json.dumps({**times, **counts, **wealth, **numbers, **ahead}, separators=(",", ":"))
 
 
 def read_state(metadata: Mapping[str, str], now: datetime) -> Gate:
@@ -169,10 +170,11 @@ def read_state(metadata: Mapping[str, str], now: datetime) -> Gate:
         return begin(now)
     at = json.loads(metadata[STATE])
     counts = {name: Counts(*(Arm(*arm) for arm in at[name])) for name in ("last", "pending", "seen") if name in at}
-    fresh = fresh_wealth()
+    fresh, ahead = fresh_wealth(), at.get("ahead") or ((), ())
     return Gate(
         began=parse_time(at["began"]), looked=parse_time(at["looked"]), last=counts.get("last"),
         pending=counts.get("pending", Counts(Arm(), Arm())), seen=counts.get("seen", Counts(Arm(), Arm())),
+        ahead=(Ahead(*ahead[0]), Ahead(*ahead[1])),
         errors=tuple(at.get("errors") or fresh), slow=tuple(at.get("slow") or fresh), cold=at.get("cold", 1.0),
         cold_errors=tuple(at.get("coldErrors") or fresh), proof=at.get("proof", 1.0),
         first_served=parse_time(at["served"]) if "served" in at else None,

@@ -56,6 +56,10 @@ HISTOGRAM_MS = (0.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 
                 30000, 60000)
 """Bounds of request times: a p99 of a local service lies between 1 and 50 ms, where Envoy's own have six bounds."""
 
+STATS_FLUSH = "0.2s"
+"""How often histograms are merged: so late the native gate hears of slow answers. Takes 0.3 % of a core (2 % with 200 apps), of
+Envoy's main thread, which serves no requests."""
+
 _TYPE = "type.googleapis.com/envoy."
 _CONNECTION_MANAGER = _TYPE + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = _TYPE + "extensions.filters.http.router.v3.Router"
@@ -110,7 +114,7 @@ def bootstrap(folders: Folders, *, admin_socket: str, node: str) -> str:
             "lds_config": _from_file(folders.listeners, "lds.json"),
             "cds_config": _from_file(folders.clusters, "cds.json"),
         },
-        "stats_flush_interval": "1s",
+        "stats_flush_interval": STATS_FLUSH,
         "stats_config": {
             "stats_matcher": {"exclusion_list": {"patterns": excluded}},
             "histogram_bucket_settings": [
