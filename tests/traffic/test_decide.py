@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fairway.kube.objects import Key, Obj
 from fairway.traffic import read
 from fairway.traffic.addresses import listening_port
@@ -38,14 +40,15 @@ def ingress(name: str, to: str, *, path: str = "/", kind: str = "Prefix", host: 
     }
 
 
-def routed(services: list[Obj], slices: list[Obj], ingresses: list[Obj], pods: dict[str, str] | None = None) -> Routing:
+def routed(services: list[Obj], slices: list[Obj], ingresses: list[Obj], pods: dict[str, str] | None = None,
+           listening: Collection[str] = ()) -> Routing:
     found = [read.read_ingress(obj)[0] for obj in ingresses]
     return route(Seen(
         services=tuple(map(read.read_service, services)),
         slices=tuple(map(read.read_slice, slices)),
         ingresses=tuple(one for one in found if one is not None),
         pod_hashes={Key("shop", name): value for name, value in (pods or {}).items()},
-        ingress_address="127.0.0.1", ingress_port=8080, unprivileged_from=0,
+        ingress_address="127.0.0.1", ingress_port=8080, unprivileged_from=0, listening=listening,
     ))
 
 
@@ -191,8 +194,18 @@ def test_headless_services_have_no_listener_but_can_stand_behind_an_ingress() ->
     assert routing.serving[Key("shop", "stable-1")] == ("127.64.0.1", "127.64.0.2")
 
 
+def test_a_listener_opens_with_the_first_pod_and_stays() -> None:
+    def listening(*pods: tuple[str, str, bool], already: Collection[str] = ()) -> list[str]:
+        return [found.name for found in routed([STABLE], [slice_of("stable", *pods)], [], HASHES, already).model.services]
+
+    assert listening() == []
+    assert listening(("127.64.0.1", "s1", False)) == ["shop|stable|80"]
+    assert listening(already={"shop|stable|80"}) == ["shop|stable|80"]
+
+
 def test_addresses_that_cannot_be_listened_on_are_named() -> None:
-    routing = routed([service("a", address="10.96.0.1"), service("b"), service("c")], [], [])
+    slices = [slice_of(name, ("127.64.0.1", "s1", True)) for name in "abc"]
+    routing = routed([service("a", address="10.96.0.1"), service("b"), service("c")], slices, [])
     assert [remark.reason.code for remark in routing.remarks] == ["AddressNotLocal", "AddressInUse"]
     assert [found.service for found in routing.model.services] == ["b"]
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+from dataclasses import replace
 
 from fairway.kube.api import Api, DeleteOptions, ObjList, Patch, Subresource, WatchEvent, WriteOptions
 from fairway.kube.errors import ApiError, Expired, NotFound, Timeout
@@ -50,6 +52,9 @@ class Cache:
         self._handlers: list[Handler] = []
         self.synced = asyncio.Event()
 
+    def __len__(self) -> int:
+        return len(self._objects)
+
     def get(self, key: Key) -> Obj | None:
         return self._objects.get(key)
 
@@ -64,6 +69,12 @@ class Cache:
     def owned_by(self, uid: str) -> Objects:
         """Objects with an owner reference to `uid`, in the order of their keys."""
         return [self._objects[key] for key in self._by_owner.get(uid, ())]
+
+    def names(self, namespace: str, prefix: str) -> tuple[str, ...]:
+        """The names in `namespace` that begin with `prefix`."""
+        keys = self._keys
+        begin, end = bisect_left(keys, (namespace, prefix)), bisect_left(keys, (namespace, prefix + chr(sys.maxunicode)))
+        return tuple(key.name for key in keys[begin:end])
 
     def on_change(self, handler: Handler) -> None:
         """Call `handler` now for every present object and later for every change."""
@@ -116,6 +127,30 @@ class Cache:
     def _tell(self, old: Obj | None, new: Obj | None) -> None:
         for handler in self._handlers:
             handler(old, new)
+
+
+class Index:
+    """The objects of one cache by what `of` says of each; those of which it says None are left out. What `of` says must follow
+    from the object alone."""
+
+    def __init__(self, cache: Cache, of: Callable[[Obj], Hashable]) -> None:
+        self._of = of
+        self._found: dict[Hashable, dict[Key, Obj]] = {}
+        cache.on_change(self._changed)
+
+    def list(self, said: Hashable) -> Objects:
+        """In the order of their keys."""
+        return [obj for _, obj in sorted(self._found.get(said, {}).items())]
+
+    def _changed(self, old: Obj | None, new: Obj | None) -> None:
+        before, after = self._of(old) if old is not None else None, self._of(new) if new is not None else None
+        if old is not None and before is not None and before != after:
+            found = self._found[before]
+            del found[key_of(old)]
+            if not found:
+                del self._found[before]
+        if new is not None and after is not None:
+            self._found.setdefault(after, {})[key_of(new)] = new
 
 
 def _owners(obj: Obj | None) -> set[str]:
@@ -197,19 +232,20 @@ class Informers:
     async def _listed(self, cache: Cache) -> str:
         """Make the cache what the server has now; the version to watch from."""
         items: Objects = []
-        page = await self._source.list(cache.resource, limit=_PAGE)
+        page = await self._source.list(cache.resource, limit=_PAGE, shared=True)
         while True:
             items += page.items
             if not page.continue_token:
                 break
-            page = await self._source.list(cache.resource, limit=_PAGE, continue_token=page.continue_token)
+            page = await self._source.list(cache.resource, limit=_PAGE, continue_token=page.continue_token, shared=True)
         cache.reset(items)
         cache.synced.set()
         return page.resource_version
 
 
 class _WriteThrough:
-    """An `Api` whose answers to writes go into the caches at once."""
+    """An `Api` whose answers to writes go into the caches at once. They are not to be changed, like everything in a cache: so
+    an API in this process and its caches hold an object once."""
 
     def __init__(self, api: Api, informers: Informers, *, events: bool) -> None:
         self._api = api
@@ -224,9 +260,9 @@ class _WriteThrough:
         return await self._api.get(resource, name, namespace)
 
     async def list(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", limit: int = 0,
-                   continue_token: str = "", resource_version: str = "") -> ObjList:
+                   continue_token: str = "", resource_version: str = "", shared: bool = False) -> ObjList:
         return await self._api.list(resource, namespace, labels=labels, fields=fields, limit=limit,
-                                    continue_token=continue_token, resource_version=resource_version)
+                                    continue_token=continue_token, resource_version=resource_version, shared=shared)
 
     def watch(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "",
               resource_version: str = "", bookmarks: bool = False,
@@ -237,17 +273,17 @@ class _WriteThrough:
     async def create(self, obj: Obj, options: WriteOptions | None = None) -> Obj:
         if not self._events and obj.get("kind") == "Event":
             return obj
-        return self._seen(await self._api.create(obj, options), options)
+        return self._seen(await self._api.create(obj, _shared(options)), options)
 
     async def replace(self, obj: Obj, options: WriteOptions | None = None, *, subresource: Subresource = "") -> Obj:
-        return self._seen(await self._api.replace(obj, options, subresource=subresource), options)
+        return self._seen(await self._api.replace(obj, _shared(options), subresource=subresource), options)
 
     async def patch(self, resource: Resource, name: str, namespace: str, patch: Patch,
                     options: WriteOptions | None = None, *, subresource: Subresource = "") -> Obj:
         if not self._events and resource == CORE_EVENTS:
             return {}
         return self._seen(
-            await self._api.patch(resource, name, namespace, patch, options, subresource=subresource), options)
+            await self._api.patch(resource, name, namespace, patch, _shared(options), subresource=subresource), options)
 
     async def delete(self, resource: Resource, name: str, namespace: str = "", delete: DeleteOptions | None = None,
                      options: WriteOptions | None = None) -> Obj:
@@ -261,3 +297,10 @@ class _WriteThrough:
         if cache is not None and cache.synced.is_set():
             cache.put(obj)
         return obj
+
+
+_SHARED = WriteOptions(shared=True)
+
+
+def _shared(options: WriteOptions | None) -> WriteOptions:
+    return _SHARED if options is None else replace(options, shared=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from fairway.kube.api import MergePatch
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
-from fairway.kube.decision import Action, Change, Reason, carry_out, differs
+from fairway.kube.decision import Action, Change, Reason, carry_out, differs, rest_after
 from fairway.kube.errors import ApiError
 from fairway.kube.events import EventRecorder
 from fairway.kube.objects import Key, Obj, annotations_of, key_of, labels_of, status_of
@@ -53,6 +53,7 @@ PORTS = "fairway.dev/ports"
 """On a Service whose port a normal user may not open: `80=20080,...`, where it answers instead."""
 
 SERVED_CLASSES = ("", "nginx", "alb")
+_ROUTED = (SERVICES, ENDPOINT_SLICES, INGRESSES, VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES)
 DEBOUNCE_S = 0.005  # changes of one transaction arrive within a millisecond of each other
 SETTLE_S = 0.01
 """From Envoy's word that it has a version until its workers use it: they are told in the same moment and act within a
@@ -91,7 +92,7 @@ class TrafficController:
         await (self._data_plane.stop() if workloads else self._data_plane.detach())
 
     async def run(self) -> None:
-        for resource in (SERVICES, ENDPOINT_SLICES, INGRESSES, VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES):
+        for resource in _ROUTED:
             self._informers.of(resource).on_change(lambda _old, _new: self._dirty.set())
         self._informers.of(PODS).on_change(self._pod_changed)
         await self._informers.synced()
@@ -109,6 +110,7 @@ class TrafficController:
                 log.exception("pass failed")
                 await self._say_failed("InternalError", f"{type(error).__name__}: {error}", concerns_all=False)
                 asyncio.get_running_loop().call_later(RETRY_S, self._dirty.set)
+            await asyncio.sleep(rest_after(sum(len(self._informers.of(resource)) for resource in _ROUTED)))
 
     def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
         """Of a pod only its hash matters here; its readiness comes with the EndpointSlice."""
@@ -151,6 +153,7 @@ class TrafficController:
             ingress_port=self._ingress[1],
             unprivileged_from=self._unprivileged_from,
             rule_sets=rule_sets,
+            listening=frozenset(found.name for found in self.in_force.services) if self.in_force is not None else (),
         ))
         return replace(routing, remarks=(*remarks, *said, *routing.remarks), looked_at=frozenset(map(key_of, objects)))
 

@@ -9,7 +9,7 @@ empty canary costs nobody a request.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import gcd
 from typing import NamedTuple
@@ -45,6 +45,8 @@ class Seen:
     ingress_port: int
     unprivileged_from: int = 0
     rule_sets: tuple[RuleSet, ...] = ()
+    listening: Collection[str] = ()
+    """Names of the Service listeners that there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,9 @@ def _spread(parts: Iterable[tuple[int, tuple[Group, ...]]]) -> tuple[Backend, ..
 
 def _listeners(seen: Seen, groups: Mapping[PortKey, tuple[Group, ...]], divided: Mapping[PortKey, tuple[Backend, ...]],
                remarks: list[Remark]) -> Iterable[ServiceListener]:
+    """As in Kubernetes, nobody answers at the address of a Service that has no pods, ready or not. A listener that was opened
+    stays: a version that takes a while to come must not close the connections of its clients."""
+    peopled = {Key(found.key.namespace, found.service) for found in seen.slices if found.endpoints}
     owners: dict[tuple[str, int], Key] = {}
     for service in seen.services:
         if not service.listens or not service.address:
@@ -164,9 +169,11 @@ def _listeners(seen: Seen, groups: Mapping[PortKey, tuple[Group, ...]], divided:
                 remarks.append(Remark.on("Service", service.key, "AddressInUse", f"{service.address}:{number} belongs to "
                                          f"{taken_by}; remove spec.clusterIP to be given another address"))
                 continue
-            yield ServiceListener(*service.key, port.port, service.address, number, port.protocol,
-                                  divided.get(PortKey(*service.key, port.port))
-                                  or _spread([(1, groups[PortKey(*service.key, port.port)])]))
+            place = PortKey(*service.key, port.port)
+            listener = ServiceListener(*service.key, port.port, service.address, number, port.protocol,
+                                       divided.get(place) or _spread([(1, groups[place])]))
+            if service.key in peopled or place in divided or listener.name in seen.listening:
+                yield listener
 
 
 # --- Ingresses ----------------------------------------------------------------------------------------------------

@@ -19,12 +19,13 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 from fairway.traffic import detached
 from fairway.traffic import envoy_config as config
 from fairway.traffic.admin import Admin
 from fairway.traffic.detached import Identity
-from fairway.traffic.envoy_config import File, Json
+from fairway.traffic.envoy_config import File, Files, Json, Text
 from fairway.traffic.model import Model
 from fairway.traffic.port import Address, Applied, Rejected, TrafficError, Unconfirmed, check_free
 
@@ -38,9 +39,7 @@ RETAIN_S = 30.0
 _STOP_GRACE_S = 3.0  # Envoy exits within 10 ms of SIGTERM
 _LONGEST_SOCKET_PATH = 100  # of the kernel's 108 bytes
 _LOG_BYTES = 8 << 20
-_STATS = "/stats/prometheus?usedonly&filter=" + (
-    "%5Ecluster%5C.%5B%5E.%5D%2B%5C.(upstream_rq%7Cupstream_cx_(active%7Ctotal%7Cconnect_fail)%7Cmembership_)"
-)  # ^cluster\.[^.]+\.(upstream_rq|upstream_cx_(active|total|connect_fail)|membership_)
+_STATS = f"/stats/prometheus?usedonly&filter={quote(f'^{config.CLUSTER_STATS}')}"
 
 
 def find_binary(setting: str = "") -> Path | None:
@@ -68,6 +67,7 @@ class EnvoyDataPlane:
         self._binary = binary.absolute()
         self._concurrency = concurrency or (2 if (os.cpu_count() or 1) > 2 else 1)
         self._folders = config.Folders.below(str(self.folder))
+        self._files = Files(self._folders)
         self._socket = _socket_path(self.folder)
         self._admin = Admin(self._socket)
         self._process: Identity | None = None
@@ -75,7 +75,7 @@ class EnvoyDataPlane:
         self._pruner: asyncio.TimerHandle | None = None
         self._lock = asyncio.Lock()
         self._in_force: dict[str, File] = {}
-        self._clusters: dict[str, Json] = {}
+        self._clusters: dict[str, Text] = {}
         self._leaving: dict[str, float] = {}
         self._http_services = False
         self._refusals: dict[str, int] = {}
@@ -176,18 +176,18 @@ class EnvoyDataPlane:
     async def apply(self, model: Model) -> Applied:
         """Clusters before the routes that name them, routes before listeners; clusters leave last, later."""
         async with self._lock:
-            wanted = {found["name"]: found for found in config.clusters(model.clusters)}
+            wanted = self._files.clusters(model)
             await self._put_clusters(wanted)
-            routes = {"rds.ingress": config.ingress_routes_file(model)}
+            routes = {"rds.ingress": self._files.ingress_routes(model)}
             await self._put("rds.ingress", routes["rds.ingress"], confirm="lds" in self._in_force)
-            services = config.service_routes_file(model)
+            services = self._files.service_routes(model)
             await self._put("rds.services", services, confirm=self._http_services)
             refused = await self._put_listeners(model)
             if self._http_services:
                 routes["rds.services"] = services
             for name, file in routes.items():  # a table is read only once a listener follows it
                 await self._confirm(name, file)
-            parts = (config.file_of([*wanted.values()]), *routes.values(), self._in_force["lds"])
+            parts = (config.file_of([wanted[name] for name in sorted(wanted)]), *routes.values(), self._in_force["lds"])
             version = hashlib.sha256("|".join(file.version for file in parts).encode()).hexdigest()[:16]
             return Applied(version, tuple(refused.items()))
 
@@ -197,7 +197,7 @@ class EnvoyDataPlane:
         while True:
             chosen = replace(model, services=tuple(found for found in model.services if found.name not in refused))
             try:
-                await self._put("lds", config.listeners_file(chosen, self._folders))
+                await self._put("lds", self._files.listeners(chosen))
             except Rejected as error:
                 named = [found.name for found in chosen.services if f"{found.name}:" in str(error)]
                 if not named:
@@ -207,7 +207,7 @@ class EnvoyDataPlane:
             self._http_services = config.serves_http(chosen)
             return refused
 
-    async def _put_clusters(self, wanted: dict[str, Json]) -> None:
+    async def _put_clusters(self, wanted: dict[str, Text]) -> None:
         now = asyncio.get_running_loop().time()
         for name in self._clusters.keys() - wanted.keys():
             self._leaving.setdefault(name, now + RETAIN_S)
@@ -296,8 +296,7 @@ class EnvoyDataPlane:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 text = path.read_text()
                 self._in_force[name] = File(json.loads(text)["version_info"], text)
-        resources = _resources(self._in_force.get("cds"))
-        self._clusters = {found["name"]: found for found in resources}
+        self._clusters = {found["name"]: config.text_of(found) for found in _resources(self._in_force.get("cds"))}
         self._http_services = any(_TABLE in json.dumps(found) for found in _resources(self._in_force.get("lds")))
 
     def _bootstrap(self) -> str:
