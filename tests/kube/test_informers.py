@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fairway.kube.api import Api, ObjList, WatchEvent
-from fairway.kube.cache import Informers
+from fairway.kube.cache import Index, Informers
 from fairway.kube.clock import Clock, run_virtual
-from fairway.kube.embedded import EmbeddedApi
+from fairway.kube.embedded import EmbeddedApi, table_of
 from fairway.kube.errors import ApiError, Expired, NotFound, Unavailable
-from fairway.kube.objects import Key
+from fairway.kube.objects import Key, Obj, labels_of
 from fairway.kube.resources import CONFIG_MAPS, Resource
 from tests.kube.contract import config
 
@@ -114,3 +114,69 @@ def test_a_kind_that_nobody_serves_has_no_objects_until_somebody_does() -> None:
         assert [obj["metadata"]["name"] for obj in cache.list()] == ["a"]
 
     story(tell)
+
+
+def in_process(tell: Any) -> None:
+    async def main(clock: Clock) -> None:
+        embedded = EmbeddedApi.in_memory(clock)
+        informers = Informers(embedded)
+        try:
+            await tell(embedded, informers)
+        finally:
+            await informers.close()
+
+    run_virtual(main)
+
+
+def test_a_cache_in_the_process_of_the_api_holds_the_very_object_that_the_api_holds() -> None:
+    async def tell(api: EmbeddedApi, informers: Informers) -> None:
+        def stored(name: str) -> Obj:
+            version = api.store.get(table_of(CONFIG_MAPS), Key("default", name))
+            assert version is not None
+            return version.obj
+
+        await api.create(config("default", "before"))
+        cache = informers.of(CONFIG_MAPS)
+        await informers.synced()
+        written = await informers.api.create(config("default", "written"))
+        await api.create(config("default", "seen"))
+        await asyncio.sleep(0.1)
+        for name in ("before", "written", "seen"):
+            assert cache.get(Key("default", name)) is stored(name)
+        assert written is stored("written")
+
+    in_process(tell)
+
+
+def test_whoever_asks_the_api_itself_may_change_what_it_answers() -> None:
+    async def tell(api: EmbeddedApi, informers: Informers) -> None:
+        answers = [await api.create(config("default", "a")), await api.get(CONFIG_MAPS, "a", "default"),
+                   *(await api.list(CONFIG_MAPS, "default")).items]
+        for answer in answers:
+            answer["data"] = {"changed": "by hand"}
+        assert "changed" not in (await api.get(CONFIG_MAPS, "a", "default")).get("data", {})
+
+    in_process(tell)
+
+
+def test_an_index_follows_what_is_said_of_each_object() -> None:
+    async def tell(api: EmbeddedApi, informers: Informers) -> None:
+        def made(name: str, team: str) -> Obj:
+            found = config("default", name)
+            return {**found, "metadata": {**found["metadata"], "labels": {"team": team} if team else {}}}
+
+        index = Index(informers.of(CONFIG_MAPS), lambda obj: labels_of(obj).get("team"))
+        await informers.synced()
+
+        def of(team: str) -> list[str]:
+            return [obj["metadata"]["name"] for obj in index.list(team)]
+
+        for name, team in (("b", "web"), ("a", "web"), ("c", "ops"), ("d", "")):
+            await informers.api.create(made(name, team))
+        assert (of("web"), of("ops"), of("nobody")) == (["a", "b"], ["c"], [])
+        await informers.api.replace(made("a", "ops"))
+        await informers.api.delete(CONFIG_MAPS, "c", "default")
+        await asyncio.sleep(0.1)
+        assert (of("web"), of("ops")) == (["b"], ["a"])
+
+    in_process(tell)

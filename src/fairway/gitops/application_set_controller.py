@@ -49,6 +49,9 @@ from fairway.manifests import ManifestError
 MANAGER = "argocd-applicationset-controller"
 _CLUSTER = "argocd.argoproj.io/secret-type"
 _AGAIN = timedelta(seconds=30)
+_COST = 5
+"""Its status names every Application with how it stands, 150 bytes each, and is written whenever one of them moves: while a
+thousand do, once a second is enough."""
 REFRESH = "argocd.argoproj.io/application-set-refresh"
 
 
@@ -113,7 +116,7 @@ class ApplicationSetController:
         await self._write(obj, (*decided.failed, *refused), made.wanted, rolling, now)
         waits = _asks_others(found.generators) or any(self._repositories.of(url).remote for url in _urls(found.generators))
         return Outcome(made.until if waits else None, (*decided.held, *decided.failed, *refused),
-                       rest_after(len(made.wanted)))
+                       rest_after(_COST * len(made.wanted)))
 
     async def _applications(self, obj: Obj, found: ApplicationSet, now: datetime) -> _Made:
         """What the generators come to; asked again when something may have changed, not whenever an Application moves."""

@@ -85,13 +85,15 @@ class DeleteOptions:
 @dataclass(slots=True)
 class WriteOptions:
     """`manager` is recorded in managedFields. `warnings` collects what the API warned about (RFC 9110 Warning: 299). `user`:
-    for whom an API in this process writes; None for one of Fairway's own controllers."""
+    for whom an API in this process writes; None for one of Fairway's own controllers. `shared`: who asks changes nothing of the
+    answer, so that an API in this process may answer with the object that it holds itself."""
 
     manager: str = "fairway"
     dry_run: bool = False
     validation: Validation = "Warn"
     warnings: list[str] = field(default_factory=list)
     user: User | None = None
+    shared: bool = False
 
 
 class Api(Protocol):
@@ -114,8 +116,10 @@ class Api(Protocol):
         limit: int = 0,
         continue_token: str = "",
         resource_version: str = "",
+        shared: bool = False,
     ) -> ObjList:
-        """All namespaces where `namespace` is "". `labels` and `fields` are selectors as kubectl writes them."""
+        """All namespaces where `namespace` is "". `labels` and `fields` are selectors as kubectl writes them. `shared`: as in
+        `WriteOptions`."""
         ...
 
     def watch(

@@ -119,7 +119,9 @@ class ClusterApi:
         limit: int = 0,
         continue_token: str = "",
         resource_version: str = "",
+        shared: bool = False,
     ) -> ObjList:
+        """A cluster's answers are always one's own."""
         query = _given(labelSelector=labels, fieldSelector=fields, limit=str(limit or ""),
                        resourceVersion=resource_version, **{"continue": continue_token})
         body = await self._ask("GET", _path(resource, namespace), query)

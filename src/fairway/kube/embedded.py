@@ -177,11 +177,12 @@ class EmbeddedApi:
         limit: int = 0,
         continue_token: str = "",
         resource_version: str = "",
+        shared: bool = False,
     ) -> ObjList:
         page = self.page(resource, namespace, labels=labels, fields=fields, limit=limit,
                          continue_token=continue_token, resource_version=resource_version)
-        return ObjList([_as(resource, version.copy()) for version in page.versions], page.resource_version,
-                       page.continue_token, page.remaining)
+        items = [_as(resource, version.obj if shared else version.copy()) for version in page.versions]
+        return ObjList(items, page.resource_version, page.continue_token, page.remaining)
 
     def page(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", limit: int = 0,
              continue_token: str = "", resource_version: str = "") -> Page:
@@ -246,7 +247,7 @@ class EmbeddedApi:
         resource = self._resources.of(obj)
         if self._asking.anybody:
             return await self._asked(resource, "CREATE", write, lambda write: self._create(resource, _own(obj), write))
-        return await self._answer(resource, self._create(resource, _own(obj), write))
+        return await self._answer(resource, self._create(resource, _own(obj), write), write.options)
 
     async def replace(self, obj: Obj, options: WriteOptions | None = None, *, subresource: Subresource = "") -> Obj:
         write = Write(options or WriteOptions(), self._clock.now(), subresource)
@@ -256,7 +257,7 @@ class EmbeddedApi:
             return await self._asked(resource, "UPDATE", write, lambda write: self._update(
                 resource, key, self._current(resource, key), _own(obj), write), key)
         old = self._current(resource, key)
-        return await self._answer(resource, self._update(resource, key, old, _own(obj), write))
+        return await self._answer(resource, self._update(resource, key, old, _own(obj), write), write.options)
 
     async def patch(
         self,
@@ -277,7 +278,7 @@ class EmbeddedApi:
             known = self.store.head(table_of(resource), key) is not None
             return await self._asked(resource, "UPDATE" if known else "CREATE", write,
                                      lambda write: self._patch(resource, key, patch, write), key)
-        return await self._answer(resource, self._patch(resource, key, patch, write))
+        return await self._answer(resource, self._patch(resource, key, patch, write), write.options)
 
     async def delete(
         self,
@@ -302,7 +303,7 @@ class EmbeddedApi:
         change = self._delete(resource, key, decided)
         if resource == CRDS:
             self._sweep(old.obj)
-        return await self._answer(resource, change)
+        return await self._answer(resource, change, options or WriteOptions())
 
     # --- asking others ------------------------------------------------------------------------------------------------
 
@@ -322,7 +323,7 @@ class EmbeddedApi:
             await self._asking.validate(asked.of(checked.obj if isinstance(checked, Version) else admitted), heard)
             if key is not None and self.store.head(table, key) is not before:
                 continue
-            answer = await self._answer(resource, act(replace(write, admitted=admitted)))
+            answer = await self._answer(resource, act(replace(write, admitted=admitted)), write.options)
             warnings.extend(heard)
             return answer
         raise Conflict(f"{resource.qualified}: the object changes faster than webhooks answer; try again")
@@ -416,7 +417,7 @@ class EmbeddedApi:
         wanted = patching.patched(resource, shown, patch, None)
         new = scale.with_scale(old.copy(), wanted, paths)
         main = Write(write.options, write.now, scaled=True)
-        answer = await self._answer(resource, self._update(resource, key, old, new, main))
+        answer = await self._answer(resource, self._update(resource, key, old, new, main), write.options)
         return scale.scale_of(answer, paths)
 
     def _scale_paths(self, resource: Resource) -> crds.ScalePaths:
@@ -489,11 +490,12 @@ class EmbeddedApi:
             ownership.track(CRDS, self._admission.schema(CRDS), version.obj, new, by_server, built_in=True)
             self.store.put(table_of(CRDS), key, new)
 
-    async def _answer(self, resource: Resource, outcome: Change | Version) -> Obj:
+    async def _answer(self, resource: Resource, outcome: Change | Version, options: WriteOptions) -> Obj:
+        """What nobody stored is nobody else's; what was stored is copied where it is not asked for as it is."""
         if isinstance(outcome, Version):
             return _as(resource, outcome.copy())
         await self.store.durable(outcome)
-        return _as(resource, outcome.new.copy())
+        return _as(resource, outcome.new.obj if options.shared else outcome.new.copy())
 
     def _current(self, resource: Resource, key: Key) -> Version:
         version = self.store.head(table_of(resource), key)

@@ -31,13 +31,13 @@ class NamespacesApi:
         return await self._api.get(resource, name, namespace)
 
     async def list(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", limit: int = 0,
-                   continue_token: str = "", resource_version: str = "") -> ObjList:
+                   continue_token: str = "", resource_version: str = "", shared: bool = False) -> ObjList:
         """Without pages where several namespaces are meant."""
         if namespace or not resource.namespaced:
             return await self._api.list(resource, namespace, labels=labels, fields=fields, limit=limit,
-                                        continue_token=continue_token, resource_version=resource_version)
-        pages = [await self._api.list(resource, one, labels=labels, fields=fields, resource_version=resource_version)
-                 for one in self._namespaces]
+                                        continue_token=continue_token, resource_version=resource_version, shared=shared)
+        pages = [await self._api.list(resource, one, labels=labels, fields=fields, resource_version=resource_version,
+                                      shared=shared) for one in self._namespaces]
         oldest = min((page.resource_version for page in pages), key=int, default="")
         return ObjList([obj for page in pages for obj in page.items], oldest)
 

@@ -14,12 +14,13 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from fairway.kube.alike import share_fields
 from fairway.kube.errors import ApiError, Expired, Timeout
 from fairway.kube.objects import Key, Obj
 
 HISTORY = 10_000
 """Changes kept for watches that come back: at 100 writes a second, more than a minute and a half."""
-HISTORY_BYTES = 32 << 20
+HISTORY_BYTES = 16 << 20
 """And no more than this of their JSON: a thousand Applications that move at once would fill 100 MB with it."""
 
 _encode = msgspec.json.encode
@@ -33,15 +34,21 @@ class Table(NamedTuple):
     plural: str
 
 
+_TEXTS = frozenset((Table("", "events"),))
+"""A thousand Applications that are synced say four thousand Events, which are kept for an hour: 20 MB as objects."""
+
+
 class Version:
     """One object at one resourceVersion. `obj` is shared: never change it. `raw` is its JSON, encoded once.
 
-    A superseded version is history: it keeps its JSON alone, a tenth of the memory, and is decoded when somebody asks.
+    A superseded version is history: it keeps its JSON alone, a quarter of the memory, and is decoded when somebody asks. So is
+    one of a table that everybody writes and hardly anybody reads.
     """
 
     __slots__ = ("_obj", "_raw", "revision")
 
     def __init__(self, revision: int, obj: Obj, raw: bytes | None = None) -> None:
+        share_fields(obj)
         self.revision = revision
         self._obj: Obj | None = obj
         self._raw = raw
@@ -58,7 +65,8 @@ class Version:
             self._raw = _encode(self._obj)
         return self._raw
 
-    def supersede(self) -> None:
+    def keep_text(self) -> None:
+        """From now on the JSON alone."""
         assert self.raw
         self._obj = None
 
@@ -212,7 +220,9 @@ class Store:
     def restore(self, rows: Iterable[tuple[int, Table, Key, bytes]], revision: int) -> None:
         """Become what a journal holds. Watches cannot go back before this point."""
         for number, table, key, raw in rows:
-            self._tables.setdefault(table, {})[key] = Version(number, _decode(raw), raw)
+            version = self._tables.setdefault(table, {})[key] = Version(number, _decode(raw), raw)
+            if table in _TEXTS:
+                version.keep_text()
         self._last = self.revision = self.oldest = revision
 
     def snapshot(self) -> Snapshot:
@@ -236,9 +246,9 @@ class Store:
         for listener in list(self._listeners.get(change.table, {}).values()):
             listener(change)
         if change.old is not None:
-            change.old.supersede()
-        if change.deleted:
-            change.new.supersede()
+            change.old.keep_text()
+        if change.deleted or change.table in _TEXTS:
+            change.new.keep_text()
 
     def _remember(self, change: Change) -> None:
         self._history_bytes += len(change.new.raw)

@@ -10,6 +10,7 @@ about 100 bytes each, so a thousand new pods a day cost 100 kB a day.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,20 @@ def code_of(text: str) -> int:
 
 def text_of(code: int) -> str:
     return _texts[code]
+
+
+SeriesKey = bytes
+"""All the labels of one series in a few bytes, the same for equal ones."""
+
+
+def key_of(labels: Mapping[str, str]) -> SeriesKey:
+    return array("i", [code for name in sorted(labels) for code in (code_of(name), code_of(labels[name]))]).tobytes()
+
+
+def labels_of(key: SeriesKey) -> dict[str, str]:
+    """The labels that `key_of` was given."""
+    codes = array("i", key)
+    return {_texts[name]: _texts[value] for name, value in zip(codes[::2], codes[1::2], strict=True)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

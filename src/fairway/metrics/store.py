@@ -24,7 +24,7 @@ import numpy as np
 
 from fairway.metrics.histogram import Histogram
 from fairway.metrics.journal import Journal
-from fairway.metrics.labels import Index, LabelTable, stacked
+from fairway.metrics.labels import Index, LabelTable, SeriesKey, key_of, labels_of, stacked
 from fairway.metrics.matchers import Matcher
 from fairway.metrics.series import ABSENT_BITS, STALE_BITS, Block, Bools, Floats, Histograms, Times, matching_rows
 
@@ -32,7 +32,7 @@ DEFAULT_RETENTION_MS = 3 * 3600 * 1000
 DEFAULT_LIMIT_BYTES = 128 * 1024 * 1024
 """2 000 series at 5 s for 3 h are 35 MB; four times that is room for a busy machine."""
 
-_FIRST_ROWS, _FIRST_COLUMNS = 16, 64
+_FIRST_ROWS, _FIRST_COLUMNS = 16, 16  # both grow by half: the state of a thousand Deployments is 50,000 rows
 _NATIVE_BYTES = 2_000  # of one native histogram with some ten buckets: two dictionaries and their numbers
 _MOST_CHOSEN = 64  # of 10,000 rows each: 5 MB
 _SNAPSHOT = 1
@@ -40,9 +40,8 @@ _SNAPSHOT = 1
 Labels = Mapping[str, str]
 Natives = list[tuple[int, int, Histogram]]
 """(row, time, native histogram)."""
-Copy = tuple[int, list[tuple[str, list[dict[str, str]], Times, Floats, Natives]]]
-"""(first segment of the journal that it has not taken in, [(key, labels, times, values, natives) of each target])."""
-SeriesKey = tuple[tuple[str, str], ...]
+Copy = tuple[int, list[tuple[str, list[SeriesKey], Times, Floats, Natives]]]
+"""(first segment of the journal that it has not taken in, [(key, its series, times, values, natives) of each target])."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class TargetBlock:
         self.key = key
         self.generation = 0
         self._store = store
-        self._labels: list[dict[str, str]] = []
+        self._keys: list[SeriesKey] = []
         self._table: LabelTable | None = None
         self._times: Times = np.zeros(_FIRST_COLUMNS, np.int64)
         self._values = _blank(0, _FIRST_COLUMNS)
@@ -84,17 +83,17 @@ class TargetBlock:
 
         A `counter` that is new on a target that was scraped before began at 0 in between.
         """
-        key = tuple(sorted(labels.items()))
+        key = key_of(labels)
         if (known := self._row_of.get(key)) is not None:
             return known
         if not self._store.claim(key, self):
             return -1
-        rows = len(self._labels)
+        rows = len(self._keys)
         if rows == len(self._values) and not self._grow_rows():
             self._store.disclaim(key)
             return -1
         self._row_of[key] = rows
-        self._labels.append(dict(labels))
+        self._keys.append(key)
         if counter:
             self._born.append(rows)
         return rows
@@ -117,7 +116,7 @@ class TargetBlock:
         self._times[column] = time
         bits = self._values.view(np.int64)
         bits[:, column] = ABSENT_BITS
-        now = np.zeros(len(self._labels), np.bool_)
+        now = np.zeros(len(self._keys), np.bool_)
         if len(rows):
             index = np.asarray(rows, np.intp)
             numbers = np.asarray(values, np.float64)
@@ -188,19 +187,19 @@ class TargetBlock:
 
     def drop_dead_rows(self) -> None:
         """Forget series without any sample left. The rows of the others change, and with them `generation`."""
-        rows = len(self._labels)
+        rows = len(self._keys)
         bits = self._values[:rows, : self._columns].view(np.int64)
         keep = ((bits != ABSENT_BITS) & (bits != STALE_BITS)).any(axis=1)
         if keep.all():
             return
         for row in np.flatnonzero(~keep):
-            self._store.disclaim(tuple(sorted(self._labels[row].items())))
+            self._store.disclaim(self._keys[row])
         places = np.cumsum(keep) - 1
         self._natives = {int(places[row]): found for row, found in self._natives.items() if keep[row]}
-        self._labels = [labels for labels, kept in zip(self._labels, keep, strict=True) if kept]
-        self._row_of = {tuple(sorted(labels.items())): row for row, labels in enumerate(self._labels)}
-        values = _blank(max(_FIRST_ROWS, len(self._labels)), len(self._times))
-        values[: len(self._labels)] = self._values[:rows][keep]
+        self._keys = [key for key, kept in zip(self._keys, keep, strict=True) if kept]
+        self._row_of = {key: row for row, key in enumerate(self._keys)}
+        values = _blank(max(_FIRST_ROWS, len(self._keys)), len(self._times))
+        values[: len(self._keys)] = self._values[:rows][keep]
         self._values = values
         self._last_rows = self._last_rows[keep[: len(self._last_rows)]]
         self._born.clear()
@@ -211,12 +210,12 @@ class TargetBlock:
 
     @property
     def table(self) -> LabelTable:
-        if self._table is None or len(self._table) != len(self._labels):
-            self._table = LabelTable.of(self._labels)
+        if self._table is None or len(self._table) != len(self._keys):
+            self._table = LabelTable.of([*map(labels_of, self._keys)])
         return self._table
 
     def labels_of(self, row: int) -> dict[str, str]:
-        return self._labels[row]
+        return labels_of(self._keys[row])
 
     @property
     def bytes(self) -> int:
@@ -225,11 +224,11 @@ class TargetBlock:
 
     @property
     def series(self) -> int:
-        return len(self._labels)
+        return len(self._keys)
 
     @property
     def samples(self) -> int:
-        return len(self._labels) * self._columns
+        return len(self._keys) * self._columns
 
     @property
     def newest(self) -> int:
@@ -258,12 +257,13 @@ class TargetBlock:
         """The same samples in another store."""
         other = copy(self)
         other._store = store
-        other._labels, other._row_of, other._born = list(self._labels), dict(self._row_of), list(self._born)
+        other._keys, other._row_of, other._born = list(self._keys), dict(self._row_of), list(self._born)
         other._times, other._values, other._last_rows = self._times.copy(), self._values.copy(), self._last_rows.copy()
         return other
 
-    def frozen(self) -> tuple[list[dict[str, str]], Times, Floats]:
-        return self._labels, self._times[: self._columns], self._values[: len(self._labels), : self._columns]
+    def frozen(self) -> tuple[list[SeriesKey], Times, Floats]:
+        """(keys of the series, times, values)."""
+        return self._keys, self._times[: self._columns], self._values[: len(self._keys), : self._columns]
 
     @property
     def natives(self) -> Natives:
@@ -271,10 +271,10 @@ class TargetBlock:
 
     def restore(self, labels: list[dict[str, str]], times: Times, values: Floats, natives: Natives) -> None:
         """Take over a snapshot; the series end where it ends, until they are scraped again."""
-        keys = [tuple(sorted(one.items())) for one in labels]
+        keys = [*map(key_of, labels)]
         if not all(self._store.claim(key, self) for key in keys):
             return
-        self._labels, self._row_of = labels, {key: row for row, key in enumerate(keys)}
+        self._keys, self._row_of = keys, {key: row for row, key in enumerate(keys)}
         self._columns = len(times)
         self._times = np.zeros(max(_FIRST_COLUMNS, len(times) + len(times) // 2), np.int64)
         self._times[: len(times)] = times
@@ -286,7 +286,7 @@ class TargetBlock:
 
     def rest(self) -> None:
         """Nothing is known of what comes next: no series ends for not being in it, and none has just been born."""
-        self._last_rows = np.zeros(len(self._labels), np.bool_)
+        self._last_rows = np.zeros(len(self._keys), np.bool_)
         self._complete = False
         self._born.clear()
 
@@ -394,8 +394,8 @@ class Store:
         """Forget targets whose newest sample is older than the retention, and series that have no sample left."""
         for key, block in list(self._blocks.items()):
             if 0 <= block.newest < now - self.retention_ms:
-                for labels in block.frozen()[0]:
-                    self.disclaim(tuple(sorted(labels.items())))
+                for series in block.frozen()[0]:
+                    self.disclaim(series)
                 del self._blocks[key]
             else:
                 block.drop_dead_rows()
@@ -456,8 +456,8 @@ class Store:
         """All samples as they are now, to be written while scraping goes on."""
         number = self._journal.number if self._journal is not None else 0
         parts = [(block.key, *block.frozen(), block.natives) for block in self._blocks.values() if block.newest >= 0]
-        return number, [(key, list(labels), times.copy(), values.copy(), natives)
-                        for key, labels, times, values, natives in parts]
+        return number, [(key, list(series), times.copy(), values.copy(), natives)
+                        for key, series, times, values, natives in parts]
 
     @staticmethod
     def written(copy: Copy, path: Path) -> None:
@@ -465,16 +465,17 @@ class Store:
         head = {
             "version": _SNAPSHOT, "journal": number,
             "blocks": [
-                {"key": key, "labels": labels, "columns": len(times), "rows": len(labels),
+                {"key": key, "labels": [*map(labels_of, series)], "columns": len(times), "rows": len(series),
                  "natives": [(row, time, native.as_list()) for row, time, native in natives]}
-                for key, labels, times, _, natives in blocks
+                for key, series, times, _, natives in blocks
             ],
         }
         part = path.with_suffix(".part")
         with part.open("wb") as file:
             file.write(json.dumps(head).encode() + b"\n")
             for _, _, times, values, _ in blocks:
-                file.write(times.tobytes() + np.ascontiguousarray(values).tobytes())
+                file.write(times.data)
+                file.write(values.data)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

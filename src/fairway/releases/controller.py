@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from fairway.kube.cache import Informers
+from fairway.kube.cache import Index, Informers
 from fairway.kube.decision import Outcome, carry_out
 from fairway.kube.objects import Key, Obj, dig, is_deleting, key_of, labels_of, spec_of
 from fairway.kube.reconcile import Watch
@@ -23,11 +23,13 @@ class ReleaseController:
 
     def __init__(self, informers: Informers) -> None:
         self._api = informers.api
-        self._applications = informers.of(APPLICATIONS)
-        self._rollouts, self._deployments = informers.of(ROLLOUTS), informers.of(DEPLOYMENTS)
-        self._runs, self._releases = informers.of(PIPELINE_RUNS), informers.of(RELEASES)
-        self._canaries = informers.of(CANARIES)
-        self._jobs, self._namespaces = informers.of(JOBS), informers.of(NAMESPACES)
+        self._applications, self._namespaces = informers.of(APPLICATIONS), informers.of(NAMESPACES)
+        self._runs, self._canaries, self._deployments = (
+            informers.of(resource) for resource in (PIPELINE_RUNS, CANARIES, DEPLOYMENTS))
+        self._named = Index(self._applications, lambda app: key_of(app).name)
+        self._workloads = [Index(informers.of(resource), _owned) for resource in (ROLLOUTS, DEPLOYMENTS)]
+        self._jobs = Index(informers.of(JOBS), _owned)
+        self._releases = Index(informers.of(RELEASES), lambda release: spec_of(release).get("application"))
 
     def watches(self) -> Sequence[Watch]:
         return (
@@ -49,22 +51,19 @@ class ReleaseController:
 
     def _gather(self, application: Obj, key: Key) -> Seen:
         namespace = application_namespace(application)
-        owned = [obj for cache in (self._rollouts, self._deployments) for obj in cache.list()
-                 if application_of(obj) == key.name]
         return Seen(
             application=application,
             namespace=self._namespaces.get(Key("", namespace)),
-            workloads=tuple(owned),
+            workloads=tuple(obj for index in self._workloads for obj in index.list(key.name)),
             runs=tuple(self._runs.list()),
-            releases=tuple(r for r in self._releases.list(namespace) if spec_of(r).get("application") == key.name),
-            jobs=tuple(job for job in self._jobs.list(namespace) if application_of(job) == key.name),
+            releases=tuple(found for found in self._releases.list(key.name) if key_of(found).namespace == namespace),
+            jobs=tuple(job for job in self._jobs.list(key.name) if key_of(job).namespace == namespace),
             guarded={target.name: (canary, self._deployments.get(Key(target.namespace, f"{target.name}-primary")))
                      for canary in self._canaries.list(namespace) if (target := _target(canary)) is not None},
         )
 
     def _owner(self, obj: Obj) -> Iterable[Key]:
-        name = application_of(obj)
-        return [key_of(app) for app in self._applications.list() if name and key_of(app).name == name]
+        return [key_of(app) for app in self._named.list(application_of(obj))]
 
     def _of_canary(self, canary: Obj) -> Iterable[Key]:
         target = _target(canary)
@@ -72,11 +71,14 @@ class ReleaseController:
         return self._owner(workload) if workload is not None else ()
 
     def _of_release(self, release: Obj) -> Iterable[Key]:
-        name = labels_of(release).get("fairway.dev/application")
-        return [key_of(app) for app in self._applications.list() if key_of(app).name == name]
+        return [key_of(app) for app in self._named.list(labels_of(release).get("fairway.dev/application"))]
 
 
 def _target(canary: Obj) -> Key | None:
     """The Deployment that a Canary guards."""
     ref = dig(canary, "spec", "targetRef", default={})
     return Key(key_of(canary).namespace, str(ref.get("name"))) if ref.get("kind") == "Deployment" else None
+
+
+def _owned(obj: Obj) -> str | None:
+    return application_of(obj) or None

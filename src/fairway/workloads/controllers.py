@@ -17,7 +17,6 @@ from fairway.kube.objects import (
     Key,
     Obj,
     controller_of,
-    is_controlled_by,
     key_of,
     labels_of,
     rfc3339,
@@ -125,7 +124,7 @@ class DeploymentController:
         self._informers, self._clock = informers, clock
         self._events = EventRecorder(informers.api, clock, self.name)
         self._deployments, self._sets = informers.of(DEPLOYMENTS), informers.of(REPLICA_SETS)
-        self._pods = informers.of(PODS)
+        self._pods, self._orphans = informers.of(PODS), Orphans(self._sets)
 
     def watches(self) -> Sequence[Watch]:
         return [Watch(REPLICA_SETS, owner_keys("Deployment")), Watch(PODS, self._of_pod)]
@@ -148,13 +147,14 @@ class DeploymentController:
         deployment = self._deployments.get(key)
         if deployment is None:
             return Outcome()
-        sets = self._sets.list(key.namespace)
+        sets = self._sets.owned_by(uid_of(deployment))
         running: Counter[str] = Counter()
-        for replica_set in sets:
-            if _recreates(deployment) and is_controlled_by(replica_set, deployment):
-                owned = self._pods.owned_by(uid_of(replica_set))
-                running[uid_of(replica_set)] = sum(not is_finished(pod) for pod in owned)
-        decision = decide_deployment.decide(decide_deployment.Seen(deployment, sets, running), now)
+        for replica_set in sets if _recreates(deployment) else ():
+            owned = self._pods.owned_by(uid_of(replica_set))
+            running[uid_of(replica_set)] = sum(not is_finished(pod) for pod in owned)
+        seen = decide_deployment.Seen(deployment, [*sets, *self._orphans.of(key.namespace)], running,
+                                      self._sets.names(key.namespace, f"{key.name}-"))
+        decision = decide_deployment.decide(seen, now)
         outcome = await carry_out_decision(self._informers.api, decision, DEPLOYMENTS, deployment, manager=self.name)
         await _record(self._events, deployment, remarks(decision))
         return outcome

@@ -6,7 +6,7 @@ A pass takes at most one step of the move and lets the ReplicaSets answer. Sourc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -47,11 +47,13 @@ _NOT_COPIED = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """`replica_sets`: all of the namespace. `running_pods`: by ReplicaSet uid, the pods that have not ended."""
+    """`replica_sets`: its own, and those of the namespace that have no controller. `running_pods`: by ReplicaSet uid, the pods
+    that have not ended. `taken`: the names of others' ReplicaSets that begin as its own would."""
 
     deployment: Obj
     replica_sets: Sequence[Obj]
     running_pods: Mapping[str, int]
+    taken: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def _roll(deployment: Obj, spec: DeploymentSpec, family: _Family, seen: Seen
         if running:
             return [], Progress(), (Reason("WaitingForOldPods", f"{running} pods of the old template still run"),)
     if family.new is None:
-        return _create(deployment, spec, family, seen.replica_sets)
+        return _create(deployment, spec, family, seen.taken)
     new = size_of(family.new)
     if spec.recreate:
         sizes = {new.name: spec.replicas} if new.replicas != spec.replicas else {}
@@ -137,11 +139,10 @@ def _say(sizes: Mapping[str, int], family: _Family) -> tuple[Reason, ...]:
                  for name, count in sizes.items() if count != before[name])
 
 
-def _create(deployment: Obj, spec: DeploymentSpec, family: _Family, present: Sequence[Obj]
+def _create(deployment: Obj, spec: DeploymentSpec, family: _Family, taken: Collection[str]
             ) -> tuple[list[Action], Progress, tuple[Reason, ...]]:
     """A ReplicaSet for a template that has none. A name that another one holds moves the hash on (collisionCount)."""
     template = without_label(spec_of(deployment)["template"], HASH)
-    taken = {meta_of(rs)["name"] for rs in present}
     base, collisions = meta_of(deployment)["name"], int(status_of(deployment).get("collisionCount") or 0)
     first = collisions
     while f"{base}-{template_hash(template, collisions)}" in taken:
