@@ -73,6 +73,33 @@ def test_run_fails_with_its_jobs_and_says_it_as_json(tmp_path: Path) -> None:
     assert [(job["id"], job["phase"]) for job in run["jobs"]] == [("one", "Succeeded"), ("two", "Failed")]
 
 
+def test_a_linked_work_tree_with_tags_and_what_its_owner_excludes(tmp_path: Path) -> None:
+    tree = working_tree(tmp_path)
+    (tree / ".git/info/exclude").write_text("scratch\n")
+    (tree / ".github/workflows/ci.yml").write_text("""
+on: push
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    steps:
+      - {uses: actions/checkout@v4, with: {fetch-depth: 0}}
+      - run: git describe --tags; ls; git log --oneline | wc -l; git branch --all
+""")
+    for argv in (["tag", "v1.2"], ["worktree", "add", "-q", "-b", "other", "../linked"]):
+        subprocess.run(["git", *argv], cwd=tree, check=True)
+    linked = tmp_path / "linked"
+    (linked / "scratch").write_text("x")
+    (linked / ".github/workflows/ci.yml").write_text((tree / ".github/workflows/ci.yml").read_text())
+    before = files_of(tree / ".git")
+    code, output = invoke(tmp_path, "run", str(linked))
+    assert code == 0, output
+    said = [line.partition("│ ")[2] for line in output.splitlines()]
+    assert any(line.startswith("v1.2-1-g") for line in said), "tags are there"
+    assert "scratch" not in said and "ignored" not in said
+    assert "2" in said and "* other" in said and "  remotes/origin/topic" in said
+    assert files_of(tree / ".git") == before
+
+
 def test_one_job_and_what_it_needs(tmp_path: Path) -> None:
     tree = working_tree(tmp_path)
     _, output = invoke(tmp_path, "run", str(tree), "--job", "one", "-o", "json")

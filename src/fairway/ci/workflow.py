@@ -10,7 +10,6 @@ from fairway.ci.expressions import Value, to_text
 from fairway.ci.needs import check_needs
 from fairway.ci.permissions import SCOPES
 from fairway.ci.reading import Reader, is_null
-from fairway.ci.schedules import cron_mistake, zone_mistake
 from fairway.ci.spec import (
     Concurrency,
     Container,
@@ -131,6 +130,8 @@ class _Decoder:
         return found
 
     def schedules(self, node: Node) -> tuple[Schedule, ...]:
+        from fairway.ci.schedules import cron_mistake, zone_mistake  # slow to load: time zones
+
         items = node.items if isinstance(node, Seq) else (node,)
         found = []
         for item in items:

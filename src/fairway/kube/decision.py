@@ -6,7 +6,6 @@ the hands: they are carried out in order, and the first refusal ends the pass (t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -109,6 +108,8 @@ async def carry_out(api: Api, actions: Iterable[Action], *, manager: str) -> Non
     Objects of one kind that are created or deleted one after the other do not depend on each other: they go out side by
     side, one first, then two, then four, so that a refusal of the first costs one request.
     """
+    import asyncio  # slow to load, and who only decides has no use for it
+
     options = WriteOptions(manager=manager)
     for run in _runs(actions):
         start, size = 0, 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,14 +60,38 @@ def chosen(files: list[WorkflowFile], name: str) -> list[WorkflowFile]:
 @contextmanager
 def snapshot_of(path: Path, folder: Path | None = None) -> Iterator[Snapshot]:
     """The working tree as a commit; gone at the end."""
+    with snapshot_begun(path, folder) as taken:
+        yield taken()
+
+
+@contextmanager
+def snapshot_begun(path: Path, folder: Path | None = None) -> Iterator[Callable[[], Snapshot]]:
+    """The working tree as a commit, for whoever asks; git makes it while the engine is loaded. Gone at the end."""
     from fairway.ci.snapshot import NotRunnable, take_snapshot
 
     root = Path(tempfile.mkdtemp(prefix="fairway-snapshot-", dir=folder))
+    made: list[Snapshot | Exception] = []
+
+    def take() -> None:
+        try:
+            made.append(take_snapshot(path, root / "tree.git"))
+        except Exception as error:  # raised where the snapshot is asked for
+            made.append(error)
+
+    def taken() -> Snapshot:
+        thread.join()
+        if isinstance(made[0], Exception):
+            raise made[0]
+        return made[0]
+
+    thread = threading.Thread(target=take, name="snapshot", daemon=True)
+    thread.start()
     try:
-        yield take_snapshot(path, root / "tree.git")
+        yield taken
     except NotRunnable as error:
         raise CommandError(str(error)) from None
     finally:
+        thread.join()
         shutil.rmtree(root, ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fairway.cli.ci.files import FOLDER, chosen, event_options, pairs, payload_of, read, snapshot_of
+from fairway.cli.ci.files import FOLDER, chosen, event_options, pairs, payload_of, read, snapshot_begun
 from fairway.cli.ci.report import report
 from fairway.cli.errors import FAILED, Misused
 from fairway.cli.output import coloured, machine, output_option
@@ -79,11 +79,11 @@ def run_command(state: StateDir | None, /, path: Path, output: str, watch: bool,
     wish, how = _wish(given), _how(given, output)
     root = (state or StateDir.default()).ci / "local"
     while True:
-        files = _times(path) if watch else {}
+        before = _times(path) if watch else {}
         results = _run_all(root, path, chosen(read(path, gitlab_file), workflow), wish, how)
         if not machine(results, output):
             report(results)
-        if not watch or not _changed_since(files, path):
+        if not watch or not _changed_since(before, path):
             break
     if any(result["phase"] not in ("Succeeded", "Skipped") for result in results):
         sys.exit(FAILED)
@@ -165,12 +165,13 @@ def _secrets(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _run_all(root: Path, path: Path, files: list[WorkflowFile], wish: Wish, how: How) -> list[dict[str, Any]]:
-    import secrets as chance
-
     _prune(root)
     (root / "snapshots").mkdir(parents=True, exist_ok=True)
-    with snapshot_of(path, root / "snapshots") as snapshot:
-        token = chance.token_hex(3)
+    with snapshot_begun(path, root / "snapshots") as taken:
+        import fairway.ci.working_tree  # noqa: F401 (loaded while git works)
+
+        token = os.urandom(3).hex()
+        snapshot = taken()
         results = [_one(root, path, snapshot, file, f"{Path(file.path).stem.removeprefix('.')}-{token}", wish, how)
                    for file in files]
     if wish.jobs and all(result["phase"] == "Skipped" for result in results):

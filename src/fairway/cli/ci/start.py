@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,7 @@ def _begin(client: Client, stem: str, spec: dict[str, Any], labels: Mapping[str,
     """The run, once the platform has looked at it. `CommandError` where it refuses to run it at all."""
     from fairway.kube.resources import PIPELINE_RUNS
 
-    name = f"{stem}-{secrets.token_hex(3)}"
+    name = f"{stem}-{os.urandom(3).hex()}"
     made = client.create(PIPELINE_RUNS, {
         "apiVersion": PIPELINE_RUNS.api_version, "kind": PIPELINE_RUNS.kind, "spec": spec,
         "metadata": {"namespace": "fairway", "name": name, **({"labels": dict(labels)} if labels else {})}})
