@@ -57,7 +57,7 @@ from fairway.metrics.journal import Journal
 from fairway.metrics.querier import EmbeddedQuerier
 from fairway.metrics.rules.controller import RuleController
 from fairway.metrics.store import Store
-from fairway.notify.alerting import Alerting
+from fairway.notify.alerting import Alerting, ConfigObjects
 from fairway.notify.controller import NotifyController
 from fairway.notify.sinks import ConsoleSink, Sink, WebhookSink
 from fairway.notify.spec import Addresses, NotifyMistake, decode_alertmanagers, decode_webhooks
@@ -199,7 +199,8 @@ class Delivery:
         notify = NotifyController(self.informers, self._clock, sinks)
         self.run_beside("notify", notify.run)
         self._alerting = Alerting(self._clock, notify.outbox, configuration=self._state.alertmanager, elsewhere=elsewhere,
-                                  file=self._state.metrics / "alertmanager.json", url=self._web_url)
+                                  file=self._state.metrics / "alertmanager.json", url=self._web_url,
+                                  objects=ConfigObjects(self.informers, self._clock))
         self.run_beside("alerting", self._alerting.run)
 
     async def _tell_of_alerts(self, alerts: Sequence[Mapping[str, Any]]) -> None:

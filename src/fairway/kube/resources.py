@@ -208,6 +208,7 @@ ANALYSIS_RUNS = _row("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns", "
 EXPERIMENTS = _row("argoproj.io", "v1alpha1", "Experiment", "experiments", "exp", subs="status")
 SERVICE_MONITORS = _row("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors", "smon")
 POD_MONITORS = _row("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors", "pmon")
+ALERTMANAGER_CONFIGS = _row("monitoring.coreos.com", "v1alpha1", "AlertmanagerConfig", "alertmanagerconfigs", "amcfg")
 PROMETHEUS_RULES = _row("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules", "promrule")
 REPOSITORIES = _row("fairway.dev", "v1alpha1", "Repository", "repositories", "repo", subs="status")
 PIPELINE_RUNS = _row("fairway.dev", "v1alpha1", "PipelineRun", "pipelineruns", "plr", subs="status")
@@ -228,8 +229,7 @@ SCALED_OBJECTS = _row("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects", "s
 
 CUSTOM: tuple[Resource, ...] = (
     APPLICATIONS, APP_PROJECTS, APPLICATION_SETS, ROLLOUTS, ANALYSIS_TEMPLATES, CLUSTER_ANALYSIS_TEMPLATES, ANALYSIS_RUNS,
-    SERVICE_MONITORS, POD_MONITORS, PROMETHEUS_RULES, REPOSITORIES, PIPELINE_RUNS, RELEASES, ROLLBACK_POLICIES, CANARIES,
-    METRIC_TEMPLATES, ALERT_PROVIDERS, VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES, SCALED_OBJECTS,
-    EXPERIMENTS, ISTIO_GATEWAYS, GATEWAYS, GATEWAY_CLASSES,
-    ENVIRONMENTS,
+    SERVICE_MONITORS, POD_MONITORS, PROMETHEUS_RULES, ALERTMANAGER_CONFIGS, REPOSITORIES, PIPELINE_RUNS, RELEASES,
+    ROLLBACK_POLICIES, CANARIES, METRIC_TEMPLATES, ALERT_PROVIDERS, VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES,
+    SCALED_OBJECTS, EXPERIMENTS, ISTIO_GATEWAYS, GATEWAYS, GATEWAY_CLASSES, ENVIRONMENTS,
 )  # fmt: skip

@@ -84,13 +84,6 @@ class Config:
     original: str = field(default="", repr=False)
 
 
-def default_config() -> Config:
-    """Where nobody wrote one: everything goes to the notifications that are there, soon, one message for each alert name."""
-    soon, repeat = timedelta(seconds=5), timedelta(hours=4)
-    route = Route("{}", "fairway", group_by=("alertname",), wait=soon, interval=timedelta(minutes=1), repeat=repeat)
-    return Config(route, {"fairway": Receiver("fairway", (Integration("fairway", True, {}),))})
-
-
 def decode_config(written: object, original: str = "") -> Config:
     """A whole file, as YAML gave it."""
     top = _known(_mapping(written, "the file"), _TOP, "")
