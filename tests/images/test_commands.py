@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from fairway.images.layers import layer_of
 from fairway.images.layout import CONFIG, MANIFEST, Layout, encode
 from fairway.images.reference import parse_reference
 from fairway.images.registry import LocalRegistry
+from fairway.images.unpack import unpack
 from tests.images.servers import TOKEN, ours
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -48,7 +50,8 @@ class Shell:
             str(Path(sys.executable).with_name("fairway")), *words, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE)  # fmt: skip
         out, err = await process.communicate(stdin.encode())
-        assert process.returncode == code, (out + err).decode()
+        self.said = (out + err).decode()
+        assert process.returncode == code, self.said
         return (out if code == 0 else out + err).decode()
 
 
@@ -155,6 +158,85 @@ def test_a_dockerfile_beyond_our_builder_is_built_by_buildah_where_it_is(tmp_pat
         await shell.fairway("image", "build", str(source), "-t", "registry.example.com/shop/app:1", "--push")
         shown = json.loads(await shell.fairway("image", "inspect", "registry.example.com/shop/app:1", "-o", "json"))
         assert shown["config"]["Labels"]["answer"] == "42"
+
+    asyncio.run(run())
+
+
+def small_root(folder: Path) -> None:
+    """A shell, `cat`, and the libraries of this machine that they need."""
+    for program in ("sh", "cat", "rm"):
+        found = shutil.which(program)
+        assert found is not None
+        libraries = subprocess.run(["ldd", found], capture_output=True, text=True, check=True).stdout
+        for path in [found, *re.findall(r"(/\S+) \(0x", libraries)]:
+            place = folder / (f"bin/{program}" if path == found else path.lstrip("/"))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
+
+
+def test_buildah_runs_commands_on_a_base_of_the_embedded_registry_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    if not shutil.which("buildah"):
+        pytest.skip("buildah is not installed: Dockerfiles with other RUN lines are refused with that mend")
+
+    def kept() -> set[str]:
+        argv = ["buildah", "images", "--all", "--quiet", "--no-trunc"]
+        listed = subprocess.run(argv, capture_output=True, text=True, check=True)
+        return set(listed.stdout.split())
+
+    async def run() -> None:
+        shell = Shell(tmp_path)
+        before = kept()
+        base = tmp_path / "base"
+        small_root(base / "root")
+        (base / "Dockerfile").write_text("FROM scratch\nCOPY root/ /\nRUN echo from the base > /said.txt\n")
+        await shell.fairway("image", "build", str(base), "-t", "registry.invalid/base/tools:1", "--push")
+        app = tmp_path / "app"
+        app.mkdir()
+        (app / "kept.txt").write_text("kept")
+        (app / ".dockerignore").write_text("secret.txt\n")
+        (app / "secret.txt").write_text("secret")
+        (app / "Dockerfile").write_text(
+            "ARG VERSION=0\nFROM registry.invalid/base/tools:${VERSION} AS made\nARG WHO\n"
+            "RUN cat /said.txt > /result.txt && echo hello $WHO >> /result.txt\nCOPY . /app\n"
+            "FROM made\nRUN rm /said.txt\nLABEL answer=42\nENTRYPOINT [\"/bin/cat\"]\nCMD [\"/result.txt\"]\n")
+        metadata = tmp_path / "metadata.json"
+        await shell.fairway(
+            "image", "build", str(app), "-t", "registry.example.com/shop/app:1", "--push", "--build-arg", "VERSION=1",
+            "--build-arg", "WHO=world", "--label", "more=yes", "--metadata-file", str(metadata))
+        assert "buildah builds it" in shell.said
+        assert "RUN cat /said.txt" in shell.said, "the build is heard"
+        local = LocalRegistry(shell.state / "registry")
+        found = local.resolve(parse_reference("registry.example.com/shop/app:1"))
+        assert json.loads(metadata.read_text())["containerimage.digest"] == found.digest
+        unpack(local.layout("registry.example.com/shop/app"), found.digest, tmp_path / "root")
+        assert (tmp_path / "root" / "result.txt").read_text() == "from the base\nhello world\n"
+        assert not (tmp_path / "root" / "said.txt").exists(), "a whiteout is heeded"
+        copied = sorted(path.name for path in (tmp_path / "root" / "app").iterdir())
+        assert copied == [".dockerignore", "Dockerfile", "kept.txt"]
+        shown = json.loads(await shell.fairway("image", "inspect", "registry.example.com/shop/app:1", "-o", "json"))
+        assert (shown["config"]["Labels"]["answer"], shown["config"]["Labels"]["more"]) == ("42", "yes")
+        (app / "Dockerfile").write_text("FROM registry.invalid/base/tools:1\nRUN echo trying && exit 7\n")
+        failed = await shell.fairway("image", "build", str(app), "-t", "registry.example.com/shop/app:2", code=1)
+        assert "buildah could not build Dockerfile" in failed
+        assert "trying" in failed
+        assert kept() == before
+
+    asyncio.run(run())
+
+
+def test_a_builder_with_a_fixed_time_gives_the_same_digest_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("buildah"):
+        pytest.skip("buildah is not installed")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+
+    async def run() -> None:
+        shell = Shell(tmp_path)
+        source = tmp_path / "app"
+        source.mkdir()
+        (source / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /here\nLABEL a=b\n")
+        made = [(await shell.fairway("image", "build", str(source), "--builder", "buildah")).splitlines()[-1] for _ in range(2)]
+        assert made[0] == made[1]
+        assert made[0].startswith("sha256:")
 
     asyncio.run(run())
 

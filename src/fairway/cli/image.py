@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fairway.images.build import Built, Request
     from fairway.images.layout import Descriptor, Layout
     from fairway.images.reference import Reference
+    from fairway.images.registry import LocalRegistry
 
 
 @click.group()
@@ -85,7 +86,7 @@ def build(state: StateDir, path: Path, dockerfile: Path | None, tags: tuple[str,
                       **({"find_base": lambda name: pulled_base(state, here, name)} if base == "registry" else {}))
     with tempfile.TemporaryDirectory(prefix="fairway-image-") as folder:
         made = Layout(layout or Path(folder))
-        built = _built(request, made, builder)
+        built = _built(request, made, builder, here)
         if most is not None and built.size > most:
             raise CommandError(f"the image has {built.size / 1e6:.1f} MB, at most {most / 1e6:.1f} MB are allowed",
                                mend="leave out what it does not need (.dockerignore), or raise --max-size")
@@ -116,12 +117,12 @@ def build(state: StateDir, path: Path, dockerfile: Path | None, tags: tuple[str,
         click.echo(digest)
 
 
-def _built(request: Request, into: Layout, builder: str) -> Built:
+def _built(request: Request, into: Layout, builder: str, here: LocalRegistry) -> Built:
     from fairway.images.build import Built
     from fairway.images.build import build as build_here
-    from fairway.images.builders import BuilderFailed, Work, build_with, present
+    from fairway.images.builders import BuilderFailed, Work, bases_of, build_with, epoch_of, present
     from fairway.images.dependencies import InstallFailed
-    from fairway.images.dockerfile import DockerfileError, NeedsBuilder
+    from fairway.images.dockerfile import DockerfileError, NeedsBuilder, images_named, parse
 
     try:
         if builder in ("auto", "fairway"):
@@ -133,8 +134,11 @@ def _built(request: Request, into: Layout, builder: str) -> Built:
                     raise
                 click.echo(f"the Dockerfile needs more than Fairway's own builder does: {other} builds it", err=True)
                 builder = other
-        work = Work(request.context, request.dockerfile, request.labels, request.build_args, request.target)
-        manifest = build_with(builder, work, into)
+        named = images_named(parse(request.dockerfile.read_text(), request.dockerfile.name), request.build_args)
+        with bases_of(named, here) as bases:
+            work = Work(request.context, request.dockerfile, request.labels, request.build_args, request.target, bases,
+                        epoch_of())
+            manifest = build_with(builder, work, into, lambda line: click.echo(line, err=True))
     except (DockerfileError, InstallFailed, BuilderFailed) as error:
         raise CommandError(str(error)) from error
     document = into.read_json(manifest.digest)

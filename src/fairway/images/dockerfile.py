@@ -122,6 +122,28 @@ def _until(instructions: list[Instruction], target: str, file: str) -> list[Inst
     return instructions[: [*starts, len(instructions)][names.index(target) + 1]]
 
 
+def images_named(instructions: list[Instruction], build_args: Mapping[str, str]) -> list[str]:
+    """The images that `FROM` and `COPY --from` take from elsewhere, as they are written once variables are filled in."""
+    variables: dict[str, str] = {}
+    stages = {"", "scratch"}
+    found: dict[str, None] = {}
+    in_stage = False
+    for it in instructions:
+        source = it.flags.get("from", "")
+        if it.word == "ARG" and not in_stage:
+            name, _, default = it.text.partition("=")
+            variables[name] = build_args.get(name, default.strip("\"'"))
+        elif it.word == "FROM":
+            image = _expand(it.text.split()[0] if it.text else "", variables)
+            if image.lower() not in stages:
+                found[image] = None
+            stages.add(_stage_name(it.text).lower())
+            in_stage = True
+        elif it.word == "COPY" and source.lower() not in stages and not source.isdigit():
+            found[source] = None
+    return list(found)
+
+
 def _stage_name(text: str) -> str:
     """Of `python:3.12 AS build`, "" where it has none."""
     return re.sub(r"^as\s+", "", text.partition(" ")[2].strip(), flags=re.IGNORECASE)
