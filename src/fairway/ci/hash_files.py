@@ -7,10 +7,14 @@ everything below it; files outside of the work tree are never read.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+
+_AT_ONCE = 1 << 20
+"""A larger file is not read as a whole."""
 
 
 def select_files(root: Path, patterns: Sequence[str], *, hidden: bool = True) -> list[Path]:
@@ -35,7 +39,9 @@ def hash_files(root: Path, patterns: Sequence[str]) -> str:
     total = hashlib.sha256()
     files = select_files(root, [line for text in patterns for line in pattern_lines(text) if not line.startswith("--")])
     for path in files:
-        total.update(hashlib.sha256(path.read_bytes()).digest())
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (thousands)
+            total.update(hashlib.file_digest(file, "sha256").digest() if os.fstat(file.fileno()).st_size > _AT_ONCE else
+                         hashlib.sha256(file.read()).digest())
     return total.hexdigest() if files else ""
 
 
@@ -57,9 +63,18 @@ def _candidates(root: Path, pattern: str) -> Iterator[tuple[Path, str]]:
         return
     if not base.is_dir() or ".." in fixed:
         return
-    for path in base.rglob("*"):
-        if path.is_file():
-            yield path, path.relative_to(root).as_posix()
+    yield from _below(str(base), "/".join(fixed))
+
+
+def _below(folder: str, relative: str) -> Iterator[tuple[Path, str]]:
+    """Files in the folder and in those below it; links to folders are not followed."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = f"{relative}/{entry.name}" if relative else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from _below(entry.path, name)
+            elif entry.is_file():
+                yield Path(entry.path), name
 
 
 def _relative(pattern: str) -> str:

@@ -27,10 +27,10 @@ async def checkout(use: Use) -> None:
         raise ActionFailed(f"input 'fetch-depth' must be a number, not {depth!r}")
     ref = use.text("ref") or (use.context("sha") if is_own else "")
     branch = use.context("ref") if is_own and not use.text("ref") else ""
-    await _make_clean(use, target)
+    fresh = await _make_clean(use, target)
     commit = await _fetch(use, access, target, ref, int(depth), tags=use.flag("fetch-tags"))
-    await _switch(use, target, ref, branch, commit)
-    await _origin(use, access, target)
+    name = await _switch(use, target, ref, branch, commit)
+    await _configure(use, target, _origin(use, access, name), fresh=fresh)
     if use.text("submodules").lower() in ("true", "recursive"):
         flags = ("--recursive",) if use.text("submodules").lower() == "recursive" else ()
         await use.execute("git", "submodule", "update", "--init", *flags, cwd=target, env=_QUIET_GIT)
@@ -38,29 +38,32 @@ async def checkout(use: Use) -> None:
     use.output("ref", use.text("ref") or use.context("ref") if is_own else ref)
 
 
-async def _make_clean(use: Use, target: Path) -> None:
-    """What lies at the place of the checkout goes, as a fresh runner would have it."""
+async def _make_clean(use: Use, target: Path) -> bool:
+    """What lies at the place of the checkout goes, as a fresh runner would have it; False where a repository stays."""
     if not use.flag("clean") and (target / ".git").exists():
-        return
+        return False
     target.mkdir(parents=True, exist_ok=True)
     for entry in target.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink()
+    return True
 
 
 async def _fetch(use: Use, access: Access, target: Path, ref: str, depth: int, *, tags: bool) -> str:
     source = access.path.as_uri() if access.path is not None else access.url
     env = {**_QUIET_GIT, **credentials(access)} if access.path is None else _QUIET_GIT
     await use.execute("git", "init", "--quiet", "--initial-branch=main", ".", cwd=target, echo=False)
-    argv = ["git", "-c", "protocol.file.allow=always", "fetch", "--quiet", "--no-recurse-submodules",
-            "--tags" if tags else "--no-tags"]
+    argv = ["git", "-c", "protocol.file.allow=always", "-c", "maintenance.auto=false", "fetch", "--quiet",
+            "--no-recurse-submodules", "--tags" if tags else "--no-tags"]
     if depth > 0:
         argv.append(f"--depth={depth}")
     wanted = [ref or "HEAD"] if depth > 0 else ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]
     use.log(f"Fetching {(ref[:10] if _is_commit(ref) else ref) or 'the default branch'} of {access.name or access.url}")
     await use.execute(*argv, source, *wanted, cwd=target, env=env, echo=False, quiet=True)
+    if depth > 0 and _is_commit(ref):
+        return ref
     names = [f"{name}^{{commit}}" for name in _candidates(ref, depth)]
     for name in names:
         found = await use.execute("git", "rev-parse", "--quiet", "--verify", name, cwd=target, echo=False, quiet=True,
@@ -77,8 +80,8 @@ def _candidates(ref: str, depth: int) -> tuple[str, ...]:
     return (f"refs/remotes/origin/{short}", f"refs/tags/{ref.removeprefix('refs/tags/')}", ref)
 
 
-async def _switch(use: Use, target: Path, ref: str, branch: str, commit: str) -> None:
-    """On a branch where one is meant, so that a later push knows what it pushes; else a detached head."""
+async def _switch(use: Use, target: Path, ref: str, branch: str, commit: str) -> str:
+    """On a branch where one is meant, so that a later push knows what it pushes; else a detached head, and ""."""
     name = branch.removeprefix("refs/heads/") if branch.startswith("refs/heads/") else ""
     if not branch and ref.startswith("refs/heads/"):
         name = ref.removeprefix("refs/heads/")
@@ -92,27 +95,41 @@ async def _switch(use: Use, target: Path, ref: str, branch: str, commit: str) ->
     else:
         await use.execute("git", "checkout", "--quiet", "--force", "--detach", commit, cwd=target, echo=False)
     use.log(f"HEAD is now at {commit[:10]}{f' ({name})' if name else ''}")
+    return name
 
 
 def _is_commit(ref: str) -> bool:
     return len(ref) in (40, 64) and all(c in "0123456789abcdef" for c in ref.lower())
 
 
-async def _origin(use: Use, access: Access, target: Path) -> None:
-    """`origin` with the credentials that a later `git push` needs, unless persist-credentials is false."""
-    await use.execute("git", "config", "remote.origin.url", access.url, cwd=target, echo=False)
-    await use.execute("git", "config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*", cwd=target,
-                      echo=False)
-    branch = await use.execute("git", "branch", "--show-current", cwd=target, echo=False, quiet=True)
+def _origin(use: Use, access: Access, branch: str) -> list[tuple[str, str, str, str]]:
+    """`origin` with the credentials that a later `git push` needs, unless persist-credentials is false: section, name,
+    key and value of git's configuration."""
+    found = [("remote", "origin", "url", access.url), ("remote", "origin", "fetch", "+refs/heads/*:refs/remotes/origin/*")]
     if branch:
-        await use.execute("git", "config", f"branch.{branch}.remote", "origin", cwd=target, echo=False)
-        await use.execute("git", "config", f"branch.{branch}.merge", f"refs/heads/{branch}", cwd=target, echo=False)
+        found += [("branch", branch, "remote", "origin"), ("branch", branch, "merge", f"refs/heads/{branch}")]
     if access.token:
         use.mask(access.token)
         use.mask(basic(access.token))
     if access.token and use.flag("persist-credentials"):
-        await use.execute("git", "config", f"http.{access.url}.extraheader", f"AUTHORIZATION: basic "
-                          f"{basic(access.token)}", cwd=target, echo=False)
+        found.append(("http", access.url, "extraheader", f"AUTHORIZATION: basic {basic(access.token)}"))
+    return found
+
+
+async def _configure(use: Use, target: Path, entries: list[tuple[str, str, str, str]], *, fresh: bool) -> None:
+    """Into a repository of a moment ago they are written at once: a process for each would take longer than the checkout."""
+    if fresh:
+        text = "".join(f'[{section} "{_quoted(name)}"]\n\t{key} = "{_quoted(value)}"\n'
+                       for section, name, key, value in entries)
+        with (target / ".git/config").open("a") as file:
+            file.write(text)
+        return
+    for section, name, key, value in entries:
+        await use.execute("git", "config", f"{section}.{name}.{key}", value, cwd=target, echo=False)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 CHECKOUT = BuiltIn(

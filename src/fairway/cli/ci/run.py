@@ -316,8 +316,8 @@ def _changed_since(before: Mapping[str, int], path: Path) -> bool:
     """Waits for a change, also one that came while the run was going on; False where the user has had enough."""
     import time
 
-    click.echo("\nwatching; Ctrl-C ends it")
     try:
+        click.echo("\nwatching; Ctrl-C ends it")
         while (now := _times(path)) == before:
             time.sleep(0.5)
     except KeyboardInterrupt:
