@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from fairway.kube.durations import parse_duration
 from fairway.kube.objects import parse_time
 from fairway.kube.quantity import parse_quantity
+from fairway.kube.re2 import compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "startsWith": lambda text, part: text.startswith(part),
     "endsWith": lambda text, part: text.endswith(part),
     "contains": lambda text, part: part in text,
-    "matches": lambda text, pattern: re.search(pattern, text) is not None,
+    "matches": lambda text, pattern: compiled(pattern).found_in(text),
     "lowerAscii": lambda text: text.lower(),
     "upperAscii": lambda text: text.upper(),
     "trim": lambda text: text.strip(),

@@ -18,6 +18,7 @@ from fairway.rollouts.status import (
     Status,
     Weights,
 )
+from fairway.rollouts.steps import first_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Advance:
 def restart_update(view: View, base: Status) -> Advance:
     """Template or steps are new: back to the first step. Back on the stable template there is nothing to step through."""
     count = len(view.canary.steps)
-    index = 0 if count else None
+    index = first_index(view.canary)
     reason = Reason("RolloutUpdated", f"Rollout updated to revision {view.revision}")
     started = Reason("RolloutNotCompleted", f"Rollout not completed, started update to revision {view.revision} ({view.hash})")
     made = Reason("NewReplicaSetCreated", f"Created ReplicaSet {view.name}-{view.hash} (revision {view.revision})")
@@ -82,7 +83,7 @@ def promote(view: View, base: Status, why: str) -> Advance:
 def abort(view: View, base: Status, why: str) -> Advance:
     """The update is given up: back to before the first step, nothing pauses. `why` is "" where a person gave no reason."""
     count = len(view.canary.steps)
-    index = None if not count else count if base.stable_hash == base.current_hash else 0
+    index = count if count and base.stable_hash == base.current_hash else first_index(view.canary)
     status = replace(base, abort=True, aborted_at=view.status.aborted_at or view.now, step_index=index, pauses=(),
                      controller_pause=False)
     already = view.status.aborted_at is not None

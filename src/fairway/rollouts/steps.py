@@ -23,6 +23,7 @@ def current_step(canary: Canary, status: Status) -> Step | None:
 
 
 def first_index(canary: Canary) -> int | None:
+    """Where an update begins, and where one that was given up stands."""
     return 0 if canary.steps else None
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
+from fairway.kube.re2 import BadPattern, Pattern, compiled
 from fairway.rollouts.expr.errors import ExprError
 from fairway.rollouts.expr.values import equal, is_int, is_number, kind, wrapped
 
@@ -131,15 +130,11 @@ def _text(operator: str, answer: Callable[[str, str], bool]) -> Callable[[Any, A
     return over_text
 
 
-@lru_cache(maxsize=256)
-def regex(pattern: str) -> re.Pattern[str]:
-    """RE2's syntax where Python's is the same; what RE2 refuses (backreferences, lookaround) is refused."""
-    if re.search(r"(?<!\\)(?:\\\\)*(?:\\[1-9]|\(\?(?:[=!]|<[=!]))", pattern):
-        raise ExprError(f"error parsing regexp: invalid or unsupported Perl syntax: `{pattern}`")
+def regex(pattern: str) -> Pattern:
     try:
-        return re.compile(pattern.replace(r"\z", r"\Z"))
-    except re.error as error:
-        raise ExprError(f"error parsing regexp: {error}: `{pattern}`") from None
+        return compiled(pattern)
+    except BadPattern as error:
+        raise ExprError(str(error)) from None
 
 
 def _range(left: Any, right: Any) -> list[int]:
@@ -172,6 +167,6 @@ _TABLE: dict[str, Callable[[Any, Any], Any]] = {
     "contains": _text("contains", lambda text, part: part in text),
     "startsWith": _text("startsWith", lambda text, part: text.startswith(part)),
     "endsWith": _text("endsWith", lambda text, part: text.endswith(part)),
-    "matches": _text("matches", lambda text, pattern: regex(pattern).search(text) is not None),
+    "matches": _text("matches", lambda text, pattern: regex(pattern).found_in(text)),
 }  # fmt: skip
 
