@@ -62,6 +62,7 @@ from fairway.notify.controller import NotifyController
 from fairway.notify.sinks import ConsoleSink, Sink, WebhookSink
 from fairway.notify.spec import Addresses, NotifyMistake, decode_alertmanagers, decode_webhooks
 from fairway.releases.controller import ReleaseController
+from fairway.rollout_actions import of_rollouts
 from fairway.rollouts.analysis_controller import AnalysisRunController
 from fairway.rollouts.controller import RolloutController
 from fairway.rollouts.experiment_controller import ExperimentController
@@ -149,7 +150,7 @@ class Delivery:
         return tuple(found)
 
     def _compose_gitops(self) -> None:
-        self._gitops = ApplicationController(self.informers, self._clock, self.known)
+        self._gitops = ApplicationController(self.informers, self._clock, self.known, more_actions=of_rollouts)
         self._gitops.attach(self.add(self._gitops).look_again)
         self.run_beside("clusters", self._gitops.places.run)
         self._sets = ApplicationSetController(self.informers, self.known, forge=Forges(self.informers))

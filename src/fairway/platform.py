@@ -18,6 +18,7 @@ from aiohttp import web
 from fairway.connections import NodeImages
 from fairway.container_series import ContainerSeries
 from fairway.delivery import Delivery
+from fairway.gitops.access import ApplicationAccess
 from fairway.images.credentials import files
 from fairway.images.pulling import PulledImages
 from fairway.images.registry import LocalRegistry
@@ -94,7 +95,8 @@ class Platform:
         )  # fmt: skip
         logs = ShimLogs(self.informers, clock, node.pods)
         self.server = KubeServer(api, clock, logs=logs, tls=server_context(pki), token=pki.token,
-                                 exec=NodeExec(self.node.pod), accounts=accounts, measurements=self.node.usage)
+                                 exec=NodeExec(self.node.pod), accounts=accounts, measurements=self.node.usage,
+                                 guard=ApplicationAccess(api) if self._has("gitops") else None)
         self.data_plane = _data_plane(settings.data_plane, state.envoy)
         self.traffic = TrafficController(self.informers, clock, self.data_plane, ingress_address=LOOPBACK,
                                          ingress_port=ports.ingress)

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from click.testing import CliRunner, Result
 
 from fairway.cli.group import cli
+from fairway.gitops.access import ApplicationAccess
 from fairway.state import StateDir
 from tests.kube_http.serving import Served, serving
 
@@ -78,7 +79,7 @@ class Running:
 @contextmanager
 def running(folder: Path) -> Iterator[Running]:
     state = StateDir(folder)
-    with serving(state.pki) as served:
+    with serving(state.pki, guard=ApplicationAccess) as served:
         web = Web()
         state.token.write_text(served.pki.token)
         ingress = web.server.server_port  # something that listens

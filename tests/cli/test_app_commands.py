@@ -10,7 +10,7 @@ from typing import Any
 from fairway.cli.client import Client
 from fairway.git import Change, Person, Repositories
 from fairway.kube.objects import dig
-from fairway.kube.resources import APPLICATIONS, CONFIG_MAPS, DEPLOYMENTS, JOBS
+from fairway.kube.resources import APPLICATIONS, CONFIG_MAPS, DEPLOYMENTS
 from tests.cli.platform import Running
 
 WHAT = ("--repo", "shop/deploy", "--path", "prod", "--dest-namespace", "default")
@@ -73,16 +73,15 @@ def test_actions_on_live_objects(platform: Running) -> None:
         {"group": "batch", "kind": "CronJob", "namespace": "default", "name": "nightly", "status": "Synced"}]}})
     rows = json.loads(platform.fairway("app", "actions", "list", "acting", "-o", "json").output)
     assert [(r["kind"], r["action"]) for r in rows if not r["disabled"]] == [
-        ("Deployment", "restart"), ("Deployment", "pause"), ("CronJob", "create-job"), ("CronJob", "suspend")]
-    platform.fairway("app", "actions", "run", "acting", "restart", "--kind", "Deployment")
-    template = client.get(DEPLOYMENTS, "web", "default")["spec"]["template"]["metadata"]
-    assert "kubectl.kubernetes.io/restartedAt" in template["annotations"]
-    platform.fairway("app", "actions", "run", "acting", "create-job", "--kind", "CronJob")
-    job = client.list(JOBS, "default")[0]["metadata"]
-    assert job["ownerReferences"][0]["name"] == "nightly" and job["name"].startswith("nightly-")
-    for action, words in (("resume", "not possible"), ("fly", "there are: restart")):
-        refused = platform.fairway("app", "actions", "run", "acting", action, "--kind", "Deployment", code=1)
-        assert words in refused.output
+        ("Deployment", "restart"), ("Deployment", "pause"), ("Deployment", "scale"), ("CronJob", "create-job"),
+        ("CronJob", "suspend")]
+    assert "has no Service" in platform.fairway("app", "actions", "run", "acting", "x", "--kind", "Service", code=1).output
+    late = platform.fairway("app", "actions", "run", "acting", "restart", "--kind", "Deployment", "--timeout", "0", code=1)
+    assert "was not done within 0 s" in late.output, "nobody runs GitOps here"
+    asked = json.loads(client.get(APPLICATIONS, "acting", "argocd")["metadata"]["annotations"]["fairway.dev/run-action"])
+    assert (asked["action"], asked["kind"], asked["name"]) == ("restart", "Deployment", "web")
+    again = platform.fairway("app", "actions", "run", "acting", "pause", "--kind", "Deployment", code=1)
+    assert "another action is under way" in again.output
 
 
 def test_manifests_of_git_and_live_and_what_belongs_to_nobody(platform: Running) -> None:

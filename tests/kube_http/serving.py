@@ -8,7 +8,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from fairway.kube.clock import WallClock
 from fairway.kube.embedded import EmbeddedApi
+from fairway.kube.guards import Guard
 from fairway.kube.http.pki import Pki, ensure_pki, server_context, write_kubeconfig
 from fairway.kube.http.pod_exec import PodExec
 from fairway.kube.http.server import KubeServer
@@ -45,9 +46,11 @@ class FakeLogs:
 class Served:
     """A running server: how to reach it, and a way to act on its API in its own loop."""
 
-    def __init__(self, folder: Path, *, tls: bool = True, exec: PodExec | None = None) -> None:
+    def __init__(self, folder: Path, *, tls: bool = True, exec: PodExec | None = None,
+                 guard: Callable[[EmbeddedApi], Guard] | None = None) -> None:
         self.folder = folder
         self._exec = exec
+        self._guard = guard
         self.pki: Pki = ensure_pki(folder, datetime.now(UTC))
         self.kubeconfig = folder / "kubeconfig"
         self._use_tls = tls
@@ -65,7 +68,8 @@ class Served:
         self.logs = FakeLogs()
         tls = server_context(self.pki) if self._use_tls else None
         self.server = KubeServer(self.api, clock, logs=self.logs, tls=tls, token=self.pki.token, exec=self._exec,
-                                 users={"user-alice": User("alice", ("devs",))})
+                                 users={"user-alice": User("alice", ("devs",))},
+                                 guard=self._guard(self.api) if self._guard is not None else None)
         await self.server.start("127.0.0.1", 0)
 
     def stop(self) -> None:
@@ -114,8 +118,9 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, *, tls: bool = True, exec: PodExec | None = None) -> Iterator[Served]:
-    served = Served(folder, tls=tls, exec=exec)
+def serving(folder: Path, *, tls: bool = True, exec: PodExec | None = None,
+            guard: Callable[[EmbeddedApi], Guard] | None = None) -> Iterator[Served]:
+    served = Served(folder, tls=tls, exec=exec, guard=guard)
     served.start()
     try:
         yield served

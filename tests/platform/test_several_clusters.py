@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from fairway.kube.objects import Obj, dig
-from fairway.kube.resources import APPLICATIONS, CONFIG_MAPS, PODS, SECRETS
+from fairway.kube.resources import APPLICATIONS, CONFIG_MAPS, PODS, ROLLOUTS, SECRETS
 from fairway.parts import DELIVERY
 from tests.platform.running import Repository, Running, as_json, platform
 from tests.platform.test_platform import application, deployment
@@ -66,6 +66,26 @@ def test_credentials_are_never_printed(east: Running, hub: Running) -> None:
         assert token not in shown
         assert base64.b64encode(token.encode()).decode()[:20] not in shown
     assert "bearer token" in hub.fairway("cluster", "get", "east").stdout
+
+
+def test_an_action_is_done_in_the_cluster_by_whoever_may(hub: Running, east: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the token of a project's role, which knows nothing of that cluster."""
+    hub.apply({"apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject",
+               "metadata": {"name": "default", "namespace": "argocd"},
+               "spec": {"sourceRepos": ["*"], "destinations": [{"server": "*", "name": "*", "namespace": "*"}],
+                        "clusterResourceWhitelist": [{"group": "*", "kind": "*"}],
+                        "roles": [{"name": "ci", "policies": [
+                            f"p, proj:default:ci, applications, {action}, default/*, allow"
+                            for action in ("get", "action/argoproj.io/Rollout/restart")]}]}})
+    token = hub.fairway("proj", "role", "create-token", "default", "ci", "--token-only").stdout.strip()
+    monkeypatch.setenv("FAIRWAY_AUTH_TOKEN", token)
+    done = hub.fairway("app", "actions", "run", "web", "restart", "--kind", "Rollout").stdout
+    assert done == "restart of Rollout/web is done\n"
+    refused = hub.fairway("app", "actions", "run", "web", "pause", "--kind", "Rollout", check=False)
+    assert "permission denied: applications, action/argoproj.io/Rollout/pause, default/web" in refused.stderr
+    assert "permission denied" in hub.fairway("app", "sync", "web", check=False).stderr
+    monkeypatch.delenv("FAIRWAY_AUTH_TOKEN")
+    assert "restartAt" in east.client.get(ROLLOUTS, "web", "web")["spec"]
 
 
 def test_a_cluster_that_dies_is_unknown_and_comes_back(east: Running, hub: Running) -> None:

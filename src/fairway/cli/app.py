@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fairway.cli.app_actions import actions
 from fairway.cli.app_diff import diff
-from fairway.cli.app_live import actions, client_of, live_objects, logs, manifests, namespace_option, resources, tree
+from fairway.cli.app_live import client_of, live_objects, logs, manifests, namespace_option, resources, tree
 from fairway.cli.app_printing import facts, main_source, operation_table, summary
 from fairway.cli.app_write import create, delete, set_
 from fairway.cli.errors import CommandError, Misused
@@ -267,9 +268,14 @@ def rollback(state: StateDir, name: str, history_id: int | None, timeout: int, n
 
 
 def _last_word(client: Client, namespace: str, name: str) -> str:
+    from fairway.kube.errors import Forbidden
     from fairway.kube.resources import CORE_EVENTS
 
-    events = [e for e in client.list(CORE_EVENTS, namespace) if dig(e, "involvedObject", "name") == name
+    try:
+        listed = client.list(CORE_EVENTS, namespace)
+    except Forbidden:  # the role of a project sees its Applications, and nothing else
+        listed = []
+    events = [e for e in listed if dig(e, "involvedObject", "name") == name
               and e.get("reason") in ("RollbackRefused",)]
     newest = max(events, key=lambda e: str(e.get("lastTimestamp")), default=None)
     return str(newest.get("message")) if newest else "see: fairway app get " + name

@@ -1,9 +1,8 @@
-"""`fairway app manifests|resources|logs|actions`: the objects of an Application, as git has them and as they are."""
+"""`fairway app manifests|resources|logs`: the objects of an Application, as git has them and as they are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -186,100 +185,3 @@ def _pods(client: Client, app: Obj, kind: str, name: str) -> list[Obj]:
         if kind in ("", entry["kind"]) and name in ("", entry["name"]):
             walk(obj)
     return found
-
-
-# --- actions ------------------------------------------------------------------------------------------------------------
-
-
-@click.group()
-def actions() -> None:
-    """What can be done to an object by hand: restart, pause, resume, promote."""
-
-
-@actions.command("list")
-@click.argument("name")
-@click.option("--kind", default="", help="Only objects of this kind.")
-@click.option("--resource-name", "of", default="", help="Only the object of this name.")
-@namespace_option
-@output_option
-@click.pass_obj
-def list_actions(state: StateDir, name: str, kind: str, of: str, namespace: str, output: str) -> None:
-    """Print what is possible now."""
-    client = client_of(state)
-    app = client.get(APPLICATIONS, name, namespace)
-    rows = [{"group": e.get("group", ""), "kind": e["kind"], "name": e["name"], "action": action, "disabled": disabled}
-            for e, obj in live_objects(client, app) if kind in ("", e["kind"]) and of in ("", e["name"])
-            for action, disabled in _possible(obj)]
-    if not machine(rows, output):
-        click.echo(table(("GROUP", "KIND", "NAME", "ACTION", "DISABLED"), [
-            (r["group"], r["kind"], r["name"], r["action"], str(r["disabled"]).lower()) for r in rows]))
-
-
-@actions.command("run")
-@click.argument("name")
-@click.argument("action")
-@click.option("--kind", required=True, help="Kind of the object.")
-@click.option("--resource-name", "of", default="", help="Name of the object, where there are several.")
-@click.option("--all", "every", is_flag=True, help="All objects of that kind.")
-@namespace_option
-@click.pass_obj
-def run_action(state: StateDir, name: str, action: str, kind: str, of: str, every: bool, namespace: str) -> None:
-    """Do ACTION to an object of the Application NAME, such as: run shop restart --kind Deployment."""
-    client = client_of(state)
-    app = client.get(APPLICATIONS, name, namespace)
-    chosen = [obj for e, obj in live_objects(client, app) if e["kind"] == kind and of in ("", e["name"])]
-    if not chosen:
-        raise CommandError(f"{name} has no live {kind}" + (f" called {of}" if of else ""),
-                           mend=f"see what it has with: fairway app resources {name}")
-    if len(chosen) > 1 and not every:
-        raise CommandError(f"{name} has {len(chosen)} objects of kind {kind}", mend="choose one with --resource-name, or --all")
-    for obj in chosen:
-        possible = dict(_possible(obj))
-        if action not in possible:
-            raise CommandError(f"{kind}/{meta_of(obj)['name']} has no action {action!r}",
-                               mend=f"there are: {', '.join(possible)}" if possible else "there are none for this kind")
-        if possible[action]:
-            raise CommandError(f"{action} is not possible for {kind}/{meta_of(obj)['name']} now")
-        _perform(destination_of(client, app), obj, action)
-        click.echo(f"{kind}/{meta_of(obj)['name']}: {action} is done")
-
-
-def _possible(obj: Obj) -> list[tuple[str, bool]]:
-    """(action, whether it makes no sense now)"""
-    from fairway.gitops.actions import actions_of
-
-    if obj["kind"] == "Rollout":
-        status, paused = status_of(obj), bool(dig(obj, "spec", "paused", default=False))
-        waiting, aborted = bool(status.get("pauseConditions")), bool(status.get("abort"))
-        updating = status.get("currentPodHash") != status.get("stableRS")
-        return [("abort", aborted or not updating), ("pause", paused), ("promote-full", aborted or not updating),
-                ("restart", False), ("resume", not (waiting or paused)), ("retry", not aborted)]
-    return [(one.name, one.disabled) for one in actions_of(obj).values()]
-
-
-def _perform(client: Client, obj: Obj, action: str) -> None:
-    from fairway.gitops.actions import actions_of
-    from fairway.kube.resources import BUILT_IN, CUSTOM, ResourceMap
-
-    resource, meta, now = ResourceMap((*BUILT_IN, *CUSTOM)).of(obj), meta_of(obj), datetime.now(UTC)
-    name, namespace = str(meta["name"]), str(meta.get("namespace", ""))
-    if obj["kind"] == "Rollout":
-        from fairway.rollouts import commands
-
-        made: dict[str, Any] = {"abort": commands.abort, "pause": commands.pause, "retry": commands.retry,
-                                "promote-full": lambda rollout: commands.promote(rollout, full=True),
-                                "resume": lambda rollout: commands.promote(rollout),
-                                "restart": lambda rollout: commands.restart(rollout, now)}
-        patches = made[action](obj)
-        if patches.spec is not None:
-            client.patch(resource, name, namespace, patches.spec)
-        if patches.status is not None:
-            client.patch(resource, name, namespace, patches.status, subresource="status")
-        return
-    change = actions_of(obj)[action].make(obj, now)
-    if change.create is not None:
-        from fairway.kube.resources import JOBS
-
-        client.create(JOBS, change.create)
-    elif change.patch is not None:
-        client.patch(resource, name, namespace, change.patch)

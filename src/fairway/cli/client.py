@@ -35,6 +35,7 @@ MERGE, JSON_PATCH, STRATEGIC, APPLY = (
     "application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 )  # fmt: skip
+AUTH_TOKEN = "FAIRWAY_AUTH_TOKEN"
 _TIMEOUT_S = 30.0  # for one answer; streams have none
 Query = Mapping[str, str | int]
 
@@ -112,12 +113,13 @@ class Client:
 
     @staticmethod
     def of(state: StateDir) -> Client:
-        """The client of the platform over `state`; `NoPlatform` where none runs."""
+        """The client of the platform over `state`; `NoPlatform` where none runs. As the holder of the token in the environment,
+        else as the platform's administrator."""
         addresses = Addresses.read(state)
         if addresses is None:
             raise NoPlatform(f"no platform is running in {state.root}", mend="start it with: fairway up")
         try:
-            token = state.token.read_text().strip()
+            token = os.environ.get(AUTH_TOKEN) or state.token.read_text().strip()
         except OSError as error:
             raise CommandError(f"cannot read the platform's token {state.token}: {error.strerror}",
                                mend="run the command as the user who started the platform") from error

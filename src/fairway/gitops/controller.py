@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 
 from fairway.git import GitError, LostRace, Unreachable
 from fairway.git.port import without_credentials
-from fairway.gitops import auto_sync, gates, revert, status
+from fairway.gitops import auto_sync, gates, revert, running_actions, status
+from fairway.gitops.action_request import REQUEST, RESULT, ActionResult, read_request
+from fairway.gitops.actions import MoreActions, none_more
 from fairway.gitops.clusters import Cluster, UnknownCluster, is_cluster_secret
 from fairway.gitops.compare import Compared, object_key
 from fairway.gitops.comparison import MANAGER
@@ -25,6 +27,7 @@ from fairway.gitops.operation_state import OperationState, decode_state, revisio
 from fairway.gitops.operator import Circumstances
 from fairway.gitops.passes import Pass, Prepared
 from fairway.gitops.places import Connect, Place, Places
+from fairway.gitops.project import Project
 from fairway.gitops.rendering import Renderer, render_source
 from fairway.gitops.repository_secrets import is_repository_secret
 from fairway.gitops.reverting import NotWritable, Reverting
@@ -64,7 +67,7 @@ class ApplicationController:
 
     def __init__(self, informers: Informers, clock: Clock, repositories: RepositoryPort,
                  settings: Settings | None = None, renderer: Renderer = render_source,
-                 connect: Connect = ClusterApi.connect) -> None:
+                 connect: Connect = ClusterApi.connect, more_actions: MoreActions = none_more) -> None:
         settings = settings or Settings()
         self._informers = informers
         self._settings = settings
@@ -72,6 +75,7 @@ class ApplicationController:
         self.places = Places(informers, settings, self._hooks_for_deletion, connect)
         self.places.changed, self.places.seen = self._cluster_changed, self._seen_elsewhere
         self._reverting = Reverting(self._sources, settings)
+        self._more_actions = more_actions
         self._events = EventRecorder(informers.api, clock, MANAGER)
         self._around = Surroundings(informers)
         self._last_settings: Customizations = NONE
@@ -174,9 +178,11 @@ class ApplicationController:
         project, refused = self._around.project(app, cluster)
         if app.depends_on and (circle := gates.dependency_cycle((key.namespace, key.name), self._around.application)):
             refused.append(Reason("InvalidSpecError", "Applications depend on each other in a circle: " + " -> ".join(circle)))
+        where = self.places.at(cluster, now)
+        if REQUEST in annotations_of(obj) and not (isinstance(where, Reason) and where.code == "Connecting"):
+            return await self._act(obj, app, where if not refused else refused[0], project, now)
         if refused:
             return await self._unusable(obj, refused, now)
-        where = self.places.at(cluster, now)
         if isinstance(where, Reason):
             return await self._without_cluster(obj, where, now)
         this = Pass(obj, app, where, now, state=decode_state(status_of(obj).get("operationState")), project=project,
@@ -186,6 +192,22 @@ class ApplicationController:
         except (Unavailable, Unauthorized):
             self.places.doubt(cluster)
             raise
+
+    async def _act(self, obj: Obj, app: Application, where: Place | Reason, project: Project, now: datetime) -> Outcome:
+        """Do what somebody wants done to one object, whatever git says or whether it can be read, and answer."""
+        request = read_request(annotations_of(obj)[REQUEST])
+        if request is None:
+            result = ActionResult("", False, f"the annotation {REQUEST} is no request of an action")
+        elif isinstance(where, Reason):
+            result = ActionResult(request.id, False, where.message)
+        else:
+            resources = where.informers.api.resources
+            result = await running_actions.run(
+                request, app, where, self._last_settings, self._more_actions,
+                lambda made: refuse(project, app, where.cluster, made, resources), now)
+        await self._events.event(obj, "Normal" if result.done else "Warning", "ResourceActionRan", result.message)
+        await self._patch(obj, {"metadata": {"annotations": {REQUEST: None, RESULT: result.text()}}})
+        return Outcome(now, (Reason("ResourceActionRan", result.message),))
 
     async def _pass(self, this: Pass) -> Outcome:
         obj, now = this.obj, this.now

@@ -6,6 +6,7 @@ The keys are Argo CD's own, so that the ConfigMap moves here unchanged:
     resource.customizations.ignoreDifferences.<group>_<kind>     jsonPointers, jqPathExpressions, managedFieldsManagers
     resource.customizations.ignoreDifferences.all
     resource.customizations.useOpenLibs.<group>_<kind>           "true"
+    resource.customizations.actions.<group>_<kind>               Lua scripts: see `lua_actions`
     resource.customizations                                      the older form: one map by "<group>/<kind>"
     resource.exclusions, resource.inclusions                     lists of {apiGroups, kinds, clusters}
     resource.compareoptions                                      ignoreAggregatedRoles, ignoreResourceStatusField
@@ -21,9 +22,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fairway.gitops.actions import Action, MoreActions, actions_of, none_more
 from fairway.gitops.compare import DEFAULT, CompareOptions
 from fairway.gitops.health import Health, health, own_health
 from fairway.gitops.ignoring import BadExpression, IgnoreRule, check_expression
+from fairway.gitops.lua_actions import LuaActions, decode_actions
 from fairway.gitops.lua_health import LuaHealth
 from fairway.gitops.tracking import BY_ANNOTATION, Tracking, decode_tracking
 from fairway.kube.decision import Reason
@@ -53,6 +56,7 @@ def _any(patterns: tuple[str, ...], text: str) -> bool:
 class Customizations:
     checks: Mapping[tuple[str, str], LuaHealth] = field(default_factory=dict)
     ignore: tuple[IgnoreRule, ...] = ()
+    actions: Mapping[tuple[str, str], LuaActions] = field(default_factory=dict)
     exclusions: tuple[KindPattern, ...] = ()
     inclusions: tuple[KindPattern, ...] = ()
     mistakes: tuple[Reason, ...] = ()
@@ -73,6 +77,14 @@ class Customizations:
         return next((check for (g, k), check in self.checks.items() if ("*" in g or "*" in k)
                      and fnmatch.fnmatchcase(group, g) and fnmatch.fnmatchcase(kind, k)), None)
 
+    def actions_of(self, obj: Obj, more: MoreActions = none_more) -> dict[str, Action]:
+        """The user's own actions, in the place of the built-in ones or beside them."""
+        own = self.actions.get((group_of(str(obj.get("apiVersion") or "")), str(obj.get("kind") or "")))
+        if own is None:
+            return actions_of(obj, more)
+        found = actions_of(obj, more) if own.with_built_in else {}
+        return {**found, **{action.name: action for action in own.of(obj)}}
+
     def excluded(self, obj: Obj) -> bool:
         """Whether objects of this kind are left alone altogether."""
         group, kind = group_of(str(obj.get("apiVersion") or "")), str(obj.get("kind") or "")
@@ -87,6 +99,7 @@ NONE = Customizations()
 def decode_customizations(data: Mapping[str, str]) -> Customizations:
     """From the ConfigMap's data. An entry that cannot be read is left out and named in `mistakes`."""
     checks: dict[tuple[str, str], LuaHealth] = {}
+    actions: dict[tuple[str, str], LuaActions] = {}
     ignore: list[IgnoreRule] = []
     mistakes: list[Reason] = []
     opened = {key.removeprefix(_PREFIX + "useOpenLibs.") for key, value in data.items()
@@ -98,9 +111,15 @@ def decode_customizations(data: Mapping[str, str]) -> Customizations:
                 checks[_group_kind(name)] = LuaHealth(value, open_libs=name in opened)
             elif key.startswith(_PREFIX + "ignoreDifferences."):
                 ignore.append(_ignore(_group_kind(key.removeprefix(_PREFIX + "ignoreDifferences.")), _map(value, key)))
+            elif key.startswith(_PREFIX + "actions."):
+                actions[_group_kind(key.removeprefix(_PREFIX + "actions."))] = decode_actions(_map(value, key))
             elif key == "resource.customizations":
                 for name, one in _map(value, key).items():
                     _older_form(name, one, checks, ignore, key)
+                    if isinstance(one, dict) and one.get("actions"):
+                        said = one["actions"]
+                        group, _, kind = name.rpartition("/")
+                        actions[group, kind] = decode_actions(said if isinstance(said, dict) else _map(str(said), key))
         except (ManifestError, BadExpression, ValueError) as error:
             mistakes.append(Reason("InvalidSpecError", f"ConfigMap {CONFIG_MAP}, {key}: {error}"))
     try:
@@ -108,7 +127,7 @@ def decode_customizations(data: Mapping[str, str]) -> Customizations:
     except ValueError as error:
         tracking = BY_ANNOTATION
         mistakes.append(Reason("InvalidSpecError", f"ConfigMap {CONFIG_MAP}, application.resourceTrackingMethod: {error}"))
-    return Customizations(checks, tuple(ignore), _kinds(data, "resource.exclusions", mistakes),
+    return Customizations(checks, tuple(ignore), actions, _kinds(data, "resource.exclusions", mistakes),
                           _kinds(data, "resource.inclusions", mistakes), tuple(mistakes), tracking,
                           _compare_options(data, mistakes), data.get("cluster.inClusterEnabled") != "false")
 

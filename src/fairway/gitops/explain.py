@@ -42,8 +42,8 @@ def explain(target: Obj, live: Obj, predicted: Obj, rules: Sequence[IgnoreRule],
 
 def _why(path: str, target: Obj, live: Obj, predicted: Obj, schema: Schema, manager: str) -> str:
     in_git, now, then = (_at(obj, path) for obj in (target, live, predicted))
-    writers = _writers(path, live, schema)
-    others = [words for name, words in writers if name != manager]
+    owning = writers(path, live, schema)
+    others = [words for name, words in owning if name != manager]
     if now is _ABSENT:
         return "git sets it" if in_git is not _ABSENT else "a default of the API, once git's version is applied"
     if then is _ABSENT:
@@ -52,7 +52,7 @@ def _why(path: str, target: Obj, live: Obj, predicted: Obj, schema: Schema, mana
         return f"follows from what git says; now it is as {others[0]} left it" if others else "follows from what git says"
     if others:
         return f"{others[0]} changed it; git says otherwise"
-    return "git has changed it" if writers else "git says otherwise; nobody is on record as its writer"
+    return "git has changed it" if owning else "git says otherwise; nobody is on record as its writer"
 
 
 def _rule(path: str, live: Obj, rules: Sequence[IgnoreRule]) -> str:
@@ -67,7 +67,7 @@ def _rule(path: str, live: Obj, rules: Sequence[IgnoreRule]) -> str:
     return "ignored"
 
 
-def _writers(path: str, live: Obj, schema: Schema) -> list[tuple[str, str]]:
+def writers(path: str, live: Obj, schema: Schema) -> list[tuple[str, str]]:
     """(manager, what to call it) of everybody who owns the field, or what it lies in."""
     try:
         owners = apply.load_owners(live)

@@ -102,7 +102,8 @@ class Project:
         found = rbac.Policy()
         for role in self.roles:
             subject = f"proj:{self.name}:{role.name}"
-            lines = [*role.policies, *(f"g, {group}, {subject}" for group in role.groups)]
+            itself = f"p, {subject}, projects, get, {self.name}, allow"
+            lines = [itself, *role.policies, *(f"g, {group}, {subject}" for group in role.groups)]
             found += rbac.parse("\n".join(lines))
         return found
 

@@ -133,6 +133,14 @@ class Enforcer:
             return False
         return self._decides(self.policy.subjects_of(subject), resource, action, obj)
 
+    def allows_some(self, subject: str, resource: str, action: str) -> bool:
+        """Whether a line allows the action ("" any) on some object, whatever others deny."""
+        subjects = self.policy.subjects_of(subject)
+        if self.default_role:
+            subjects |= self.policy.subjects_of(self.default_role)
+        return any(rule.allow and rule.subject in subjects and self._match(rule.resource, resource)
+                   and (not action or self._match(rule.action, action)) for rule in self.policy.rules)
+
     def _decides(self, subjects: set[str], resource: str, action: str, obj: str) -> bool:
         allowed = False
         for rule in self.policy.rules:

@@ -7,7 +7,7 @@ events and caches, which are shared.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -94,6 +94,8 @@ class WriteOptions:
     warnings: list[str] = field(default_factory=list)
     user: User | None = None
     shared: bool = False
+    guard: Callable[[Obj | None, Obj | None], None] | None = None
+    """Of an API in this process: called with the object as it was and as it will be, before that; may raise `Forbidden`."""
 
 
 class Api(Protocol):

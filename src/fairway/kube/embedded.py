@@ -292,6 +292,8 @@ class EmbeddedApi:
         key = Key(namespace if resource.namespaced else "", name)
         old = self._current(resource, key)
         self._admission.deleting(resource, old.obj)
+        if options is not None and options.guard is not None:
+            options.guard(old.obj, None)
         if self._asking.anybody:
             write = Write(options or WriteOptions(), self._clock.now())
             asked = self._reviewed(resource, "DELETE", key, write, None, old.obj)
@@ -362,6 +364,8 @@ class EmbeddedApi:
             raise refusals.already_exists(resource, key.name)
         lifecycle.begin(resource, new, uid=self._identities.uid(), now=write.now)
         new = self._admission.creating(resource, new, write, owners)
+        if write.options.guard is not None:
+            write.options.guard(None, new)
         return self._commit(resource, key, new, write)
 
     def _update(self, resource: Resource, key: Key, old: Version, new: Obj, write: Write,
@@ -379,6 +383,8 @@ class EmbeddedApi:
         new = self._admission.decoded(resource, new, write.options)
         new = lifecycle.succeed(resource, old.obj, new, write.subresource)
         new = self._admission.updating(resource, old.obj, new, write, owners)
+        if write.options.guard is not None:
+            write.options.guard(old.obj, new)
         if lifecycle.released(resource, new) and "deletionTimestamp" in old.obj["metadata"]:
             if write.leaves_nothing:
                 return Version(old.revision, new)

@@ -6,6 +6,7 @@ from typing import Any
 
 from fairway.kube.access import Access
 from fairway.kube.errors import BadRequest
+from fairway.kube.guards import Guard
 from fairway.kube.http.identity import Authenticator
 from fairway.kube.objects import Obj
 from fairway.kube.rbac import Attributes, Decision
@@ -18,8 +19,9 @@ from fairway.kube.users import User
 class Reviews:
     """`access` None: an API that decides for itself; then whoever is unrestricted may do everything here."""
 
-    def __init__(self, access: Access | None, authenticator: Authenticator) -> None:
+    def __init__(self, access: Access | None, authenticator: Authenticator, guard: Guard | None = None) -> None:
         self._access = access
+        self._guard = guard
         self._authenticator = authenticator
 
     def answer(self, review: Resource, body: Obj, user: User, namespace: str = "") -> Obj:
@@ -51,7 +53,10 @@ class Reviews:
         return {"allowed": decision.allowed, **({"reason": decision.reason} if decision.reason else {})}
 
     def _decide(self, user: User, asked: Attributes) -> Decision:
-        return Decision(user.unrestricted) if self._access is None else self._access.decide(user, asked)
+        decided = Decision(user.unrestricted) if self._access is None else self._access.decide(user, asked)
+        if not decided.allowed and self._guard is not None and self._guard.may_ask(user, asked):
+            return Decision(True, "allowed by the policies of the objects themselves")
+        return decided
 
     def _rules(self, spec: Obj, user: User) -> Obj:
         if not spec.get("namespace"):

@@ -17,6 +17,7 @@ from fairway.kube.clock import Clock
 from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from fairway.kube.facts import facts
+from fairway.kube.guards import Guard, Guarded
 from fairway.kube.http import answers, bindings, bodies, channels, evictions, openapi, port_forward, proxying
 from fairway.kube.http.asked import flag, number, write_asked
 from fairway.kube.http.attributes import attributes
@@ -54,9 +55,11 @@ class KubeServer:
 
     def __init__(self, api: Api, clock: Clock, *, logs: PodLogs | None, tls: ssl.SSLContext | None, token: str,
                  exec: PodExec | None = None, accounts: Accounts | None = None,
-                 users: Mapping[str, User] | None = None, measurements: Measurements | None = None) -> None:
+                 users: Mapping[str, User] | None = None, measurements: Measurements | None = None,
+                 guard: Guard | None = None) -> None:
         """`token` is the admin's, `users` maps further tokens to users; `accounts` issues those of service accounts.
-        `measurements` is what `metrics.k8s.io` shows; without it, that group is not served."""
+        `measurements` is what `metrics.k8s.io` shows; without it, that group is not served. `guard` may allow what RBAC does
+        not."""
         self._api = api
         self._clock = clock
         self._logs = logs
@@ -68,8 +71,9 @@ class KubeServer:
             self._access = Access(api)
             accounts = accounts or Accounts(api, clock)
         self.accounts = accounts
-        self._users = Authenticator(token, clock.now, accounts.tokens if accounts else None, users or {})
-        self._reviews = Reviews(self._access, self._users)
+        self._guard = guard
+        self._users = Authenticator(token, clock.now, accounts.tokens if accounts else None, users or {}, guard)
+        self._reviews = Reviews(self._access, self._users, guard)
         self._verbs = Verbs(api, clock, self._streams, self._access)
         self._views = {view: Verbs(ViewedApi(api, view), clock, self._streams) for view in VIEWS}
         self._measured = MeasuredApi(measurements) if measurements is not None else None
@@ -110,8 +114,15 @@ class KubeServer:
         try:
             user = self._identify(request)
             raw_path = request.rel_url.raw_path
-            self._authorize(user, attributes(request.method, raw_path, parse_path(raw_path), request.query))
-            return await self._route(request, user)
+            asked = attributes(request.method, raw_path, parse_path(raw_path), request.query)
+            guard = None
+            try:
+                self._authorize(user, asked)
+            except ApiError:
+                guard = self._guard
+                if guard is None or not guard.may_ask(user, asked):
+                    raise
+            return await self._route(request, user, guard)
         except ApiError as error:
             return answers.refusal(error)
         except web.HTTPRequestEntityTooLarge:
@@ -142,7 +153,7 @@ class KubeServer:
             raise forbidden(user, asked)
         self._access.require(user, asked)
 
-    async def _route(self, request: web.Request, user: User) -> web.StreamResponse:
+    async def _route(self, request: web.Request, user: User, guard: Guard | None) -> web.StreamResponse:
         raw_path = request.rel_url.raw_path
         path = raw_path.strip("/")
         match path:
@@ -160,10 +171,10 @@ class KubeServer:
             case GroupPath() as group:
                 return self._discover(request, group)
             case ObjectPath() as found:
-                return await self._objects(request, found, user)
+                return await self._objects(request, found, user, guard)
         return answers.page_not_found()
 
-    async def _objects(self, request: web.Request, path: ObjectPath, user: User) -> web.StreamResponse:
+    async def _objects(self, request: web.Request, path: ObjectPath, user: User, guard: Guard | None) -> web.StreamResponse:
         asked = (path.group, path.version, path.plural)
         review = next((row for row in REVIEWS if (row.group, row.version, row.plural) == asked), None)
         if review is not None:
@@ -201,11 +212,12 @@ class KubeServer:
         if path.subresource == "token" and resource.group_kind == SERVICE_ACCOUNTS.group_kind:
             return await self._account_token(request, path)
         media = accepted(request.headers.get("Accept", ""))
+        guarded = Guarded(guard, user, resource) if guard is not None else None
         if isinstance(self._api, EmbeddedApi) and (custom := self._api.custom.of(resource)) is not None and custom.conversion:
             turning = Verbs(ConvertedApi(self._api, custom), self._clock, self._streams, self._access)
-            return await turning.run(Call(request, path, resource, media, user))
+            return await turning.run(Call(request, path, resource, media, user, guarded))
         if view is None:
-            return await self._verbs.run(Call(request, path, resource, media, user))
+            return await self._verbs.run(Call(request, path, resource, media, user, guarded))
         if media.form == "table":  # whose columns are those of the kept form
             return await self._verbs.run(Call(request, path, view.kept, media, user))
         return await self._views[view].run(Call(request, path, resource, media, user))

@@ -7,7 +7,7 @@ from typing import Any, cast, get_args
 
 from aiohttp import web
 
-from fairway.kube.access import Access
+from fairway.kube.access import Access, forbidden
 from fairway.kube.api import (
     Api,
     ApplyPatch,
@@ -21,9 +21,11 @@ from fairway.kube.api import (
 )
 from fairway.kube.clock import Clock
 from fairway.kube.embedded import EmbeddedApi
-from fairway.kube.errors import BadRequest, Expired, MethodNotAllowed, NotFound, UnsupportedMediaType
+from fairway.kube.errors import ApiError, BadRequest, Expired, MethodNotAllowed, NotFound, UnsupportedMediaType
+from fairway.kube.guards import Guarded
 from fairway.kube.http import asked, bodies
 from fairway.kube.http.answers import answer, list_body, warn
+from fairway.kube.http.attributes import attributes
 from fairway.kube.http.columns import Layout
 from fairway.kube.http.discovery import is_custom, verbs_of
 from fairway.kube.http.media import META_GROUP, Media
@@ -49,6 +51,8 @@ class Call:
     resource: Resource
     media: Media
     user: User = ADMIN
+    guarded: Guarded | None = None
+    """Where RBAC does not allow this request, and a guard does."""
 
     @property
     def query(self) -> asked.Query:
@@ -60,7 +64,12 @@ class Call:
 
     def by(self, options: WriteOptions) -> WriteOptions:
         options.user = self.user
+        if self.guarded is not None:
+            options.guard = self.guarded.check
         return options
+
+    def sees(self, obj: Obj) -> bool:
+        return self.guarded is None or self.guarded.sees(obj)
 
     @property
     def subresource(self) -> Subresource:
@@ -79,13 +88,20 @@ class Verbs:
         self._access = access
 
     async def run(self, call: Call) -> web.StreamResponse:
-        response = await self._verb(call)
+        try:
+            response = await self._verb(call)
+        except NotFound:
+            if call.guarded is not None:  # whether there is one is not for them to know
+                raise _unseen(call) from None
+            raise
         if isinstance(response, web.Response) and (words := await self._deprecation(call.resource)):
             warn(response, words)
         return response
 
     async def _verb(self, call: Call) -> web.StreamResponse:
         method, path = call.request.method, call.path
+        if call.guarded is not None and path.name and method in ("PUT", "PATCH", "DELETE"):
+            await self._check_seen(call, call.guarded)
         match (method, bool(path.name), bool(path.subresource)):
             case ("GET", True, False) if path.watching:
                 return await self._watch(call, asked.list_asked(call.query, name=path.name))
@@ -115,13 +131,18 @@ class Verbs:
                                         WriteOptions(dry_run=True), subresource="scale")
         else:
             obj = await self._api.get(call.resource, path.name, path.namespace)
+        if not call.sees(obj):
+            raise _unseen(call)
         return await self._object(call, obj)
 
     async def _collection(self, call: Call) -> web.StreamResponse:
         options = asked.list_asked(call.query)
         if options.watch or call.path.watching:
             return await self._watch(call, options)
-        return await self._list(call, await self._page(call, options))
+        page = await self._page(call, options)
+        if call.guarded is not None:
+            page = replace(page, items=[obj for obj in page.items if call.sees(obj)], remaining=None)
+        return await self._list(call, page)
 
     async def _page(self, call: Call, options: asked.ListAsked) -> ObjList:
         """One page, of which nothing may be changed: an API in this process need not copy what is only written out."""
@@ -164,11 +185,22 @@ class Verbs:
                 call.resource, call.path.namespace, labels=options.labels, fields=options.fields,
                 resource_version=options.resource_version, bookmarks=options.bookmarks,
                 initial_events=options.initial_events)  # fmt: skip
+            if call.guarded is not None:
+                events = call.guarded.seen(events)
         except Expired as error:
             events = error  # told inside the stream: that is where informers look for it
         return await send_events(call.request, self._streams, events, writer, options.timeout_s)
 
     # --- writing ------------------------------------------------------------------------------------------------------
+
+    async def _check_seen(self, call: Call, guarded: Guarded) -> None:
+        """Nobody learns of an object that they may not see by trying to change it: a patch can test for values."""
+        try:
+            found = await self._api.get(call.resource, call.path.name, call.path.namespace)
+        except NotFound:
+            return  # an apply may create it, and everything else says that it is not there
+        if not guarded.sees(found):
+            raise _unseen(call)
 
     async def _create(self, call: Call) -> web.Response:
         options = call.by(asked.write_asked("CreateOptions", call.query, call.agent))
@@ -216,7 +248,7 @@ class Verbs:
         _report(call.resource, repeated, options)
         if isinstance(patch, ApplyPatch) and not sub and not await self._exists(call):
             status = 201
-            if self._access is not None and not call.user.unrestricted:
+            if self._access is not None and not call.user.unrestricted and call.guarded is None:
                 self._access.require(call.user, Attributes("create", call.resource.group, call.resource.version,
                                                            call.resource.plural, "", path.namespace))
         if self._gives(call):
@@ -329,6 +361,12 @@ class Verbs:
             return await self._api.get(CRDS, resource.qualified)
         except NotFound:
             return None  # a kind that is established without a CRD object: name and age will do
+
+
+def _unseen(call: Call) -> ApiError:
+    """What is not there, and what may not be seen, are told alike."""
+    path = call.path
+    return forbidden(call.user, attributes(call.request.method, call.request.rel_url.raw_path, path, call.query))
 
 
 def _include(call: Call) -> Include:
