@@ -167,7 +167,7 @@ def success_rate(*, count: int = 0) -> Obj:
     query = (f'sum(rate({of_version},status!~"5.."}}[5s])) / sum(rate({of_version}}}[5s])) '
              f"and sum(increase({of_version}}}[5s])) >= 20")
     ends = {"count": count, "initialDelay": "6s"} if count else {}
-    metric = {"name": "success-rate", "interval": "1s", "inconclusiveLimit": count or 60,
+    metric = {"name": "success-rate", "interval": "1s", "inconclusiveLimit": count - 1 if count else 60,
               "successCondition": "len(result) > 0 && result[0] >= 0.97",
               "failureCondition": "len(result) > 0 && result[0] < 0.97",
               "provider": {"prometheus": {"query": query}}, **ends}

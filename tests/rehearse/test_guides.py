@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from fairway.kube.objects import Obj, dig
-from fairway.rehearse.run import rehearse
+from fairway.rehearse.report import report_on
+from fairway.rehearse.run import CannotStart, rehearse
 from fairway.rehearse.spec import decode_scenario
 from fairway.rehearse.subject import subjects
 from tests.rehearse.files import template
@@ -62,6 +63,24 @@ def with_services(text: str) -> list[Obj]:
         found.append({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": stable}, "spec": {
             "rules": [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]}})
     return found
+
+
+def test_the_blue_green_of_s4_is_refused_alone_and_with_its_templates_has_nobody_to_measure() -> None:
+    """Its file names templates that stand in another one. With them, nobody visits the preview before the switch: `result[0]`
+    of no data is an error, five of which abort every version, a good one too. The report says what to do."""
+    alone = GUIDES / "S4/kubernetes/rollout-blue-green.yaml"
+    if not alone.is_file():
+        pytest.skip(f"{alone} is not among these guides")
+    files = objects(alone.read_text())
+    with pytest.raises(CannotStart, match=re.escape(
+            'spec.strategy.blueGreen.prePromotionAnalysis.templates: Invalid value: "success-rate-analysis": AnalysisTemplate '
+            "'success-rate-analysis' not found")):
+        rehearse(subjects(files)[0], decode_scenario({}))
+    beside = objects((GUIDES / "S4/kubernetes/rollout.yaml").read_text())
+    subject, = subjects([*files, *(obj for obj in beside if obj["kind"] == "AnalysisTemplate")])
+    found = report_on(subject, decode_scenario({}), 0, 1)
+    assert found.run.outcome == "aborted" and "consecutiveErrors (5) > consecutiveErrorLimit (4)" in found.run.why
+    assert {advice.finding.code for advice in found.advice} == {"NobodyAtThePreview"}
 
 
 CASES: list[tuple[str, Callable[[str], list[Obj]]]] = [

@@ -62,7 +62,13 @@ def decide(app: Application, compared: Sequence[Compared], revision: str, last: 
                     error=True)
     operation = _operation(app, compared, revision, attempts + 1 if healing else 0, healing)
     why = "healing drift in " if healing else f"git moved to {short(revision)}: "
-    return Start(operation, Reason("SyncStarted", why + ", ".join(str(entry.key) for entry in changed[:5])))
+    return Start(operation, Reason("SyncStarted", why + ", ".join(_named(entry, fields=healing) for entry in changed[:5])))
+
+
+def _named(entry: Compared, *, fields: bool) -> str:
+    """With `fields`, what others changed: the first three paths."""
+    shown = ", ".join(entry.fields[:3]) + (", …" if len(entry.fields) > 3 else "")
+    return f"{entry.key} ({shown})" if fields and shown else str(entry.key)
 
 
 def _operation(app: Application, compared: Sequence[Compared], revision: str, attempts: int, healing: bool) -> Obj:

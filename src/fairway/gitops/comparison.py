@@ -24,6 +24,7 @@ MANAGER = "argocd-controller"
 _WATCHED = frozenset(WATCHED)
 TRANSIENT = (Conflict, Timeout, TooManyRequests, Unauthorized, Unavailable)
 """Answers that say nothing about the object: the pass is made again, later each time."""
+_CATCHES_UP = 3
 _SKIP_MISSING = "SkipDryRunOnMissingResource=true"
 
 
@@ -94,7 +95,9 @@ class Comparison:
         key = object_key(target)
         try:
             predicted = await self.dry_run(app, target, live)
-            if live is not None and _version(predicted) != _version(live):  # the cache is a moment behind the API: no drift
+            for _ in range(_CATCHES_UP):  # the cache is a moment behind the API, which is no drift
+                if live is None or _version(predicted) == _version(live):
+                    break
                 live = await self._informers.api.get(self._informers.api.resources.of(target), key.name, key.namespace)
                 predicted = await self.dry_run(app, target, live)
         except TRANSIENT:

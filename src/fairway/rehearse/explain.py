@@ -125,6 +125,10 @@ def _blind(metric: Metric, schedule: Schedule) -> Iterable[Finding]:
     if outcome == "Successful":
         yield Finding("EmptyIsSuccess", f"successCondition: {metric.raw.get('successCondition') or 'none'}",
                       f"no data counts as success: {metric.name} lets a version pass that nobody measured", metric)
+    elif outcome == "Inconclusive" and 0 < (count := _limit(metric, "count", 0)) <= _limit(metric, "inconclusiveLimit", 0):
+        yield Finding("UndecidedIsSuccess", f"inconclusiveLimit: {_limit(metric, 'inconclusiveLimit', 0)}, count: {count}",
+                      f"without data every measurement of {metric.name} is undecided, and {count} of them are within the "
+                      "limit: a version then passes that nobody measured", metric, {"inconclusiveLimit": count - 1})
     elif outcome == "Inconclusive" and interval and schedule.end is not None and metric.where == "background":
         unclear = _limit(metric, "inconclusiveLimit", 0)
         lasts = unclear * interval
@@ -135,6 +139,14 @@ def _blind(metric: Metric, schedule: Schedule) -> Iterable[Finding]:
                           f"without data {metric.name} stays undecided for {written(lasts)}, longer than the steps "
                           f"({written(room)}): a version is then promoted that nobody measured", metric,
                           {"inconclusiveLimit": max(fits, 1)})
+
+
+def unvisited(metric: Metric) -> Finding:
+    """A metric of the analysis before the switch that had no data."""
+    return Finding("NobodyAtThePreview", f"prePromotionAnalysis: {metric.template}",
+                   f"users meet the new version only after the switch: {metric.name} has nothing to measure before it, unless "
+                   "somebody sends requests to the preview Service (a metric with a job, a smoke test); what users do is for "
+                   "postPromotionAnalysis", metric)
 
 
 def outage(metric: Metric) -> Finding:

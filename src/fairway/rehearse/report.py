@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fairway.rehearse.canary_findings import canary_findings
-from fairway.rehearse.explain import Finding, findings, outage, quicker, schedule_of
+from fairway.rehearse.explain import Finding, findings, outage, quicker, schedule_of, unvisited
 from fairway.rehearse.many import Many, rehearse_many
 from fairway.rehearse.run import Rehearsal, rehearse
 from fairway.rehearse.spec import Scenario
-from fairway.rehearse.subject import Subject
+from fairway.rehearse.subject import BEFORE, Subject
 
 BAD = 3.0
 """A version that fails three times as often as stable is one that should be stopped."""
@@ -70,6 +70,7 @@ def _advice(subject: Subject, scenario: Scenario, seed: int, run: Rehearsal) -> 
         found += [f for metric in subject.metrics() if (f := quicker(metric, schedule_of(subject.steps)))]
     if any(entry.code == "AnalysisError" for entry in run.timeline) and any(f.kind == "monitoring" for f in scenario.faults):
         found += [outage(metric) for metric in subject.metrics() if _erred(run, metric.name)]
+    found += [unvisited(metric) for metric in subject.metrics() if metric.where == BEFORE and metric.name in run.empty]
     advice, tries = [], 0
     for finding in found:
         tried = None

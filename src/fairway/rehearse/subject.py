@@ -23,6 +23,9 @@ class NothingToRehearse(ValueError):
     """The files hold no Rollout and no Canary, or not the one that was asked for."""
 
 
+BEFORE, AFTER = "before the switch", "after the switch"
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One metric of an analysis, with the template that it stands in. `raw` has its arguments filled in where they are known;
@@ -33,7 +36,7 @@ class Metric:
     index: int
     raw: Obj
     where: str
-    """"background", or "step 3"."""
+    """"background", or "step 3", or `BEFORE` or `AFTER` where the strategy is blue-green."""
     starting_step: int = 0
 
     @property
@@ -85,6 +88,10 @@ class Subject:
         for i, step in enumerate(self.steps):
             if step.get("analysis"):
                 found += self._metrics(step["analysis"], f"step {i + 1}", i)
+        green = dig(self.rollout, "spec", "strategy", "blueGreen", default={}) or {}
+        for name, where in (("prePromotionAnalysis", BEFORE), ("postPromotionAnalysis", AFTER)):
+            if green.get(name):
+                found += self._metrics(green[name], where, 0)
         return tuple(found)
 
     def _metrics(self, ask: Mapping[str, Any], where: str, starting: int) -> Iterable[Metric]:
