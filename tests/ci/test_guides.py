@@ -1,7 +1,10 @@
 """The workflows of the guides, corrected where their defects ask for it, run to their end with real services.
 
 Tools that need the network or a cluster (pip's packages, kubectl, argocd …) are stand-ins that say what they were asked;
-PostgreSQL, Redis, git and every built-in action are real. Found through FAIRWAY_GUIDES (default `../shared/guides`).
+PostgreSQL, Redis, git, every built-in action and the building of images are real. What logs in to a registry that is reached
+here pushes to it, and the digest that a later job deploys is that registry's.
+
+Found through FAIRWAY_GUIDES (default `../shared/guides`).
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ from typing import Any
 
 import pytest
 
-from fairway.ci.actions import Offline
 from fairway.ci.local import LocalRun
 from fairway.ci.repositories import Access
 from fairway.ci.runner import LocalRunner, RunnerConfig
@@ -28,8 +30,13 @@ from fairway.ci.tools import link_tools
 from fairway.ci.wish import Prepared, Wish
 from fairway.ci.workflow_files import read_workflow
 from fairway.ci.working_tree import Bench
+from fairway.images.credentials import Account
+from fairway.images.distribution import Remote
+from fairway.images.reference import parse_reference
+from fairway.images.registry import LocalRegistry
 from fairway.kube.clock import WallClock
 from fairway.secrets.masking import Masker
+from tests.images.servers import TOKEN, debians, ours
 
 GUIDES = Path(os.environ.get("FAIRWAY_GUIDES", "../shared/guides"))
 pytestmark = [
@@ -70,13 +77,14 @@ esac
     "curl": '#!/bin/sh\ncase "$*" in *http_code*) printf 200;; *) echo \'{"status": "healthy"}\';; esac\n',
     "yq": '#!/bin/sh\nfor last; do :; done\nsed -i "s/newTag: .*/newTag: $GITHUB_SHA/" "$last"\n',
     "kustomize": '#!/bin/sh\necho "# $*" >> kustomization.yaml\n',
-    **dict.fromkeys(("ruff", "mypy", "safety", "alembic", "argocd", "pnpm", "docker", "pip"), SAYS),
+    **dict.fromkeys(("ruff", "mypy", "safety", "alembic", "argocd", "pnpm", "pip"), SAYS),
 }
 PACKAGES = ("black", "flake8", "mypy", "isort", "pytest", "pytest-cov", "pytest-asyncio", "bandit", "safety", "ruff",
             "app-deps")
 SECRETS = {name: f"value-of-{name.lower()}" for name in (
-    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ACCOUNT_ID", "SLACK_WEBHOOK_URL", "SLACK_WEBHOOK", "GITOPS_PAT",
-    "CODECOV_TOKEN", "SENTRY_AUTH_TOKEN", "ARGOCD_AUTH_TOKEN", "CI_REGISTRY_PASSWORD")} | {
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "SLACK_WEBHOOK_URL", "SLACK_WEBHOOK", "GITOPS_PAT",
+    "CODECOV_TOKEN", "SENTRY_AUTH_TOKEN", "ARGOCD_AUTH_TOKEN")} | {
+    "GITHUB_TOKEN": TOKEN, "CI_REGISTRY_PASSWORD": TOKEN, "AWS_ACCOUNT_ID": "123456789012",
     "ARGOCD_SERVER": "argocd.example.com", "KUBE_CONFIG_STAGING": "apiVersion: v1\nkind: Config\n",
     "KUBE_CONFIG_PRODUCTION": "apiVersion: v1\nkind: Config\n"}
 RELEASE = {"action": "published", "release": {"tag_name": "v1.2.3", "name": "1.2.3"}}
@@ -84,7 +92,10 @@ RELEASE = {"action": "published", "release": {"tag_name": "v1.2.3", "name": "1.2
 
 @dataclass(frozen=True)
 class Case:
-    """`mends` are replacements in the file, each for a defect; `files` are made beside it; `starts` are jobs that must run."""
+    """`mends` are replacements in the file, each for a defect; `files` are made beside it; `starts` are jobs that must run.
+    `HOST` in them is the registry. `pushed` is an image (without host) that is in it afterwards, under its digest deployed by
+    `deploys`; `built` are images that are in the embedded registry.
+    """
 
     file: str
     starts: tuple[str, ...]
@@ -93,18 +104,33 @@ class Case:
     mends: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
     payload: Mapping[str, Any] = field(default_factory=dict)
     prints: tuple[str, ...] = ()
+    pushed: str = ""
+    deploys: str = ""
+    built: tuple[str, ...] = ()
 
 
+DOCKERFILE = """FROM python:3.12-slim
+ARG VERSION=0
+LABEL made.by=guides version=$VERSION
+WORKDIR /app
+COPY . .
+CMD ["python", "-m", "app.main"]
+"""
+IMAGE = {"Dockerfile": DOCKERFILE, "app/main.py": "print('hello')\n"}
+GHCR = {"REGISTRY: ghcr.io": "REGISTRY: HOST", "username: ${{ github.actor }}": "username: somebody"}
+BY_DIGEST = "@${{ needs.build.outputs.image-digest }}"
 KUSTOMIZATION = "images:\n- name: pingvas-user-service\n  newTag: old\n"
 CASES = (
     Case("S0/.github/workflows/ci.yml", ("lint", "test", "security-scan", "build-and-push", "notify"),
          mends={"pytest tests/ \\": "pytest tests/unit \\",
                 "status: ${{ job.status }}": "status: ${{ needs.build-and-push.result }}"},
-         files={"requirements.txt": "app-deps\n", "app/main.py": "",
+         files={"requirements.txt": "app-deps\n", **IMAGE,
                 "k8s/overlays/production/kustomization.yaml": "images: []\n"},
-         prints=("DATABASE_URL answers", "REDIS_URL answers", "coverage.xml: 91.0 % of lines [unittests]")),
+         prints=("DATABASE_URL answers", "REDIS_URL answers", "coverage.xml: 91.0 % of lines [unittests]"),
+         built=("000000000000.dkr.ecr.us-east-1.amazonaws.com/pingvasai-api:main",)),
     Case("S0/.github/workflows/cd.yml", ("argocd-sync",), files={"k8s/a.yaml": "a: 1\n"},
          mends={"      - name: Install ArgoCD CLI\n        run: |\n          curl -sSL -o /usr/local/bin/argocd https://github.com/argoproj"
                 "/argo-cd/releases/latest/download/argocd-linux-amd64\n          chmod +x /usr/local/bin/argocd\n": ""},
@@ -116,13 +142,20 @@ CASES = (
              "invokeai/frontend/web")}, prints=("pnpm typecheck", "ruff check services/")),
     Case("S2/.github/workflows/build-push.yml", ("detect-changes", "build-push", "update-gitops"),
          mends={"    needs: build-push\n": "    needs: [detect-changes, build-push]\n"},
-         files={"services/user-service/main.py": "x = 1\n", "services/ai-worker/main.py": "x = 1\n"}),
+         files={f"services/{name}/{file}": text for name in ("user-service", "ai-worker") for file, text in IMAGE.items()},
+         built=tuple(f"123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/pingvas-{name}:latest"
+                     for name in ("user-service", "ai-worker"))),
     Case("S4/.github/workflows/main.yml", ("lint", "test-unit", "test-integration", "security", "build", "container-scan",
                                            "deploy-staging"), ref="develop",
-         mends={"            type=sha\n": "            type=sha,format=long,prefix=\n"}, files={"app/main.py": ""},
-         prints=("DATABASE_URL answers", "REDIS_URL answers")),
+         mends={"            type=sha\n": "            type=sha,format=long,prefix=\n",
+                "api=${{ env.REGISTRY }}/${{ env.IMAGE_NAME }}:${{ github.sha }}":
+                "api=${{ env.REGISTRY }}/${{ env.IMAGE_NAME }}" + BY_DIGEST, **GHCR}, files=IMAGE,
+         prints=("DATABASE_URL answers", "REDIS_URL answers"), pushed="team/app:develop",
+         deploys="kubectl set image deployment/fastapi-app api="),
     Case("S4/.github/workflows/main.yml", ("build", "deploy-production"), event="release", ref="refs/tags/v1.2.3",
-         payload=RELEASE),
+         mends={"api=${{ env.REGISTRY }}/${{ env.IMAGE_NAME }}:${{ github.event.release.tag_name }}":
+                "api=${{ env.REGISTRY }}/${{ env.IMAGE_NAME }}" + BY_DIGEST, **GHCR}, files=IMAGE, payload=RELEASE,
+         pushed="team/app:1.2.3", deploys="kubectl set image deployment/fastapi-app api="),
     Case("S4/.github/workflows/migrate.yml", ("migrate",), event="workflow_dispatch",
          mends={"${{ github.event.inputs.revision }}": '"$REVISION"'},
          inputs={"environment": "staging", "direction": "upgrade"},
@@ -137,11 +170,18 @@ CASES = (
                 "          chmod +x kubectl-argo-rollouts-linux-amd64\n"
                 "          sudo mv kubectl-argo-rollouts-linux-amd64 /usr/local/bin/kubectl-argo-rollouts\n":
                 "          kubectl argo rollouts version\n"}),
-    Case("S4/.gitlab-ci.yml", ("lint", "test-unit", "test-integration", "security-scan", "build"),
-         mends={"  services:\n    - docker:24-dind\n": "",
+    Case("S4/.gitlab-ci.yml", ("lint", "test-unit", "test-integration", "security-scan", "build", "deploy-staging"),
+         mends={"  services:\n    - docker:24-dind\n": "  artifacts: {reports: {dotenv: image.env}}\n",
                 "docker login -u $CI_REGISTRY_USER -p $CI_REGISTRY_PASSWORD $CI_REGISTRY":
-                'echo "$CI_REGISTRY_PASSWORD" | docker login -u fairway --password-stdin $CI_REGISTRY'},
-         prints=("DATABASE_URL answers", "REDIS_URL answers")),
+                'echo "$CI_REGISTRY_PASSWORD" | docker login -u somebody --password-stdin $CI_REGISTRY',
+                "    - docker push $CI_REGISTRY_IMAGE:$CI_COMMIT_SHA\n": "    - docker push $CI_REGISTRY_IMAGE:$CI_COMMIT_SHA\n"
+                "    - echo IMAGE=$(docker inspect -f '{{index .RepoDigests 0}}' $CI_REGISTRY_IMAGE:$CI_COMMIT_SHA)"
+                " > image.env\n",
+                '    - if: $CI_COMMIT_BRANCH == "develop"': '    - if: $CI_COMMIT_BRANCH == "main"',
+                "api=$CI_REGISTRY_IMAGE:$CI_COMMIT_SHA -n": "api=$IMAGE -n"},
+         files=IMAGE, variables={"CI_REGISTRY": "HOST", "CI_REGISTRY_IMAGE": "HOST/team/app"},
+         prints=("DATABASE_URL answers", "REDIS_URL answers"), pushed="team/app",
+         deploys="kubectl set image deployment/fastapi-app api="),
 )
 
 
@@ -179,7 +219,7 @@ def _wheels(folder: Path) -> None:
             wheel.writestr(f"{info}/RECORD", "")
 
 
-def _tree(tmp_path: Path, case: Case) -> Path:
+def _tree(tmp_path: Path, case: Case, host: str) -> Path:
     """A repository with the corrected workflow; its last commit brings the files that the case is about."""
     tree = tmp_path / "app"
     target = tree / case.file.partition("/")[2]
@@ -187,7 +227,7 @@ def _tree(tmp_path: Path, case: Case) -> Path:
     text = (GUIDES / case.file).read_text()
     for old, new in case.mends.items():
         assert old in text, f"{case.file} has no {old!r}"
-        text = text.replace(old, new)
+        text = text.replace(old, new.replace("HOST", host))
     target.write_text(text)
     (tree / ".gitignore").write_text(".venv\n.cache\n")
     _git(tree, "init", "-q", "-b", "main")
@@ -204,7 +244,21 @@ def _tree(tmp_path: Path, case: Case) -> Path:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.file}-{case.event}")
 def test_a_workflow_of_the_guides_runs_to_its_end(tmp_path: Path, case: Case) -> None:
-    tree = _tree(tmp_path, case)
+    asyncio.run(_runs(tmp_path, case))
+
+
+async def _runs(tmp_path: Path, case: Case) -> None:
+    (tmp_path / "registry").mkdir()
+    if shutil.which("docker-registry"):
+        async with debians(tmp_path / "registry", locked=True) as host:
+            await _story(tmp_path, case, host)
+    else:
+        async with ours(LocalRegistry(tmp_path / "registry")) as host:
+            await _story(tmp_path, case, host)
+
+
+async def _story(tmp_path: Path, case: Case, host: str) -> None:
+    tree = _tree(tmp_path, case, host)
     tools = tmp_path / "tools"
     tools.mkdir()
     for name, script in TOOLS.items():
@@ -223,14 +277,14 @@ def test_a_workflow_of_the_guides_runs_to_its_end(tmp_path: Path, case: Case) ->
     lines: list[str] = []
     runner = LocalRunner(RunnerConfig(
         tmp_path / "ci", Masker, Two(SnapshotRepositories(snapshot), deploy), listen=lambda job, line: lines.append(line),
-        job_env={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "wheels")},
-        path_prepend=(str(tools), str(link_tools(tmp_path / "bin"))),
-        offline=Offline(stubs={"docker/build-push-action": {"digest": "sha256:" + "a" * 64}})))
-    wish = Wish(event=case.event, ref=case.ref, secrets=SECRETS, inputs=case.inputs, payload=case.payload, home=tmp_path)
+        job_env={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "wheels"), "FAIRWAY_STATE": str(tmp_path / "state")},
+        path_prepend=(str(tools), str(link_tools(tmp_path / "bin"))), fairway=(str(tmp_path / "bin" / "fairway"),)))
+    wish = Wish(event=case.event, ref=case.ref, secrets=SECRETS, inputs=case.inputs, payload=case.payload, home=tmp_path,
+                variables={name: value.replace("HOST", host) for name, value in case.variables.items()})
     path = case.file.partition("/")[2]
     prepared = Bench(tree, snapshot, runner).prepared(read_workflow(tree, path), "guides", wish)
     assert isinstance(prepared, Prepared), prepared
-    decision = asyncio.run(LocalRun(prepared.course, WallClock(), prepared.rows).run())
+    decision = await LocalRun(prepared.course, WallClock(), prepared.rows).run()
     log = "\n".join(lines)
     failed = {row.name: row.message for row in decision.rows if row.phase == "Failed"}
     assert decision.phase == "Succeeded", f"{failed}\n{log[-3000:]}"
@@ -238,6 +292,16 @@ def test_a_workflow_of_the_guides_runs_to_its_end(tmp_path: Path, case: Case) ->
     assert {*case.starts} <= ended, {row.job: row.message for row in decision.rows if row.job not in ended}
     for text in case.prints:
         assert text in log, log[-3000:]
+    local = LocalRegistry(tmp_path / "state" / "registry")
+    for name in case.built:
+        found = local.resolve(parse_reference(name))
+        assert any(found.digest == image["digest"] for row in decision.rows for image in row.images)
+    if case.pushed:
+        name, _, tag = case.pushed.partition(":")
+        async with Remote.open(host, name, account=Account("somebody", TOKEN)) as remote:
+            found, _ = await remote.manifest(tag or _git(tree, "rev-parse", "HEAD").strip())
+        assert f"{case.deploys}{host}/{name}@{found.digest} " in log, log[-3000:]
+        assert {"name": f"{host}/{name}", "digest": found.digest} in [image for row in decision.rows for image in row.images]
     assert not [value for name, value in SECRETS.items() if value in log and "KUBE" not in name and "SERVER" not in name]
     if "build-push" in case.file:
         assert "newTag: old" not in _git(deploy, "show", "main:overlays/dev/kustomization.yaml")

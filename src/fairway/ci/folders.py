@@ -62,6 +62,17 @@ class JobFolders:
         return self.temp / "_runner_file_commands"
 
     @property
+    def pushed(self) -> Path:
+        """`name digest` a line: what `docker push` of a script has pushed."""
+        return self.temp / "_pushed_images"
+
+    def pushed_images(self) -> tuple[dict[str, str], ...]:
+        if not self.pushed.is_file():
+            return ()
+        rows = [line.split(" ") for line in self.pushed.read_text().splitlines()]
+        return tuple({"name": row[0], "digest": row[1]} for row in rows if len(row) == 2)
+
+    @property
     def summary(self) -> Path:
         return self.path / "summary.md"
 

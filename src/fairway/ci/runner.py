@@ -44,8 +44,10 @@ from fairway.ci.states import JobRow, Phase
 from fairway.ci.tokens import Tokens, contents_level
 from fairway.ci.tools import secrets_in
 from fairway.ci.uses import Uses
+from fairway.images.reach import PUSH_TO
 from fairway.kube.clock import Clock, WallClock
 
+PUSHED = "FAIRWAY_PUSHED_IMAGES"
 LONGEST_MINUTES = 35 * 24 * 60.0
 """GitHub's limit of a whole run, and well within what a timer takes."""
 
@@ -225,7 +227,7 @@ class LocalRunner:
             phase, message = "Failed", run.stopped_because
         elif phase == "Cancelled":
             message = message or "the job was cancelled"
-        return JobResult(phase, run.masker.mask(message), outputs, tuple(run.rows), tuple(run.images),
+        return JobResult(phase, run.masker.mask(message), outputs, tuple(run.rows), (*run.images, *run.folders.pushed_images()),
                          tuple(run.annotations))
 
     # --- what the job sees ----------------------------------------------------------------------------------------
@@ -289,6 +291,8 @@ class LocalRunner:
             "GITHUB_ACTIONS": "true",
             "AGENT_TOOLSDIRECTORY": str(folders.tools),
             TRACKING: self.config.tracking(request.facts.name, request.row.id),
+            PUSHED: str(folders.pushed),
+            **({PUSH_TO: to_text(reached)} if (reached := (request.contexts.get("vars") or {}).get(PUSH_TO)) else {}),
             **self.config.job_env,
         }
 

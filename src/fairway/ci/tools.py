@@ -36,7 +36,20 @@ def link_tools(folder: Path) -> Path:
             new.unlink(missing_ok=True)
             new.symlink_to(target)
             new.rename(link)
+    _docker(folder, beside / "fairway")
     return folder
+
+
+def _docker(folder: Path, fairway: Path) -> None:
+    """Where no docker daemon is, `docker build`, `push` and their like are ours."""
+    script, there = folder / "docker", os.environ.get("DOCKER_HOST") or Path("/var/run/docker.sock").exists()
+    if there or not fairway.is_file():
+        script.unlink(missing_ok=True)
+        return
+    new = folder / f".docker.{os.getpid()}"
+    new.write_text(f'#!/bin/sh\nexec "{fairway}" image docker "$@"\n')
+    new.chmod(0o755)
+    new.rename(script)
 
 
 _PASSWORD = re.compile(r"://[^/@\s]*?:([^/@\s]+)@|://([^/:@\s]+)@")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fairway.cli import image_content, image_registry
+from fairway.cli import image_content, image_docker, image_registry
 from fairway.cli.errors import CommandError, Misused
 from fairway.cli.image_registry import pulled_base, reference_of
 from fairway.cli.output import machine, output_option
@@ -28,7 +28,7 @@ def command() -> None:
     """OCI images without a daemon. The embedded registry lies in the state folder."""
 
 
-for _one in (*image_registry.COMMANDS, *image_content.COMMANDS):
+for _one in (*image_registry.COMMANDS, *image_content.COMMANDS, image_docker.docker):
     command.add_command(_one)
 
 
@@ -86,7 +86,7 @@ def build(state: StateDir, path: Path, dockerfile: Path | None, tags: tuple[str,
                       **({"find_base": lambda name: pulled_base(state, here, name)} if base == "registry" else {}))
     with tempfile.TemporaryDirectory(prefix="fairway-image-") as folder:
         made = Layout(layout or Path(folder))
-        built = _built(request, made, builder, here)
+        built = _built(request, made, builder, [here, LocalRegistry(state.registry)])
         if most is not None and built.size > most:
             raise CommandError(f"the image has {built.size / 1e6:.1f} MB, at most {most / 1e6:.1f} MB are allowed",
                                mend="leave out what it does not need (.dockerignore), or raise --max-size")
@@ -117,7 +117,7 @@ def build(state: StateDir, path: Path, dockerfile: Path | None, tags: tuple[str,
         click.echo(digest)
 
 
-def _built(request: Request, into: Layout, builder: str, here: LocalRegistry) -> Built:
+def _built(request: Request, into: Layout, builder: str, known: list[LocalRegistry]) -> Built:
     from fairway.images.build import Built
     from fairway.images.build import build as build_here
     from fairway.images.builders import BuilderFailed, Work, bases_of, build_with, epoch_of, present
@@ -135,7 +135,7 @@ def _built(request: Request, into: Layout, builder: str, here: LocalRegistry) ->
                 click.echo(f"the Dockerfile needs more than Fairway's own builder does: {other} builds it", err=True)
                 builder = other
         named = images_named(parse(request.dockerfile.read_text(), request.dockerfile.name), request.build_args)
-        with bases_of(named, here) as bases:
+        with bases_of(named, known) as bases:
             work = Work(request.context, request.dockerfile, request.labels, request.build_args, request.target, bases,
                         epoch_of())
             manifest = build_with(builder, work, into, lambda line: click.echo(line, err=True))

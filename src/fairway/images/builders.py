@@ -136,20 +136,22 @@ def _run(argv: list[str], what: str, say: Say) -> list[str]:
 
 
 @contextmanager
-def bases_of(names: list[str], registry: LocalRegistry) -> Iterator[tuple[Base, ...]]:
-    """Those of the names that the embedded registry has, each laid out for a builder."""
+def bases_of(names: list[str], registries: list[LocalRegistry]) -> Iterator[tuple[Base, ...]]:
+    """Those of the names that one of the registries has, each laid out for a builder."""
     with tempfile.TemporaryDirectory(prefix="fairway-bases-") as folder:
         found: list[Base] = []
         for number, name in enumerate(names):
-            try:
-                reference = parse_reference(name)
-                manifest = registry.resolve(reference)
-            except (BadReference, UnknownImage):
-                continue
-            layout = Layout(Path(folder) / str(number))
-            copy(registry.layout(reference.name), manifest, layout)
-            layout.tag(_BASE, manifest)
-            found.append(Base(name, layout.root, manifest.digest))
+            for registry in registries:
+                try:
+                    reference = parse_reference(name)
+                    manifest = registry.resolve(reference)
+                except (BadReference, UnknownImage):
+                    continue
+                layout = Layout(Path(folder) / str(number))
+                copy(registry.layout(reference.name), manifest, layout)
+                layout.tag(_BASE, manifest)
+                found.append(Base(name, layout.root, manifest.digest))
+                break
         yield tuple(found)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import os
 import re
 import ssl
@@ -26,6 +25,7 @@ import msgspec
 
 from fairway.images.credentials import Account
 from fairway.images.layout import MANIFESTS, SCHEMA_1, Descriptor, Layout, digest_of
+from fairway.images.reference import is_loopback
 
 _CHUNK = 1024 * 1024
 _TRIES = 4
@@ -72,7 +72,7 @@ class Remote:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
         connector = aiohttp.TCPConnector(ssl=context, limit=8)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector, trust_env=True) as session:
-            yield cls(registry, repository, session, account, plain or _is_loopback(registry))
+            yield cls(registry, repository, session, account, plain or is_loopback(registry))
 
     async def ping(self) -> None:
         """Does the registry answer, and take the account? Raises `RegistryError`."""
@@ -280,11 +280,3 @@ def _said(error: BaseException) -> str:
 
 def _whole(text: str | None) -> int:
     return int(text) if text and text.isdecimal() else 0
-
-
-def _is_loopback(registry: str) -> bool:
-    host = registry.rpartition(":")[0] if ":" in registry else registry
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

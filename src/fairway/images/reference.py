@@ -5,6 +5,7 @@ Source: the grammar of distribution/reference; names without a registry belong t
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 
@@ -64,3 +65,12 @@ def _split(path: str) -> tuple[str, str]:
     if slash and ("." in first or ":" in first or first == "localhost"):
         return first, rest
     return "docker.io", path if slash else f"library/{path}"
+
+
+def is_loopback(registry: str) -> bool:
+    """Whether `HOST[:PORT]` is this machine: such a registry speaks HTTP."""
+    host = registry.rpartition(":")[0] if ":" in registry else registry
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,4 +1,4 @@
-"""docker/build-push-action: an image built by `fairway image build` in a process of its own."""
+"""docker/build-push-action: an image built by `fairway image build` in a process of its own, and pushed where that reaches."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 from fairway.ci.actions.builtin import ActionFailed, BuiltIn, Use
+from fairway.images.reach import is_reached
+from fairway.images.reference import BadReference, parse_reference
 
 _IGNORED = ("builder", "cache-from", "cache-to", "attests", "ssh", "secrets", "secret-files",
             "secret-envs", "ulimit", "shm-size", "network", "allow", "outputs", "load",
@@ -53,6 +55,10 @@ async def build_push(use: Use) -> None:
     use.output("digest", digest)
     use.output("imageid", str(found.get("containerimage.config.digest") or digest))
     use.output("metadata", text)
+    if use.flag("push"):
+        for tag in tags:
+            if is_reached(_registry(tag), use.variables()):
+                await use.execute(*use.host.fairway, "image", "push", tag)
     for name in dict.fromkeys(image_name(tag) for tag in tags):
         use.add_image(name, digest)
 
@@ -63,6 +69,13 @@ def image_name(reference: str) -> str:
     head, _, last = plain.rpartition("/")
     name = last.partition(":")[0]
     return f"{head}/{name}" if head else name
+
+
+def _registry(tag: str) -> str:
+    try:
+        return parse_reference(tag).registry
+    except BadReference as error:
+        raise ActionFailed(str(error)) from None
 
 
 BUILD_PUSH = BuiltIn(

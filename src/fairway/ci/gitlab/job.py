@@ -30,7 +30,7 @@ from fairway.ci.gitlab.variables import expand
 from fairway.ci.joblog import JobLog
 from fairway.ci.process import TRACKING, Finished, run_process
 from fairway.ci.repositories import credentials
-from fairway.ci.runner import RunnerConfig, stop_all
+from fairway.ci.runner import PUSHED, RunnerConfig, stop_all
 from fairway.ci.services import ServiceError, ServiceWish
 from fairway.ci.states import JobRow, Phase, StepRow
 from fairway.ci.tools import secrets_in
@@ -163,8 +163,8 @@ class _Attempt:
         await self._after(phase)
         outputs = await self._keep(phase)
         url = expand(self.leg.environment.url, {**self.texts, **outputs}) if self.leg.environment is not None else ""
-        return JobResult(phase, self.log.masked(message), outputs, exit_code=code, failure=failure, coverage=self.coverage,
-                         url=url)
+        return JobResult(phase, self.log.masked(message), outputs, images=self.folders.pushed_images(), exit_code=code,
+                         failure=failure, coverage=self.coverage, url=url)
 
     # --- before the script ----------------------------------------------------------------------------------------
 
@@ -317,6 +317,7 @@ class _Attempt:
         env = {
             "LANG": "C.UTF-8", "USER": "runner", "PATH": search, **self.runner.config.job_env, **exported(self.texts),
             "HOME": str(self.folders.home), "TMPDIR": str(self.folders.temp), TRACKING: self.tracking,
+            PUSHED: str(self.folders.pushed),
         }
         if "PATH" in self.texts:
             env["PATH"] = f"{self.texts['PATH']}:{search}"
