@@ -141,7 +141,7 @@ class KnownRepositories:
             self._remotes[address] = RemoteRepository(name_or_url, self._cache, address[1])
         return self._remotes[address]
 
-    def chart(self, repo_url: str, chart: str, *, pass_credentials: bool = False) -> GitPort:
+    def chart(self, repo_url: str, chart: str, *, pass_credentials: bool = False) -> ChartRepository:
         """A chart in a Helm repository or registry, for controllers."""
         login = chart_login_for(repo_url, self._secrets.list(HOME))
         address = (repo_url, chart, login, pass_credentials)

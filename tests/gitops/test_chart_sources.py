@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib.util
 import io
 import shutil
@@ -36,6 +37,7 @@ class Store:
 
     def __init__(self) -> None:
         self.packages: dict[str, bytes] = {}
+        self.fetched = 0
 
     def add(self, version: str, **files: str) -> None:
         made = io.BytesIO()
@@ -49,7 +51,12 @@ class Store:
     def versions(self) -> Mapping[str, Package]:
         return {version: Package(version, "") for version in self.packages}
 
+    def find(self, version: str) -> Package | None:
+        digest = hashlib.sha256(self.packages.get(version, b"")).hexdigest()
+        return Package(version, f"sha256:{digest}") if version in self.packages else None
+
     def fetch(self, version: str, package: Package) -> bytes:
+        self.fetched += 1
         return self.packages[version]
 
 
@@ -108,6 +115,31 @@ def test_the_version_is_the_revision_and_what_it_renders_to_is_kept(tmp_path: Pa
     assert objects(sources, obj)[1] is found and len(seen) == 1
     platform.store.add("1.2.0", **{"values.yaml": "size: 1\n"})
     assert "version: 1.2.0" in objects(sources, obj)[1][0]["about"]
+
+
+def test_a_version_that_is_published_again_is_rendered_again_once(tmp_path: Path) -> None:
+    platform = Platform(tmp_path)
+    platform.push("prod.yaml", "size: 3\n")
+    platform.store.add("1.0.0", **{"values.yaml": "size: 1\n", "notes.txt": "a"})
+
+    def renderer(ask: Ask) -> list[Obj]:
+        return [{"kind": "Fake", "values": ask.tree.read("values.yaml").decode()}]
+
+    sources, obj = Sources(platform, Settings(), renderer), application("1.0.0")
+    revision, found = objects(sources, obj)
+    assert revision.startswith("1.0.0,")
+    assert objects(sources, obj)[1] is found
+    assert (sources.renders, platform.store.fetched) == (1, 1), "what stays is neither fetched nor rendered again"
+    platform.store.add("1.0.0", **{"values.yaml": "size: 1\n", "notes.txt": "b"})
+    assert objects(sources, obj)[1] is found, "nothing that was read is another one"
+    platform.store.add("1.0.0", **{"values.yaml": "size: 2\n", "notes.txt": "b"})
+    again, found = objects(sources, obj)
+    assert again == revision, "the version is the revision all the same"
+    assert found[0]["values"] == "size: 2\n"
+    assert (sources.renders, platform.store.fetched) == (2, 3)
+    (note,) = sources.moved_without_us(decode(obj), synced=False)
+    assert note.startswith("web 1.0.0 was published again: ")
+    assert sources.moved_without_us(decode(obj), synced=True) == sources.moved_without_us(decode(obj), synced=False) == []
 
 
 @needs_helm

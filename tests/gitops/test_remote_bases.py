@@ -97,3 +97,24 @@ def test_too_many_are_refused(platform: Platform, monkeypatch: pytest.MonkeyPatc
     platform.push(OWN, kustomization=f"resources: ['{SHARED}//web', '{SHARED}//web?ref=main']\n")
     with pytest.raises(ManifestError, match="more than 1 bases in other repositories"):
         rendered(Sources(platform, Settings(), permits=lambda app, url: True))
+
+
+def test_a_base_that_moves_is_noticed_when_the_sources_are_looked_at(platform: Platform) -> None:
+    platform.push(OWN, kustomization=f"resources: ['{SHARED}//web?ref=main']\n")
+    sources = Sources(platform, Settings(), permits=lambda app, url: True)
+    found = rendered(sources)
+    assert sources.built_on(Key("argocd", "shop")) == {SHARED}
+    platform.push(SHARED, other__readme="a: b\n")
+    assert rendered(sources) is found and sources.renders == 1, "nothing that was read has changed"
+    platform.push(SHARED, web__web=(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 81}]}\n"))
+    assert rendered(sources)[0]["spec"]["ports"] == [{"port": 81}]
+    assert rendered(sources)[0]["spec"]["ports"] == [{"port": 81}] and sources.renders == 2
+    app = decode({"metadata": {"name": "shop", "namespace": "argocd"}, "spec": {
+        "project": "team", "destination": {"server": "https://kubernetes.default.svc", "namespace": "prod"},
+        "source": {"repoURL": f"{OWN}.git", "targetRevision": "main", "path": "."}}})
+    (note,) = sources.moved_without_us(app, synced=False)
+    assert note.startswith(f"{SHARED} main moved from ")
+    platform.push(OWN, kustomization="resources: [own.yaml]\n", own="apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
+    assert rendered(sources)[0]["kind"] == "ConfigMap"
+    assert sources.built_on(Key("argocd", "shop")) == frozenset()

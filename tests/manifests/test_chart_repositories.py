@@ -36,6 +36,8 @@ class Server:
         self.protected = ""
         self.asked: list[tuple[str, str]] = []
         self.host = ""
+        self.spared = 0
+        """Answers that the client had already."""
 
     @property
     def url(self) -> str:
@@ -54,6 +56,9 @@ def served() -> Iterator[Server]:
             given = self.headers.get("Authorization", "")
             state.asked.append((self.path, given))
             answer: Answer = state.answers.get(self.path, (404, b""))
+            if len(answer) > 2 and answer[2].get("ETag") and self.headers.get("If-None-Match") == answer[2]["ETag"]:
+                state.spared += 1
+                answer = (304, b"")
             if state.protected and given != state.protected and not self.path.startswith("/token"):
                 answer = (401, b"", {"WWW-Authenticate": f'Bearer realm="{state.url}/token",service="here",scope="pull"'})
             self.send_response(answer[0])
@@ -116,6 +121,28 @@ def test_a_version_is_a_revision_and_a_package_the_tree_of_one(tmp_path: Path) -
             chart.resolve("9.9.9")
         with pytest.raises(ReadOnly, match="keep the values in git"):
             chart.commit("main", None, expected_head="")  # type: ignore[arg-type]
+
+
+def test_a_version_that_is_published_again_is_another_package(tmp_path: Path) -> None:
+    first, second = package(**{"values.yaml": "v: 1\n"}), package(**{"values.yaml": "v: 2\n"})
+    with served() as server:
+        publish(server, {"1.0.0": first})
+        server.answers["/index.yaml"] = (200, index({"1.0.0": first}), {"ETag": '"a"'})
+        chart = chart_repository(server.url, "web", tmp_path)
+        before = chart.exact(chart.resolve("1.0.0"))
+        assert chart.read_tree("1.0.0").read("values.yaml") == b"v: 1\n"
+        assert chart.exact(chart.resolve("1.0.0")) == before == f"1.0.0@sha256:{hashlib.sha256(first).hexdigest()}"
+        assert server.spared == 1, "an index that has not changed is not sent again"
+        publish(server, {"1.0.0": second})
+        server.answers["/index.yaml"] = (200, index({"1.0.0": second}), {"ETag": '"b"'})
+        after = chart.exact(chart.resolve("1.0.0"))
+        assert after != before
+        assert chart.read_tree("1.0.0").read("values.yaml") == b"v: 2\n"
+        assert chart.read_tree(before).read("values.yaml") == b"v: 1\n", "what was deployed is still known"
+        assert chart.changed_paths(before, after) == {"values.yaml"}
+        forgetful = chart_repository(server.url, "web", tmp_path / "empty")
+        with pytest.raises(UnknownRevision, match="was published again, and the package sha256:"):
+            forgetful.read_tree(before)
 
 
 def test_a_package_that_is_not_the_one_that_was_named_is_not_used(tmp_path: Path) -> None:

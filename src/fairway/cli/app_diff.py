@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fairway.git import GitPort
     from fairway.gitops.spec import Application
     from fairway.kube.resources import ResourceMap
+    from fairway.manifests.helm.repository import ChartRepository
 
 
 @click.command()
@@ -118,7 +119,7 @@ class _Repositories:
     def of(self, repo_url: str) -> GitPort:
         return _port(self._client, self._state, repo_url)
 
-    def chart(self, repo_url: str, chart: str, *, pass_credentials: bool = False) -> GitPort:
+    def chart(self, repo_url: str, chart: str, *, pass_credentials: bool = False) -> ChartRepository:
         from fairway.gitops.repository_secrets import chart_login_for
         from fairway.gitops.tracking import HOME
         from fairway.kube.resources import SECRETS

@@ -99,6 +99,7 @@ class ApplicationController:
         for obj in self._informers.of(APPLICATIONS).list():
             spec = obj.get("spec") or {}
             urls = [str(source.get("repoURL") or "") for source in spec.get("sources") or [spec.get("source") or {}]]
+            urls += self._sources.built_on(key_of(obj))
             if not repository or any(repository in url or (url and url in repository) for url in urls):
                 self._sources.forget(key_of(obj))
             self._look_again(key_of(obj))
@@ -109,7 +110,7 @@ class ApplicationController:
         for obj in self._informers.of(APPLICATIONS).list():
             spec = obj.get("spec") or {}
             urls = [str(s.get("repoURL") or "") for s in spec.get("sources") or [spec.get("source") or {}]]
-            told = [url for url in urls if plain_url(url) in pushed]
+            told = [url for url in (*urls, *self._sources.built_on(key_of(obj))) if plain_url(url) in pushed]
             for url in told:
                 self._sources.moved(without_credentials(url))
             if told:
@@ -275,6 +276,8 @@ class ApplicationController:
         this.conditions += [*this.settings.mistakes, *this.targets.warnings]
         this.compared = await self._compare(this, this.targets)
         this.conditions += [*this.place.comparison.shared(this.app, this.compared), *self._orphans(this)]
+        synced = all(entry.status != "OutOfSync" for entry in this.compared)
+        this.reasons += [Reason("SourceMoved", note) for note in self._sources.moved_without_us(this.app, synced=synced)]
         refused = [f"{entry.key}: {entry.error}" for entry in this.compared if entry.error]
         if refused:
             this.conditions.append(Reason("ComparisonError", "the API refuses what git describes: " + "; ".join(refused)))
@@ -449,7 +452,7 @@ class ApplicationController:
                 found = revert.find_noted(owner, app, entry.live, synced.get(entry.key), state.revision)
             else:
                 found = revert.find_revert(
-                    owner, app, entry.live, synced.get(entry.key), _stable(this.place, entry.live), state.revision,
+                    owner, app, entry.live, synced.get(entry.key), this.place.stable(entry.live), state.revision,
                     this.place.objects(ANALYSIS_RUNS, entry.key.namespace))
             if isinstance(found, Reason):
                 this.reasons.append(found)
@@ -586,9 +589,3 @@ class ApplicationController:
         with suppress(NotFound):
             await self._informers.api.patch(APPLICATIONS, key.name, key.namespace, MergePatch(body),
                                             WriteOptions(manager=MANAGER))
-
-
-def _stable(place: Place, rollout: Obj) -> Obj | None:
-    """The ReplicaSet of the version that serves."""
-    key, pod_hash = key_of(rollout), str(status_of(rollout).get("stableRS") or "")
-    return place.object(REPLICA_SETS, Key(key.namespace, f"{key.name}-{pod_hash}")) if pod_hash else None

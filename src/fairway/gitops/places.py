@@ -28,7 +28,7 @@ from fairway.kube.cache import Informers
 from fairway.kube.decision import Reason
 from fairway.kube.errors import ApiError, Forbidden, NotFound
 from fairway.kube.kubeconfig import Connection
-from fairway.kube.objects import Key, Obj, key_of
+from fairway.kube.objects import Key, Obj, key_of, status_of
 from fairway.kube.resources import CRDS, REPLICA_SETS, SECRETS, Resource
 from fairway.kube.scoped import NamespacesApi
 
@@ -89,9 +89,11 @@ class Place:
         cache = self.informers.known(resource)
         return cache.list(namespace) if cache is not None else []
 
-    def object(self, resource: Resource, key: Key) -> Obj | None:
-        cache = self.informers.known(resource)
-        return cache.get(key) if cache is not None else None
+    def stable(self, rollout: Obj) -> Obj | None:
+        """The ReplicaSet of the version that serves."""
+        cache, pod_hash = self.informers.known(REPLICA_SETS), str(status_of(rollout).get("stableRS") or "")
+        key = key_of(rollout)
+        return cache.get(Key(key.namespace, f"{key.name}-{pod_hash}")) if cache is not None and pod_hash else None
 
 
 @dataclass(slots=True)

@@ -4,7 +4,9 @@ Commits are immutable: what one renders to is kept. A commit that touches nothin
 the very same objects, so that one of a thousand Applications is rendered when one is changed. A repository on this machine
 is asked in every pass; one behind a network when its time has come, or when somebody says that it has changed.
 
-A revision of an Application with several sources is the commits of all of them, joined by commas.
+A revision of an Application with several sources is the commits of all of them, joined by commas. What a revision renders to
+may change all the same: a version of a chart is published again, or a base in another repository moves. Both are looked at
+when the sources are, and rendered again where something that was read has changed; `moved_without_us` says so.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import asyncio
 import json
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -35,6 +38,12 @@ _BASES = 64  # commits of other repositories that one kustomization may build on
 _CHANGES = 256  # pairs of commits whose changed files are kept
 
 
+class ChartPort(GitPort, Protocol):
+    def exact(self, version: str) -> str:
+        """Which package the version was when it was last resolved; `read_tree` and `changed_paths` take that, too."""
+        ...
+
+
 class RepositoryPort(Protocol):
     """Declared here, filled by the platform: which repository a URL means."""
 
@@ -42,7 +51,7 @@ class RepositoryPort(Protocol):
         """The port to the repository, embedded where a Repository object claims the URL; `UnknownRepository` else."""
         ...
 
-    def chart(self, repo_url: str, chart: str, *, pass_credentials: bool = False) -> GitPort:
+    def chart(self, repo_url: str, chart: str, *, pass_credentials: bool = False) -> ChartPort:
         """The port to a chart in a Helm repository: its versions are the revisions."""
         ...
 
@@ -54,13 +63,22 @@ class _Seen:
     look_at: datetime
 
 
+Base = tuple[str, str]
+"""A repository that a kustomization builds on, and the ref that it names."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Rendered:
+    """`commits` with the exact package for a version of a chart; `bases` with the commit that each was; `note` says what has
+    changed though the revision has not."""
+
     commits: tuple[str, ...]
     objects: list[Obj]
     trees: tuple[RecordingTree, ...]
     roots: tuple[Tree, ...]
+    bases: Mapping[Base, tuple[str, RecordingTree]]
     kind: str = "Directory"
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +100,13 @@ class _Bases:
     """The bases of a kustomization that lie in other repositories; those that are here already."""
 
     def __init__(self) -> None:
-        self.known: dict[tuple[str, str], FileTree] = {}
+        self.known: dict[Base, tuple[str, RecordingTree]] = {}
 
     def tree(self, address: RemoteAddress) -> FileTree:
         found = self.known.get((address.repo, address.ref))
         if found is None:
             raise _MissingBase(address)
-        return found
+        return found[1]
 
 
 def nothing_else(app: Application, repo_url: str) -> bool:
@@ -113,14 +131,17 @@ class Sources:
         self._joined: dict[Key, tuple[list[list[Obj]], list[Obj]]] = {}
         self._changes: OrderedDict[tuple[str, str, str], frozenset[str]] = OrderedDict()
         self._turns: dict[str, asyncio.Lock] = {}
+        self._built_on: dict[Key, dict[int, frozenset[Base]]] = {}  # by the place of the source that does
+        self._base_now: dict[Base, str] = {}
         self._polls: dict[tuple[int, str], _Poll] = {}  # by port: another login is another port
         self._moves: dict[str, int] = {}
         self.renders = 0
         """How often something was rendered, for the benchmarks."""
 
     def port(self, source: Source) -> GitPort:
-        if not source.chart:
-            return self._repositories.of(source.repo_url)
+        return self._chart(source) if source.chart else self._repositories.of(source.repo_url)
+
+    def _chart(self, source: Source) -> ChartPort:
         passed = bool((source.said.get("helm") or {}).get("passCredentials"))
         return self._repositories.chart(source.repo_url, source.chart, pass_credentials=passed)
 
@@ -140,12 +161,17 @@ class Sources:
                       force: bool) -> tuple[str, datetime | None]:
         """The commits that the sources mean now, and when to look again by polling (None: every pass looks)."""
         ports = [self.port(source) for source in sources]
-        if not any(port.remote for port in ports):
+        bases = [(base, self._repositories.of(base[0])) for base in sorted(self._bases_of(key))]
+        if not any(port.remote for port in (*ports, *(port for _, port in bases))):
+            for base, port in bases:
+                self._base_now[base] = resolve_revision(port, base[1] or "HEAD")
             return ",".join([resolve_revision(p, s.target_revision) for p, s in zip(ports, sources, strict=True)]), None
         seen = self._seen.get(key)
         if seen is None or force or seen.sources != sources or now >= seen.look_at:
             found = [await self._polled(port, source.target_revision, now, force=force)
                      for port, source in zip(ports, sources, strict=True)]
+            for base, port in bases:
+                self._base_now[base] = await self._polled(port, base[1] or "HEAD", now, force=force)
             jitter = timedelta(seconds=self._random.uniform(0, self._settings.jitter.total_seconds()))
             seen = self._seen[key] = _Seen(sources, ",".join(found), now + self._settings.poll + jitter)
         return seen.revision, seen.look_at
@@ -171,6 +197,25 @@ class Sources:
 
         known = fresh()
         return known if known is not None else await self.call(port, ask)
+
+    def built_on(self, key: Key) -> frozenset[str]:
+        """The other repositories that the Application's kustomizations build on."""
+        return frozenset(repo for repo, _ in self._bases_of(key))
+
+    def _bases_of(self, key: Key) -> set[Base]:
+        return {base for bases in self._built_on.get(key, {}).values() for base in bases}
+
+    def moved_without_us(self, app: Application, *, synced: bool) -> list[str]:
+        """What changed since the last sync though the revision is the same one; what is synced has nothing to be told."""
+        found = []
+        for n, source in enumerate(app.sources):
+            kept = self._rendered.get(_address(app, n)) if not source.describes_nothing else None
+            newest = next(reversed(kept), None) if kept else None
+            if kept and newest is not None and kept[newest].note:
+                found.append(kept[newest].note)
+                if synced:
+                    kept[newest] = replace(kept[newest], note="")
+        return [] if synced else found
 
     def moved(self, url: str) -> None:
         """Somebody says that this repository has changed: what was asked before that counts no longer."""
@@ -200,18 +245,22 @@ class Sources:
 
     async def _one(self, app: Application, n: int, commits: Sequence[str]) -> list[Obj]:
         lent = _lent(app, n)
-        needed = tuple(commits[m] for m in (n, *lent))
+        needed = tuple([await self._exact(app.sources[m], commits[m]) for m in (n, *lent)])
         address = _address(app, n)
         kept = self._rendered.setdefault(address, OrderedDict())
         self._rendered.move_to_end(address)
-        if needed in kept:
+        if needed in kept and self._stand(kept[needed]):
             return kept[needed].objects
         for old in reversed(kept.values()):
-            if await self._unchanged(app, (n, *lent), old, needed):
-                kept[needed] = replace(old, commits=needed)
+            if await self._same(app, (n, *lent), old, needed):
+                made = replace(old, commits=needed, bases=self._bases_now(old), note="" if needed != old.commits else old.note)
                 break
         else:
-            kept[needed] = await self._render(app, (n, *lent), needed)
+            last = next(reversed(kept.values()), None)
+            made = await self._render(app, (n, *lent), needed)
+            made = replace(made, note=_note(app.sources[n], last, made))
+        kept.pop(needed, None)
+        kept[needed] = made
         while len(kept) > 2:  # the live one, and the running operation's
             kept.popitem(last=False)
         while len(self._rendered) > _RENDERS:
@@ -239,7 +288,29 @@ class Sources:
                 break
             except _MissingBase as missing:
                 await self._fetch_base(app, missing.address, bases)
-        return _Rendered(commits, found, trees, roots, source_type(ask))
+        key = Key(app.namespace, app.name)
+        if bases.known or key in self._built_on:
+            self._built_on.setdefault(key, {})[places[0]] = frozenset(bases.known)
+        return _Rendered(commits, found, trees, roots, bases.known, source_type(ask))
+
+    async def _exact(self, source: Source, commit: str) -> str:
+        """A version of a chart may be published again; a commit is a commit."""
+        if not source.chart:
+            return commit
+        port = self._chart(source)
+        exact = port.exact(commit)
+        if exact == commit:  # not looked at yet, as after a restart in the middle of an operation
+            with suppress(UnknownRevision):
+                await self.call(port, lambda: port.resolve(commit))
+            exact = port.exact(commit)
+        return exact
+
+    def _stand(self, rendered: _Rendered) -> bool:
+        """Whether the bases are where they were."""
+        return all(self._base_now.get(base, sha) == sha for base, (sha, _) in rendered.bases.items())
+
+    def _bases_now(self, rendered: _Rendered) -> Mapping[Base, tuple[str, RecordingTree]]:
+        return {base: (self._base_now.get(base, sha), tree) for base, (sha, tree) in rendered.bases.items()}
 
     async def _fetch_base(self, app: Application, address: RemoteAddress, bases: _Bases) -> None:
         if not self._permits(app, address.repo):
@@ -248,30 +319,64 @@ class Sources:
         if len(bases.known) >= _BASES:
             raise ManifestError(Place(address.text), f"more than {_BASES} bases in other repositories", "copy some in")
         port = self._repositories.of(address.repo)
-        bases.known[address.repo, address.ref] = await self.call(
-            port, lambda: port.read_tree(resolve_revision(port, address.ref or "HEAD")))
+
+        def fetch() -> tuple[str, RecordingTree]:
+            sha = resolve_revision(port, address.ref or "HEAD")
+            return sha, RecordingTree(port.read_tree(sha))
+
+        base = address.repo, address.ref
+        bases.known[base] = await self.call(port, fetch)
+        self._base_now[base] = bases.known[base][0]
 
     async def _tree(self, source: Source, sha: str) -> Tree:
         port = self.port(source)
         return await self.call(port, lambda: port.read_tree(sha))
 
+    async def _same(self, app: Application, places: Sequence[int], old: _Rendered, commits: tuple[str, ...]) -> bool:
+        try:
+            return await self._unchanged(app, places, old, commits)
+        except UnknownRevision:  # what was read then is no longer to be had: it cannot be compared
+            return False
+
     async def _unchanged(self, app: Application, places: Sequence[int], old: _Rendered, commits: tuple[str, ...]) -> bool:
         for m, before, after, tree, root in zip(places, old.commits, commits, old.trees, old.roots, strict=True):
             if before == after:
                 continue
-            changed = await self._changed(app.sources[m], before, after)
+            changed = await self._changed(self.port(app.sources[m]), app.sources[m].repo_url, before, after)
             if tree.concerned(root.also_known_as(changed) if isinstance(root, GitTree) else changed):
                 return False
+        for base, (before, tree) in old.bases.items():
+            after = self._base_now.get(base, before)
+            if after != before:
+                changed = await self._changed(self._repositories.of(base[0]), base[0], before, after)
+                if tree.concerned(changed):
+                    return False
         return True
 
-    async def _changed(self, source: Source, before: str, after: str) -> frozenset[str]:
-        address = (source.repo_url, before, after)
+    async def _changed(self, port: GitPort, repo_url: str, before: str, after: str) -> frozenset[str]:
+        address = (repo_url, before, after)
         if address not in self._changes:
-            port = self.port(source)
             self._changes[address] = await self.call(port, lambda: port.changed_paths(before, after))
             while len(self._changes) > _CHANGES:
                 self._changes.popitem(last=False)
         return self._changes[address]
+
+
+def _note(source: Source, last: _Rendered | None, made: _Rendered) -> str:
+    """What has changed between two renderings of one revision; "" where the revision has."""
+    if last is None or [one.partition("@")[0] for one in last.commits] != [one.partition("@")[0] for one in made.commits]:
+        return ""
+    said = [f"{source.chart or source.repo_url} {before.partition('@')[0]} was published again: {_digest(before)} is now "
+            f"{_digest(after)}" for before, after in zip(last.commits, made.commits, strict=True) if before != after]
+    for (repo, ref), (sha, _) in made.bases.items():
+        before = last.bases.get((repo, ref))
+        if before is not None and before[0] != sha:
+            said.append(f"{repo} {ref or 'HEAD'} moved from {before[0][:7]} to {sha[:7]}")
+    return "; ".join(said)
+
+
+def _digest(exact: str) -> str:
+    return exact.partition("@")[2].removeprefix("sha256:")[:12]
 
 
 def _lent(app: Application, n: int) -> list[int]:

@@ -34,14 +34,19 @@ class Answer:
     body: bytes
 
 
-def get(url: str, *, limit: int, authorization: str = "", accept: str = "*/*") -> Answer:
+def get(url: str, *, limit: int, authorization: str = "", accept: str = "*/*",
+        known: Mapping[str, str] | None = None) -> Answer:
     """The answer, whatever its status; `Unreachable` where there is none, or one of more than `limit` bytes.
 
-    The authorization is not sent on when the server points elsewhere.
+    The authorization is not sent on when the server points elsewhere. `known`: the headers of the answer that is here already;
+    a server that has no other one says 304.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise Unreachable(f"{without_credentials(url)}: charts come over http or https")
     request = urllib.request.Request(url, headers={"Accept": accept, "User-Agent": "fairway"})
+    for told, asked in (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since")):
+        if known and known.get(told):
+            request.add_header(asked, known[told])
     if authorization:
         request.add_unredirected_header("Authorization", authorization)
     try:

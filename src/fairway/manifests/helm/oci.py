@@ -43,13 +43,16 @@ class Registry:
                 raise Unreachable(f"{self.url}: the registry's list of tags goes on at another host")
         return found
 
-    def chart(self, tag: str, *, limit: int) -> bytes:
-        """The package that the manifest of a tag names, its digest checked."""
+    def digest(self, tag: str) -> str:
+        """Of the package that the manifest of a tag names. One round trip."""
         manifest = self._json(self._get(f"{self._base}manifests/{tag}", limit=_MAX_JSON, accept=_MANIFEST))
         layer = next((one for one in manifest.get("layers") or () if one.get("mediaType") in CHART_LAYERS), None)
         if layer is None:
             raise UnknownRevision(f"{self.url}:{tag}: this is no chart, it has no layer of a chart's type")
-        digest = str(layer.get("digest"))
+        return str(layer.get("digest"))
+
+    def chart(self, tag: str, digest: str, *, limit: int) -> bytes:
+        """The package of that digest, which is checked."""
         data = self._get(f"{self._base}blobs/{digest}", limit=limit).body
         found = f"sha256:{hashlib.sha256(data).hexdigest()}"
         if found != digest:

@@ -4,6 +4,9 @@ So an Application whose source is a `chart:` goes the way of every other: the ve
 versions that exist, the tree is read, what was rendered is kept. Two kinds of repositories: a folder behind https with an
 `index.yaml`, and an OCI registry. A package whose bytes are not those that the index (or the manifest) names by digest is
 refused; packages are kept on disk by their digest, so that the same one is fetched once.
+
+A version may be published again with other contents. Whoever looks at a repository again learns of it: `exact` says which
+package a version is now, and `read_tree` takes both.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ MAX_INDEX = 64 * 2**20
 MAX_PACKAGE = 32 * 2**20
 """Bytes. Helm's own limit for a chart is 20 MB."""
 _TAG = "refs/tags/"
+_IS_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_NOT_MODIFIED = 304
 _RELEASE = re.compile(r"^v?(\d+)\.(\d+)\.(\d+)(?:\+[0-9A-Za-z.-]+)?$")
 
 
@@ -49,6 +54,10 @@ class ChartStore(Protocol):
         """Every version that exists now; one round trip. `Unreachable`, `UnknownRepository`."""
         ...
 
+    def find(self, version: str) -> Package | None:
+        """One version as it is now, with its digest; one round trip."""
+        ...
+
     def fetch(self, version: str, package: Package) -> bytes: ...
 
 
@@ -61,42 +70,59 @@ class ChartRepository:
         self.url = store.url
         self._store = store
         self._cache = cache
-        self._versions: Mapping[str, Package] = {}
+        self._versions: dict[str, Package] = {}
         self._trees: dict[str, ChartTree] = {}
 
     def refs(self) -> dict[str, str]:
         """The versions as tags."""
-        self._versions = self._store.versions()
+        found = self._store.versions()
+        for version, package in found.items():  # a registry's list of tags names no digests
+            known = self._versions.get(version)
+            if package.digest or known is None:
+                self._versions[version] = package
+        for version in self._versions.keys() - found.keys():
+            del self._versions[version]
         return {f"{_TAG}{version}": version for version in self._versions}
 
     def resolve(self, revision: str) -> str:
-        """The version of that name; the newest release for HEAD, which stands where an Application names none."""
+        """The version of that name, as it is now; the newest release for HEAD, which stands where an Application names none."""
         wanted = revision.removeprefix(_TAG)
-        if wanted not in self._versions:
-            self.refs()
+        if wanted != "HEAD" and (package := self._store.find(wanted)) is not None:
+            self._versions[wanted] = package
+            return wanted
+        self.refs()
         if wanted == "HEAD":
             releases = [(tuple(map(int, found.groups())), text) for text in self._versions if (found := _RELEASE.match(text))]
             if releases:
                 return max(releases)[1]
-        elif wanted in self._versions:
-            return wanted
         known = ", ".join(list(self._versions)[:5]) or "none"
         raise UnknownRevision(f"{self.url}: no version {wanted!r} of the chart; there are {known}")
+
+    def exact(self, version: str) -> str:
+        """`<version>@<digest>` as it was when it was last looked at; the version where nobody names a digest."""
+        package = self._versions.get(version)
+        return f"{version}@{package.digest}" if package is not None and package.digest else version
 
     def branch_of(self, revision: str) -> str | None:
         return None
 
     def read_tree(self, sha: str, path: str = "") -> ChartTree:
-        """The chart of a version, its digest checked. `ManifestError` where the package is none."""
-        if sha not in self._trees:
-            if sha not in self._versions:
-                self.refs()
-            if sha not in self._versions:
-                raise UnknownRevision(f"{self.url}: the version {sha} of the chart is gone")
-            self._trees[sha] = unpacked(self._package(sha, self._versions[sha]), f"{self.url} {sha}")
+        """The chart of a version, or of exactly one package of it; its digest is checked. `ManifestError` where it is none."""
+        version, _, digest = sha.partition("@")
+        if version not in self._versions:
+            found = self._store.find(version)
+            if found is None:
+                raise UnknownRevision(f"{self.url}: the version {version} of the chart is gone")
+            self._versions[version] = found
+        exact = sha if digest else self.exact(version)
+        if exact not in self._trees:
+            package = self._versions[version]
+            if digest and digest != package.digest:
+                package = Package("", digest)
+            self._trees[exact] = unpacked(self._package(version, package), f"{self.url} {version}")
             while len(self._trees) > 8:  # what is live, what is wanted, and some to compare with
                 del self._trees[next(iter(self._trees))]
-        return self._trees[sha]
+        return self._trees[exact]
 
     def _package(self, version: str, package: Package) -> bytes:
         kept = self._cache / f"{package.digest.removeprefix('sha256:')}.tgz" if package.digest else None
@@ -104,6 +130,8 @@ class ChartRepository:
             data = kept.read_bytes()
             if _digest(data) == package.digest:
                 return data
+        if not package.url:
+            raise UnknownRevision(f"{self.url}: {version} was published again, and the package {package.digest} is gone")
         data = self._store.fetch(version, package)
         if package.digest and _digest(data) != package.digest:
             raise Unreachable(f"{self.url}: the package of {version} is not the one that the repository names "
@@ -146,11 +174,15 @@ class IndexStore:
         self._chart = chart
         self._login = login
         self._pass = pass_credentials
+        self._headers: Mapping[str, str] = {}
+        self._read: Mapping[str, Package] = {}
         self.url = f"{self._base}{chart}"
 
     def versions(self) -> Mapping[str, Package]:
         address = urljoin(self._base, "index.yaml")
-        answer = get(address, limit=MAX_INDEX, authorization=self._authorization(address))
+        answer = get(address, limit=MAX_INDEX, authorization=self._authorization(address), known=self._headers)
+        if answer.status == _NOT_MODIFIED and self._headers:
+            return self._read
         _check(answer.status, address)
         try:
             index = yaml.load(_section(answer.body, self._chart), address)
@@ -163,7 +195,12 @@ class IndexStore:
             names = ", ".join(sorted(map(str, entries))[:8]) or "none"
             raise UnknownRevision(f"{self.url}: this repository has no such chart; there are {names}")
         found = (self._package(entry) for entry in entries[self._chart] or () if isinstance(entry, dict))
-        return {version: package for version, package in found if version and package.url}
+        self._read = {version: package for version, package in found if version and package.url}
+        self._headers = {name: answer.headers[name] for name in ("etag", "last-modified") if name in answer.headers}
+        return self._read
+
+    def find(self, version: str) -> Package | None:
+        return self.versions().get(version)
 
     def _package(self, entry: Mapping[str, Any]) -> tuple[str, Package]:
         urls: Sequence[Any] = entry.get("urls") or ()
@@ -198,8 +235,17 @@ class RegistryStore:
     def versions(self) -> Mapping[str, Package]:
         return {tag.replace("_", "+"): Package(tag, "") for tag in self._registry.tags()}
 
+    def find(self, version: str) -> Package | None:
+        tag = version.replace("+", "_")
+        if not _IS_TAG.fullmatch(tag):
+            return None
+        try:
+            return Package(tag, self._registry.digest(tag))
+        except UnknownRepository:
+            return None
+
     def fetch(self, version: str, package: Package) -> bytes:
-        return self._registry.chart(package.url, limit=MAX_PACKAGE)
+        return self._registry.chart(package.url, package.digest or self._registry.digest(package.url), limit=MAX_PACKAGE)
 
 
 def _section(index: bytes, chart: str) -> bytes:
