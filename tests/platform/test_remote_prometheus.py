@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fairway.kube.objects import Obj, dig, status_of
 from fairway.kube.resources import ANALYSIS_RUNS, ROLLBACK_POLICIES
 from tests.platform.running import Running, as_json, platform
+from tests.rollouts.world import analysis, blue_green, ingress, service
 
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = pytest.mark.skipif(PROMETHEUS is None, reason="no prometheus on PATH")
@@ -100,6 +102,31 @@ def test_grafana_may_ask_through_the_platform(running: Running) -> None:
     posted = urllib.request.Request(f"{base}/query_range", data=b"query=vector(1)&start=0&end=60&step=30")
     with urllib.request.urlopen(posted, timeout=10) as answer:
         assert len(as_json(answer.read())["data"]["result"][0]["values"]) == 3
+
+
+def test_a_rehearsal_asks_it_for_the_series_of_the_queries(running: Running, elsewhere: tuple[str, object],
+                                                           tmp_path: Path) -> None:
+    metrics = [{"name": str(i), "interval": "30s", "count": 2, "successCondition": "len(result) > 0", "inconclusiveLimit": 1,
+                "failureCondition": "false", "provider": {"prometheus": {"query": query}}}
+               for i, query in enumerate(('up{job="itself"}', 'sum(up{job="others",instance=~".+",pod=~".*{{args.hash}}.*"})',
+                                          "no_such_metric", 'up{job="itself",instance="elsewhere"}'))]
+    files = [blue_green(postPromotionAnalysis=analysis()), ingress(), service("shop-stable"), service("shop-canary"),
+             {"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisTemplate", "metadata": {"name": "success-rate"},
+              "spec": {"args": [{"name": "hash"}], "metrics": metrics}}]
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(files))
+    running.until(lambda: as_json(running.fairway("query", "up", "-o", "json").stdout)["result"], "it has scraped itself")
+    shown = running.fairway("rehearse", str(tmp_path / "all.yaml"), "--prometheus", elsewhere[0]).stdout
+    assert shown.partition("series at ")[2].splitlines() == [
+        elsewhere[0],
+        '  ✓  up{job="itself"}: 1',
+        '  ✗  up{job="others",instance=~".+"}: none in the last hour: the metric is there, but nothing has job="others"',
+        "  ✗  no_such_metric: none in the last hour: there is no metric no_such_metric",
+        '  ✗  up{job="itself",instance="elsewhere"}: none in the last hour: the metric is there, but nothing has '
+        'instance="elsewhere"',
+    ]
+    nowhere = as_json(running.fairway("rehearse", str(tmp_path / "all.yaml"), "--prometheus", "http://127.0.0.1:9",
+                                      "-o", "json").stdout)["series"]
+    assert {one["series"] for one in nowhere} == {None} and "Cannot connect" in nowhere[0]["says"]
 
 
 def test_what_cannot_be_asked_is_unknown_and_says_so(running: Running, elsewhere: tuple[str, subprocess.Popen[bytes]]) -> None:

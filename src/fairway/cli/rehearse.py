@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,9 @@ from fairway.cli.output import machine, output_option
 
 if TYPE_CHECKING:
     from fairway.kube.objects import Obj
+    from fairway.rehearse.asked_series import Asked
     from fairway.rehearse.spec import Scenario
+    from fairway.rehearse.subject import Subject
 
 
 @click.command(name="rehearse")
@@ -25,10 +29,11 @@ if TYPE_CHECKING:
 @click.option("--svg", "picture", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
               help="Draw weight and error rates there.")
 @click.option("--all", "every", is_flag=True, help="The timeline with every reason, also those that hold for a moment only.")
+@click.option("--prometheus", metavar="URL", default="", help="Ask this Prometheus whether it has the series of the queries.")
 @click.option("--example", is_flag=True, help="Print a documented example of a scenario and stop.")
 @output_option
 def command(paths: tuple[Path, ...], scenario: Path | None, name: str, seed: int, runs: int, picture: Path | None, every: bool,
-            example: bool, output: str) -> None:
+            prometheus: str, example: bool, output: str) -> None:
     """Rehearse the Rollouts and Canaries in PATHS (Kustomize folders, folders, files): the real controllers, simulated pods
     and users.
 
@@ -60,12 +65,41 @@ def command(paths: tuple[Path, ...], scenario: Path | None, name: str, seed: int
         for i, report in enumerate(reports):
             path = picture if i == 0 else picture.with_stem(f"{picture.stem}-{report.subject.name}")
             path.write_text(svg(report), "utf-8")
-    data = [as_data(report) for report in reports]
+    asked = [_asked(subject, prometheus) for subject in found] if prometheus else [()] * len(found)
+    data = [as_data(report) | ({"series": [asdict(one) for one in known]} if prometheus else {})
+            for report, known in zip(reports, asked, strict=True)]
     if not machine(data[0] if len(data) == 1 else data, output):
         width = min(shutil.get_terminal_size((100, 24)).columns, 120)
-        click.echo("\n\n".join(as_text(report, width=width, every=every) for report in reports))
+        texts = [as_text(report, width=width, every=every) + "".join(f"\n{line}" for line in _series(prometheus, known))
+                 for report, known in zip(reports, asked, strict=True)]
+        click.echo("\n\n".join(texts))
     if not all(report.as_expected for report in reports):
         raise click.exceptions.Exit(1)
+
+
+def _asked(subject: Subject, address: str) -> tuple[Asked, ...]:
+    """What the Prometheus says about the series that this subject's queries look for."""
+    import asyncio
+
+    from fairway.kube.clock import WallClock
+    from fairway.metrics.querier import RemotePrometheus
+    from fairway.rehearse.asked_series import ask, queries_of
+
+    async def asking() -> tuple[Asked, ...]:
+        remote = RemotePrometheus(address, timeout_s=10.0)
+        try:
+            return await ask(queries_of(subject), remote, WallClock().now())
+        finally:
+            await remote.close()
+
+    return asyncio.run(asking())
+
+
+def _series(address: str, asked: Sequence[Asked]) -> Iterable[str]:
+    from fairway.metrics.querier import without_login
+    from fairway.rehearse.asked_series import lines
+
+    return ("", *lines(without_login(address), asked)) if address else ()
 
 
 def _objects(path: Path) -> list[Obj]:

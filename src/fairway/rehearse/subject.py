@@ -23,6 +23,8 @@ class NothingToRehearse(ValueError):
     """The files hold no Rollout and no Canary, or not the one that was asked for."""
 
 
+NOT_KNOWN = "not-known-yet"
+"""Stands for an argument that a rollout gives: the hash of a version, a value from a Secret."""
 BEFORE, AFTER = "before the switch", "after the switch"
 
 
@@ -125,7 +127,7 @@ def _values(template: Sequence[Obj], given: Sequence[Obj]) -> dict[str, str]:
     """A hash is not known yet: it stands for itself."""
     names = {str(arg.get("name")): str(arg.get("value")) for arg in template if arg.get("value") is not None}
     names |= {str(arg.get("name")): str(arg["value"]) for arg in given if arg.get("value") is not None}
-    return {str(arg.get("name")): "x" for arg in (*template, *given)} | names
+    return {str(arg.get("name")): NOT_KNOWN for arg in (*template, *given)} | names
 
 
 def _filled(raw: Obj, values: Mapping[str, str]) -> Obj:
