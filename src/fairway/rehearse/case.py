@@ -11,6 +11,7 @@ from fairway.kube.clock import Clock
 from fairway.kube.objects import Obj, copy_of, dig, labels_of, status_of
 from fairway.kube.reconcile import Controller
 from fairway.kube.resources import ROLLOUTS, Resource
+from fairway.rehearse.aftermath import NEW_IMAGE
 from fairway.rehearse.judge import Judge
 from fairway.rehearse.spec import Deed, Outcome
 from fairway.rehearse.subject import VERSION, Subject
@@ -151,7 +152,11 @@ class RolloutCase:
         self._stable_hash = str(dig(obj, "status", "stableRS", default=""))
 
     async def new_version(self, world: World) -> None:
-        body = {"spec": {"template": {"metadata": {"annotations": {VERSION: NEW}}}}}
+        template: Obj = {"metadata": {"annotations": {VERSION: NEW}}}
+        if self._subject.policies:
+            containers = dig(world.rollout(), "spec", "template", "spec", "containers", default=[])
+            template["spec"] = {"containers": [{**one, "image": f"{one.get('image')}{NEW_IMAGE}"} for one in containers]}
+        body = {"spec": {"template": template}}
         await world.api.patch(ROLLOUTS, self._subject.name, self._subject.namespace, MergePatch(body))
 
     def version(self, pod: Obj | None) -> str:

@@ -34,6 +34,8 @@ class Finding:
     says: str
     metric: Metric | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    where: str = ""
+    """Where it is no metric of an analysis."""
 
     @property
     def proposal(self) -> str:

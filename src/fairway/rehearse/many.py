@@ -15,6 +15,7 @@ from fairway.rehearse.users import Luck
 from fairway.rehearse.world import World
 
 Z95 = 1.96
+STOPPED = ("aborted", "rolled back")
 CHUNKS = 4
 """Per processor: the last ones to finish wait for a quarter of the work at most."""
 
@@ -32,16 +33,21 @@ class Short:
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """`clear_at`, `requests` and `errors` are (median, 95th percentile) of the runs that were aborted."""
+    """`clear_at`, `requests` and `errors` are (median, 95th percentile) of the runs that were aborted or rolled back."""
 
     runs: int
     promoted: int
     aborted: int
+    rolled_back: int
     held: int
     clear_at: tuple[float, float]
     requests: tuple[float, float]
     errors: tuple[float, float]
     broken: tuple[str, ...]
+
+    @property
+    def stopped(self) -> int:
+        return self.aborted + self.rolled_back
 
     def interval(self, count: int) -> tuple[float, float]:
         """Where the probability lies, with 95 % confidence (Wilson)."""
@@ -121,11 +127,12 @@ def short(ending: Ending, luck: Luck, world: World) -> Short:
 
 
 def summed(runs: Sequence[Short]) -> Many:
-    aborted = [run for run in runs if run.outcome == "aborted"]
-    promoted, held = (sum(run.outcome == word for run in runs) for word in ("promoted", "held"))
+    stopped = [run for run in runs if run.outcome in STOPPED]
+    promoted, aborted, rolled_back, held = (sum(run.outcome == word for run in runs)
+                                            for word in ("promoted", "aborted", "rolled back", "held"))
     broken = tuple(dict.fromkeys(what for run in runs for what in run.broken))
-    return Many(len(runs), promoted, len(aborted), held, _middle([run.clear_at for run in aborted]),
-                _middle([run.requests for run in aborted]), _middle([run.errors for run in aborted]), broken)
+    return Many(len(runs), promoted, aborted, rolled_back, held, _middle([run.clear_at for run in stopped]),
+                _middle([run.requests for run in stopped]), _middle([run.errors for run in stopped]), broken)
 
 
 def _middle(values: Sequence[float]) -> tuple[float, float]:

@@ -7,10 +7,11 @@ from datetime import timedelta
 
 from fairway.rehearse.canary_findings import canary_findings
 from fairway.rehearse.explain import Finding, findings, outage, quicker, schedule_of, unvisited
-from fairway.rehearse.many import Many, rehearse_many
+from fairway.rehearse.many import STOPPED, Many, rehearse_many
 from fairway.rehearse.run import Rehearsal, rehearse
 from fairway.rehearse.spec import Scenario
 from fairway.rehearse.subject import BEFORE, Subject
+from fairway.rehearse.watch_findings import watch_findings
 
 BAD = 3.0
 """A version that fails three times as often as stable is one that should be stopped."""
@@ -64,6 +65,20 @@ def is_bad(scenario: Scenario) -> bool:
 def _advice(subject: Subject, scenario: Scenario, seed: int, run: Rehearsal) -> tuple[Advice, ...]:
     if subject.is_canary:
         return _canary_advice(subject, scenario, seed, run)
+    return (*_analysis_advice(subject, scenario, seed, run), *_watch_advice(subject, scenario, seed, run))
+
+
+def _watch_advice(subject: Subject, scenario: Scenario, seed: int, run: Rehearsal) -> tuple[Advice, ...]:
+    advice = []
+    for finding in watch_findings(subject, taken_back=run.outcome == "rolled back"):
+        worth = finding.changes and is_bad(scenario) and run.outcome in ("promoted", "rolled back")
+        tried = rehearse(subject.with_policies(finding.changes), scenario, seed) if worth else None
+        if finding.code != "Slow" or not finding.changes or (tried is not None and _sooner(tried, run)):
+            advice.append(Advice(finding, tried))
+    return tuple(advice)
+
+
+def _analysis_advice(subject: Subject, scenario: Scenario, seed: int, run: Rehearsal) -> tuple[Advice, ...]:
     found = list(findings(subject))
     wanted = [finding for finding in found if finding.code == "EndsTooLate" and finding.metric is not None]
     if is_bad(scenario) and run.outcome == "aborted" and run.requests and not wanted:
@@ -98,7 +113,7 @@ def _worth_trying(finding: Finding, scenario: Scenario) -> bool:
 
 def _sooner(tried: Rehearsal, run: Rehearsal) -> bool:
     saved = timedelta(seconds=run.clear_at - tried.clear_at)
-    return tried.outcome == "aborted" and saved > timedelta(seconds=0.1 * run.clear_at) and tried.errors < run.errors
+    return tried.outcome in STOPPED and saved > timedelta(seconds=0.1 * run.clear_at) and tried.errors < run.errors
 
 
 def _erred(run: Rehearsal, metric: str) -> bool:

@@ -7,12 +7,13 @@ import contextlib
 import gc
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from fairway.kube.api import MergePatch
 from fairway.kube.clock import Clock, run_virtual
 from fairway.kube.objects import dig, status_of
+from fairway.kube.resources import ROLLBACK_POLICIES
 from fairway.rehearse.series import selectors_of
 from fairway.rehearse.spec import Deed, Fault, Outcome, Scenario
 from fairway.rehearse.subject import Subject
@@ -52,6 +53,8 @@ class Rehearsal:
     """Measurements that had data."""
     empty: tuple[str, ...] = field(default=())
     """Metrics that had none at all."""
+    promoted_at: float | None = None
+    """Where somebody watched on after the promotion."""
 
     @property
     def requests(self) -> int:
@@ -60,6 +63,12 @@ class Rehearsal:
     @property
     def errors(self) -> int:
         return sum(span.canary_errors for span in self.spans)
+
+    @property
+    def after_promotion(self) -> tuple[int, int]:
+        """Requests to the new version since it was promoted, and failed ones."""
+        spans = [span for span in self.spans if self.promoted_at is not None and span.start >= self.promoted_at]
+        return sum(span.canary for span in spans), sum(span.canary_errors for span in spans)
 
     @property
     def all_requests(self) -> int:
@@ -109,11 +118,12 @@ def in_world(subject: Subject, scenario: Scenario, play: Callable[[World], Await
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How it ended, for all seeds of a world; `at` in seconds."""
+    """How it ended, for all seeds of a world; `at` in seconds, and `promoted_at` where a promotion was not the end of it."""
 
     outcome: Outcome
     why: str
     at: float
+    promoted_at: float | None = None
 
 
 async def course(world: World, seeds: Sequence[int]) -> Ending:
@@ -129,7 +139,8 @@ async def course(world: World, seeds: Sequence[int]) -> Ending:
         decided = _seconds(world)
         await asyncio.sleep(SETTLE_S)
         world.users.advance(world.clock.now())
-        return Ending(outcome, why, decided)
+        promoted = world.aftermath.promoted_at
+        return Ending(outcome, why, decided, _since_beginning(world, promoted) if promoted is not None else None)
     finally:
         for task in tasks:
             task.cancel()
@@ -143,7 +154,7 @@ def told(world: World, ending: Ending, luck: Luck) -> Rehearsal:
     # What was measured is seen a moment after what was decided from it; people read it the other way round.
     timeline = tuple(sorted(world.timeline.entries, key=lambda e: (round(e.at, 2), not e.code.startswith("Measured"))))
     return Rehearsal(ending.outcome, ending.why, ending.at, clear_at(spans, ending), spans, timeline, tuple(world.judge.broken),
-                     tuple(world.notes), judged, empty)
+                     tuple(world.notes), judged, empty, ending.promoted_at)
 
 
 def clear_at(spans: Sequence[Span], ending: Ending) -> float:
@@ -180,25 +191,28 @@ async def _stable(world: World) -> None:
 
 def _lead(world: World) -> timedelta:
     """Stable serves for as long as the longest window looks back, so that the first look sees what it would see."""
-    windows = [longest_window(query) for query in world.case.queries() if selectors_of(query)]
+    windows = [longest_window(query) for query in world.asked if selectors_of(query)]
     return min(max([timedelta(seconds=30), *windows]), LONGEST_LEAD)
 
 
 async def _ended(world: World) -> tuple[Outcome, str]:
     begun = world.clock.now()
     changed = asyncio.Event()
-    world.outside.of(world.case.resource).on_change(lambda _old, _new: changed.set())
+    for resource in (world.case.resource, ROLLBACK_POLICIES):
+        world.outside.of(resource).on_change(lambda _old, _new: changed.set())
     while True:
         changed.clear()
         now = world.clock.now()
         found = world.case.verdict(world.rollout(), world.users.weight, expecting=_is_expecting(world, now - begun))
+        found = world.aftermath.verdict(found, world)
         if found is not None:
             return found
         left = begun + world.scenario.limit - now
         if left <= timedelta(0):
             return "held", f"it has not ended within {world.scenario.limit}: {world.case.standing(world.rollout())}"
         with contextlib.suppress(TimeoutError):
-            often = 1.0 if world.case.stopping(world.rollout()) else 60.0  # the proxy's part is not in the Rollout
+            stopping = world.case.stopping(world.rollout()) or world.aftermath.promoted_at is not None
+            often = 1.0 if stopping else 60.0  # the proxy's part is not in the Rollout
             await asyncio.wait_for(changed.wait(), min(left.total_seconds(), often))
 
 
@@ -210,8 +224,12 @@ def _is_expecting(world: World, elapsed: timedelta) -> bool:
 
 
 def _seconds(world: World) -> float:
+    return _since_beginning(world, world.clock.now())
+
+
+def _since_beginning(world: World, at: datetime) -> float:
     assert world.origin is not None
-    return (world.clock.now() - world.origin).total_seconds()
+    return (at - world.origin).total_seconds()
 
 
 # --- what happens meanwhile -------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from fairway.kube.durations import parse_duration
 
 Deed = Literal["promote", "promote-full", "abort", "retry", "pause", "resume"]
 DEEDS: tuple[Deed, ...] = ("promote", "promote-full", "abort", "retry", "pause", "resume")
-Outcome = Literal["promoted", "aborted", "held"]
-OUTCOMES: tuple[Outcome, ...] = ("promoted", "aborted", "held")
+Outcome = Literal["promoted", "aborted", "held", "rolled back"]
+OUTCOMES: tuple[Outcome, ...] = ("promoted", "aborted", "held", "rolled back")
 FAULTS = ("monitoring", "incident", "controller", "proxy")
 
 T = TypeVar("T")

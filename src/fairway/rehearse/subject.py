@@ -14,7 +14,8 @@ from fairway.rollouts.args import ArgError, substitute
 VERSION = "fairway.dev/rehearsed-version"
 NAMESPACE = "default"
 _NEEDED = frozenset(("Service", "Ingress", "AnalysisTemplate", "ClusterAnalysisTemplate", "ServiceMonitor", "Secret",
-                     "ConfigMap", "Deployment", "DaemonSet", "HorizontalPodAutoscaler", "MetricTemplate"))  # fmt: skip
+                     "ConfigMap", "Deployment", "DaemonSet", "HorizontalPodAutoscaler", "MetricTemplate",
+                     "RollbackPolicy"))  # fmt: skip
 KINDS = ("Rollout", "Canary")
 _CLUSTER_WIDE = frozenset(("ClusterAnalysisTemplate",))
 
@@ -71,6 +72,11 @@ class Subject:
         return str(meta_of(self.rollout)["namespace"])
 
     @property
+    def policies(self) -> tuple[Obj, ...]:
+        """RollbackPolicies that watch it after its promotion."""
+        return tuple(obj for obj in self.others if obj["kind"] == "RollbackPolicy")
+
+    @property
     def canary(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = dig(self.rollout, "spec", "strategy", "canary", default={}) or {}
         return found
@@ -105,6 +111,18 @@ class Subject:
                     for i, raw in enumerate(spec_of(obj).get("metrics") or ()):
                         yield Metric(str(ref["templateName"]), bool(ref.get("clusterScope")), i, _filled(raw, values), where,
                                      starting)
+
+    def with_policies(self, changes: Mapping[str, Any]) -> Subject:
+        """The same files with some settings of the RollbackPolicies changed; `period` is that of every criterion."""
+        others = []
+        for obj in self.others:
+            if obj["kind"] == "RollbackPolicy":
+                obj = copy_of(obj)
+                period = {name: value for name, value in changes.items() if name == "period"}
+                obj["spec"] |= {name: value for name, value in changes.items() if name != "period"}
+                obj["spec"]["criteria"] = [{**one, **period} for one in obj["spec"].get("criteria") or ()]
+            others.append(obj)
+        return Subject(self.rollout, tuple(others), self.notes)
 
     def with_analysis(self, changes: Mapping[str, Any]) -> Subject:
         """The same Canary with some settings of its analysis changed."""
@@ -158,14 +176,18 @@ def subjects(objects: Sequence[Obj], name: str = "") -> list[Subject]:
         namespace = str(meta_of(rollout).get("namespace") or NAMESPACE)
         others = [_in(obj, namespace) for obj in objects
                   if obj.get("kind") in _NEEDED and meta_of(obj).get("namespace", namespace) in (namespace, "")]
-        subject = Subject(_in(rollout, namespace), tuple(others))
+        others = [obj for obj in others if obj["kind"] != "RollbackPolicy" or (
+            rollout["kind"] == "Rollout" and _names(obj, rollout))]
+        notes = tuple(f"RollbackPolicy {meta_of(obj).get('name')} watches a Canary: its watch is not rehearsed"
+                      for obj in objects if rollout["kind"] == "Canary" and _names(obj, rollout))
+        subject = Subject(_in(rollout, namespace), tuple(others), notes)
         found.append(completed(subject) if subject.is_canary else subject)
     return found
 
 
 def completed(subject: Subject) -> Subject:
     """A Canary with a target that runs, and a way in for the users. What the files do not hold is assumed, and said."""
-    canary, others, notes = copy_of(subject.rollout), list(subject.others), []
+    canary, others, notes = copy_of(subject.rollout), list(subject.others), list(subject.notes)
     spec = canary["spec"]
     target = spec.get("targetRef") or {}
     kind, name = str(target.get("kind") or "Deployment"), str(target.get("name") or subject.name)
@@ -185,6 +207,12 @@ def completed(subject: Subject) -> Subject:
             others.append(_way_in(apex, subject.namespace, dig(spec, "service", "port", default=80)))
             spec.pop("ingressRef", None)
     return Subject(canary, tuple(others), tuple(notes))
+
+
+def _names(policy: Obj, workload: Obj) -> bool:
+    """It is a RollbackPolicy of this workload."""
+    ref = dig(policy, "spec", "workloadRef", default={}) if policy.get("kind") == "RollbackPolicy" else {}
+    return (ref.get("kind"), ref.get("name")) == (workload["kind"], meta_of(workload).get("name"))
 
 
 def _leads_to(ingress: Obj, service: str) -> bool:

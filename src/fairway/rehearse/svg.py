@@ -15,7 +15,7 @@ HEIGHT = 440
 PARTS = 240
 INK, QUIET, GRID, PAPER = "#1f2933", "#66727f", "#dfe4ea", "#ffffff"
 BLUE, RED, GREY = "#2f6fde", "#d13438", "#8a95a1"
-COLOURS = {"promoted": "#1a7f4b", "aborted": RED, "held": "#b7791f"}
+COLOURS = {"promoted": "#1a7f4b", "aborted": RED, "held": "#b7791f", "rolled back": RED}
 
 
 def svg(report: Report) -> str:

@@ -31,6 +31,7 @@ from fairway.metrics.promql.values import Scalar, Vector
 from fairway.metrics.series import millis
 from fairway.metrics.targets import find_targets
 from fairway.node.simulated import Script, SimulatedNode
+from fairway.rehearse.aftermath import Aftermath
 from fairway.rehearse.canary_case import CanaryCase
 from fairway.rehearse.case import OLD, Case, RolloutCase
 from fairway.rehearse.seeds import Seeds
@@ -43,7 +44,7 @@ from fairway.rollouts.analysis_spec import Metric
 from fairway.rollouts.gate import Arm
 from fairway.rollouts.gate_provider import NoCounts
 from fairway.rollouts.measurements import Measurement
-from fairway.rollouts.prometheus import QueryFailed
+from fairway.rollouts.prometheus import Querier, QueryFailed
 from fairway.rollouts.providers import Ask, MetricProvider
 from fairway.traffic.controller import TrafficController
 from fairway.traffic.model import Backend, Model
@@ -69,8 +70,10 @@ class World:
         self.origin: datetime | None = None
         self.notes: list[str] = list(subject.notes)
         self.out: Counter[str] = Counter()
+        self.aftermath = Aftermath(subject)
+        self.asked = [*self.case.queries(), *self.aftermath.queries()]
         self.users = Users(scenario, clock.now())
-        self.seeds = Seeds(Exporter(Luck(self.users, np.random.default_rng(0)), self.users, self.case.queries()))
+        self.seeds = Seeds(Exporter(Luck(self.users, np.random.default_rng(0)), self.users, self.asked))
         self.plane = _Plane(self._rerouted)
         self.queries, self.counted = _Queries(self), _Counted(self)
         self.unfinished: dict[tuple[str, str], deque[tuple[Measurement, Mapping[int, Measurement]]]] = {}
@@ -114,7 +117,7 @@ class World:
         """The controllers under rehearsal."""
         informers, clock = Informers(self.api, rehearsed=True), self.clock
         self._informers = informers
-        controllers = self.case.tested(self, informers)
+        controllers = [*self.case.tested(self, informers), *self.aftermath.controllers(self, informers)]
         loops = [ControllerLoop(Noted(controller, self.timeline), informers, clock) for controller in controllers]
         self._tested = [asyncio.create_task(loop.run()) for loop in loops]
         await informers.synced()
@@ -169,6 +172,10 @@ class World:
         self.users.begin(now)
         self.seeds.begin(seeds)
         self.timeline.begin(now)
+
+    def queries_by(self, conclusion: Callable[[str, float | Sequence[float]], Hashable]) -> Querier:
+        """For somebody who makes no more of an answer than `conclusion`."""
+        return _Queries(self, conclusion)
 
     def for_every_seed(self, provider: MetricProvider) -> MetricProvider:
         return ForEverySeed(provider, self)
@@ -376,8 +383,9 @@ class _Plane:
 class _Queries:
     """PromQL over what was scraped; nobody answers while monitoring is out."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, conclusion: Callable[[str, float | Sequence[float]], Hashable] | None = None) -> None:
         self._world = world
+        self._conclusion = conclusion or (lambda text, answer: repr(answer))
 
     async def query(self, text: str, at: datetime) -> float | Sequence[float]:
         if not self._world.monitoring:
@@ -385,7 +393,8 @@ class _Queries:
         seeds = self._world.seeds
         if seeds.asked is not None:
             return _answer(text, seeds.asked, at)
-        return seeds.divided([_answer(text, exporter, at) for exporter in seeds.all], by=repr)[0]
+        answers = [_answer(text, exporter, at) for exporter in seeds.all]
+        return seeds.divided(answers, by=lambda answer: self._conclusion(text, answer))[0]
 
 
 def _answer(text: str, exporter: Exporter, at: datetime) -> float | Sequence[float]:
