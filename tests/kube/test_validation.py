@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from fairway.kube import defaults, validation
+from fairway.kube.clock import Clock, run_virtual
+from fairway.kube.embedded import EmbeddedApi
+from fairway.kube.errors import BadRequest
 from fairway.kube.objects import Obj, dig
 from fairway.kube.schedules import schedule_mistake
 
@@ -175,3 +178,18 @@ def test_a_template_is_printed_as_the_server_holds_it() -> None:
                                     '"Containers":[{"Name":"c","Image":"shop:1","Command":null,')
     assert '"DNSPolicy":"ClusterFirst","NodeSelector":{"a":"2","z":"1"},"ServiceAccountName":"",' in error.message
     assert error.message.endswith('"SchedulingGroup":null}}: field is immutable')
+
+
+@pytest.mark.parametrize(("metadata", "said"), [
+    ({"finalizers": [{}]}, "ObjectMeta.metadata.finalizers"),
+    ({"ownerReferences": True}, "ObjectMeta.metadata.ownerReferences"),
+    ({"labels": {"a": 1}}, "ObjectMeta.metadata.labels"),
+])  # fmt: skip
+def test_the_metadata_of_custom_kinds_has_its_types_too(metadata: Obj, said: str) -> None:
+    async def story(clock: Clock) -> None:
+        rollout: Obj = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "spec": {},
+                        "metadata": {"name": "a", "namespace": "default", **metadata}}
+        with pytest.raises(BadRequest, match=said):
+            await EmbeddedApi.in_memory(clock).create(rollout)
+
+    run_virtual(story)

@@ -63,6 +63,31 @@ def test_a_kustomization_reads_nothing_outside(name: str, field: str) -> None:
         render(DictTree({"app/kustomization.yaml": field.format(name) + "\n"}), "app")
 
 
+@pytest.mark.parametrize(("files", "message"), [
+    ({"kustomization.yaml": "resources: [a.yaml]\npatches: [{patch: '[]', target: web}]\n", "a.yaml": HEAD},
+     "the target of a patch is a mapping, not 'web'"),
+    ({"kustomization.yaml": "resources: [a.yaml]\npatches: [{patch: '[x]', target: {kind: ConfigMap}}]\n", "a.yaml": HEAD},
+     "an operation is a mapping with op and path, not 'x'"),
+    ({"kustomization.yaml": "resources: [a.yaml]\n", "a.yaml": HEAD.replace("name: a", "name: a, labels: true")},
+     "metadata.labels is a mapping, not True"),
+    ({"kustomization.yaml": "resources: [a.yaml]\ncommonAnnotations: {a: b}\n"
+      "patches: [{patch: '[{op: add, path: /metadata/annotations, value: 3}]', target: {kind: ConfigMap}}]\n", "a.yaml": HEAD},
+     "metadata/annotations is a mapping, not 3"),
+    ({"kustomization.yaml": f"resources: [{'a' * 400}]\n"}, "no such file or directory"),
+])  # fmt: skip
+def test_values_of_another_shape_than_their_field(files: dict[str, str], message: str, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    for tree in (DictTree(dict(files)), FolderTree(tmp_path)):
+        with pytest.raises(ManifestError, match=message):
+            render(tree, "")
+
+
+def test_a_number_beyond_every_float_is_text() -> None:
+    [obj] = render(DictTree({"a.yaml": HEAD + f"data: {{a: {'9' * 400}}}\n"}), "")
+    assert obj["data"]["a"] == "9" * 400
+
+
 # --- YAML -------------------------------------------------------------------------------------------------------------
 
 

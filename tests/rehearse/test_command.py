@@ -78,3 +78,10 @@ def test_nothing_to_rehearse(tmp_path: Path) -> None:
     answer = fairway(tmp_path)
     assert (answer.exit_code, "there is no Rollout and no Canary in these files" in answer.output) == (2, True)
     assert fairway().exit_code == 2
+
+
+def test_files_that_no_api_would_take(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("apiVersion: argoproj.io/v1alpha1\nkind: AnalysisTemplate\nmetadata: {name: rate}\n"
+                                     "spec: {args: often, metrics: []}\n")
+    answer = fairway(tmp_path)
+    assert answer.exit_code == 1 and "AnalysisTemplate rate:" in answer.output and "spec.args" in answer.output

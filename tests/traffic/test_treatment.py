@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from fairway.kube.errors import Invalid
 from fairway.kube.objects import Obj
-from fairway.kube.resources import HTTP_ROUTES, VIRTUAL_SERVICES, Resource
+from fairway.kube.resources import CRDS, HTTP_ROUTES, VIRTUAL_SERVICES, Resource
 from fairway.traffic.controller import APPLIED_GENERATION
 from fairway.traffic.gateway_api import read_http_route
 from fairway.traffic.istio import read_virtual_service
@@ -112,7 +113,7 @@ def test_faults_timeouts_and_retries_are_as_asked(kind: str, tmp_path: Path) -> 
         stable, canary = backends["stable"], backends["canary"]
         assert (await asked(w.port, "/broken/"))[0] == 555 and stable.requests == 0
         began = time.perf_counter()
-        assert (await asked(w.port, "/late/"))[0] == 200 and time.perf_counter() - began >= 0.3
+        assert (await asked(w.port, "/late/"))[0] == 200 and time.perf_counter() - began >= 0.29
         assert (await asked(w.port, "/whole/"))[0] == 200, "without a percentage nothing is aborted"
         canary.delay_s = 5.0
         began = time.perf_counter()
@@ -188,3 +189,28 @@ def test_what_an_http_route_asks_beyond_that_is_said() -> None:
     cors = {"filters": [{"type": "CORS"}], "backendRefs": [{"name": "stable", "port": 80}]}
     found, (remark,) = read_http_route(http_route(cors))
     assert found is not None and remark.reason.code == "FilterNotServed"
+
+
+def test_an_object_that_cannot_be_read_holds_nobody_else_back(tmp_path: Path) -> None:
+    """Where the definition has no schema, every shape comes in."""
+    broken: Obj = {"http": [{"route": [{"destination": "stable"}]}]}
+
+    async def tell(w: World, backends: dict[str, Backend]) -> None:
+        made = virtual()
+        made |= {"metadata": {"name": "broken", "namespace": "default"}}
+        made["spec"] = {"hosts": ["other.example.com"], **broken}
+        with pytest.raises(Invalid, match=r"http\[0\].route\[0\].destination in body must be of type object"):
+            await w.api.create(made)
+        definition = await w.api.get(CRDS, "virtualservices.networking.istio.io")
+        for version in definition["spec"]["versions"]:
+            version["schema"]["openAPIV3Schema"]["properties"]["spec"] = {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        await w.api.replace(definition)
+        await w.api.create(made)
+        await w.until(lambda: any(reason.code == "Malformed" for reason in w.controller.reasons))
+        to_canary = {"http": [{"route": [{"destination": {"host": "canary"}}]}]}
+        await w.patch(VIRTUAL_SERVICES, "shop", {"spec": to_canary})
+        await w.until(lambda: w.note(VIRTUAL_SERVICES, "shop", APPLIED_GENERATION) == "2")
+        assert (await asked(w.port))[2] == "canary"
+
+    played("proxy", tmp_path, VIRTUAL_SERVICES, {"http": [{"route": [{"destination": {"host": "stable"}}]}]}, tell)

@@ -44,6 +44,7 @@ def command(paths: tuple[Path, ...], scenario: Path | None, name: str, seed: int
 
     from fairway.rehearse.report import report_on
     from fairway.rehearse.run import CannotStart
+    from fairway.rehearse.shapes import Misshapen, check
     from fairway.rehearse.show import as_data, as_text
     from fairway.rehearse.subject import NothingToRehearse, subjects
     from fairway.rehearse.svg import svg
@@ -55,11 +56,13 @@ def command(paths: tuple[Path, ...], scenario: Path | None, name: str, seed: int
         raise Misused("a folder or file with a Rollout or Canary is needed", mend="fairway rehearse deploy/overlays/production")
     play = _scenario(scenario)
     try:
-        found = subjects([obj for path in paths for obj in _objects(path)], name)
+        objects = [obj for path in paths for obj in _objects(path)]
+        check(objects)
+        found = subjects(objects, name)
         reports = [report_on(subject, play, seed, runs) for subject in found]
     except NothingToRehearse as error:
         raise Misused(str(error), mend="`fairway build PATH` prints what the files hold") from None
-    except CannotStart as error:
+    except (CannotStart, Misshapen) as error:
         raise CommandError(str(error)) from None
     if picture is not None:
         for i, report in enumerate(reports):

@@ -17,7 +17,7 @@ import yaml
 
 from fairway.kube import rules
 from fairway.kube.api import WriteOptions
-from fairway.kube.decoding import report
+from fairway.kube.decoding import check_metadata, report
 from fairway.kube.facts import facts
 from fairway.kube.objects import Obj, dig
 from fairway.kube.refusals import FieldError, invalid, invalid_value, required
@@ -74,6 +74,7 @@ class CustomType:
     def decoded(self, obj: Obj, options: WriteOptions) -> Obj:
         """Pruned and defaulted; unknown fields are refused or warned of as the client wished."""
         unknown: list[str] = []
+        check_metadata(self.resource, obj.get("metadata"))
         result: Obj = prune(obj, self.schema, unknown)
         report(self.resource, unknown, options)
         fill_defaults(result, self.schema)

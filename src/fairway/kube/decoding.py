@@ -12,6 +12,7 @@ from typing import Any
 
 from fairway.kube.api import WriteOptions
 from fairway.kube.errors import BadRequest
+from fairway.kube.facts import facts
 from fairway.kube.objects import Obj
 from fairway.kube.quantity import canonical
 from fairway.kube.resources import Resource
@@ -50,6 +51,15 @@ def decoded(resource: Resource, obj: Obj, schema: Schema, options: WriteOptions)
         raise BadRequest(f"{unhandled(resource)}: {error}") from error
     report(resource, unknown, options)
     return result
+
+
+def check_metadata(resource: Resource, metadata: Any) -> None:
+    """That of a custom kind, whose definition says nothing of it."""
+    walk = _Walk(path=["metadata"], struct="ObjectMeta")
+    try:
+        _value(metadata if metadata is not None else {}, facts().object_meta, walk)
+    except DecodeError as error:
+        raise BadRequest(f"{unhandled(resource)}: {error}") from error
 
 
 def report(resource: Resource, unknown: list[str], options: WriteOptions) -> None:

@@ -9,6 +9,9 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
 
+_LONGEST_S = 2**63 / 1e9  # nanoseconds in 64 bits
+
+
 def parse_duration(text: str) -> timedelta:
     """`time.ParseDuration`: ValueError names what is wrong."""
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
@@ -17,7 +20,10 @@ def parse_duration(text: str) -> timedelta:
     parts = list(_PART.finditer(rest))
     if not parts or "".join(m[0] for m in parts) != rest:
         raise ValueError(f"invalid duration {text!r}: numbers with units are needed, such as 90s, 5m or 1h30m")
-    return timedelta(seconds=sign * sum(float(m[1]) * _UNITS[m[2]] for m in parts))
+    seconds = sum(float(m[1]) * _UNITS[m[2]] for m in parts)
+    if seconds > _LONGEST_S:
+        raise ValueError(f"invalid duration {text!r}: it is longer than 292 years")
+    return timedelta(seconds=sign * seconds)
 
 
 def format_duration(delta: timedelta) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -73,14 +74,19 @@ class FolderTree:
             raise FileNotFoundError(path) from error
 
     def is_file(self, path: str) -> bool:
-        return self._at(path).is_file()
+        return _may_exist(path) and self._at(path).is_file()
 
     def is_dir(self, path: str) -> bool:
-        return (self._root / path).is_dir() and self._at(path).is_dir()
+        return _may_exist(path) and (self._root / path).is_dir() and self._at(path).is_dir()
 
     def names(self, folder: str = "") -> Sequence[str]:
         at = self._at(folder)
         return sorted(entry.name for entry in at.iterdir()) if at.is_dir() else []
+
+
+def _may_exist(path: str) -> bool:
+    """The system refuses to look for longer names, and for some signs in them."""
+    return "\0" not in path and len(path) < 4096 and all(len(os.fsencode(part)) < 256 for part in path.split("/"))
 
 
 class RecordingTree:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -48,6 +49,9 @@ _STR, _MAP, _SEQ, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "ta
 _BINARY = "tag:yaml.org,2002:binary"
 
 
+_LARGEST_FLOAT = int(sys.float_info.max)
+
+
 @lru_cache(maxsize=16384)
 def resolve_plain(text: str) -> Any:
     """The value of a plain (unquoted) scalar."""
@@ -69,7 +73,9 @@ def resolve_plain(text: str) -> Any:
         base = {"0x": 16, "0o": 8, "0b": 2}.get(body[:2], 8 if len(body) > 1 and body[0] == "0" else 10)
         value = int(body, base)
         number = -value if m[1] == "-" else value
-        return number if -(2**63) <= number < 2**64 else float(number)
+        if -(2**63) <= number < 2**64:
+            return number
+        return float(number) if abs(number) < _LARGEST_FLOAT else text
     if _FLOAT.match(digits):
         number_f = float(digits)
         if math.isinf(number_f):

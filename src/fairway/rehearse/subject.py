@@ -17,6 +17,7 @@ _NEEDED = frozenset(("Service", "Ingress", "AnalysisTemplate", "ClusterAnalysisT
                      "ConfigMap", "Deployment", "DaemonSet", "HorizontalPodAutoscaler", "MetricTemplate",
                      "RollbackPolicy"))  # fmt: skip
 KINDS = ("Rollout", "Canary")
+CONCERNED = _NEEDED | frozenset(KINDS)
 _CLUSTER_WIDE = frozenset(("ClusterAnalysisTemplate",))
 
 

@@ -289,12 +289,9 @@ def _pause(at: Fields) -> Pause:
 
 def read_seconds(written: int | str) -> timedelta | None:
     """Seconds as a number or digits, or a Go duration ("10m"); None where it is neither."""
-    if isinstance(written, int):
-        return timedelta(seconds=written)
-    if written.lstrip("-").isdigit():
-        return timedelta(seconds=int(written))
+    text = str(written)
     try:
-        return parse_duration(written)
+        return parse_duration(f"{text}s" if text.lstrip("-").isdigit() else text)
     except ValueError:
         return None
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from fairway.kube.api import MergePatch
 from fairway.kube.cache import Informers
@@ -41,6 +43,8 @@ from fairway.traffic.model import Model
 from fairway.traffic.port import DataPlane, TrafficError
 from fairway.traffic.read import Remark
 from fairway.traffic.rules import RuleKind, RuleSet
+
+T = TypeVar("T")
 
 log = logging.getLogger("fairway.traffic")
 
@@ -139,7 +143,7 @@ class TrafficController:
         for obj in objects:
             if read.ingress_class(obj) == "alb":
                 continue  # a rule set
-            found, why = read.read_ingress(obj)
+            found, why = _read(read.read_ingress, obj, None)
             remarks.extend(why)
             if found is not None:
                 ingresses.append(found)
@@ -161,9 +165,11 @@ class TrafficController:
         """What VirtualServices, HTTPRoutes and Ingresses of class `alb` ask for."""
         subsets = read_subsets(self._objects(DESTINATION_RULES))
         albs = [obj for obj in self._objects(INGRESSES) if read.ingress_class(obj) == "alb"]
-        load_balancers = [read_alb(obj) for obj in albs]
-        read_all = [*(read_virtual_service(obj, subsets) for obj in self._objects(VIRTUAL_SERVICES)),
-                    *(read_http_route(obj) for obj in self._objects(HTTP_ROUTES))]
+        none: tuple[RuleSet, ...] = ()
+        load_balancers = [_read(read_alb, obj, none) for obj in albs]
+        with_subsets = partial(read_virtual_service, subsets=subsets)
+        read_all = [*(_read(with_subsets, obj, None) for obj in self._objects(VIRTUAL_SERVICES)),
+                    *(_read(read_http_route, obj, None) for obj in self._objects(HTTP_ROUTES))]
         sets = (*(one for found, _ in load_balancers for one in found), *(found for found, _ in read_all if found is not None))
         return sets, [why for whys in (said for _, said in (*load_balancers, *read_all)) for why in whys]
 
@@ -247,6 +253,17 @@ class TrafficController:
 
 
 _RESOURCES: dict[str, Resource] = {resource.kind: resource for resource in (INGRESSES, SERVICES, VIRTUAL_SERVICES, HTTP_ROUTES)}
+
+
+def _read(reader: Callable[[Obj], tuple[T, tuple[Remark, ...]]], obj: Obj, nothing: T) -> tuple[T, tuple[Remark, ...]]:
+    """What one object asks for. A definition without a schema lets every shape in: an object that cannot be read at all is left
+    out and told so, and holds nobody else back."""
+    try:
+        return reader(obj)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        log.warning("%s %s cannot be read", obj["kind"], key_of(obj), exc_info=True)
+        return nothing, (Remark.on(obj["kind"], key_of(obj), "Malformed", "it is left out, because it has not the shape of its "
+                                   f"kind ({error}); compare it with: kubectl explain {obj['kind'].lower()}.spec"),)
 
 
 def _refused(listener: str, why: str) -> Remark:

@@ -20,6 +20,8 @@ def apply_operations(target: Any, operations: Sequence[Mapping[str, Any]]) -> An
 
 
 def _apply(document: Any, operation: Mapping[str, Any]) -> Any:
+    if not isinstance(operation, Mapping):
+        raise PatchFailed(f"an operation is a mapping with op and path, not {operation!r}")
     verb = operation.get("op")
     path = operation.get("path")
     if not isinstance(path, str):

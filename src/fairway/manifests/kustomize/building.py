@@ -97,6 +97,10 @@ def objects_in(documents: Sequence[tuple[Any, Place]], *, lenient: bool = False)
             raise ManifestError(place, f"{kind}: missing metadata.name in object", "add `metadata: {name: …}`")
         if not isinstance(meta.get("name", ""), str):
             raise ManifestError(place, f"{kind}: metadata.name {meta['name']!r} is not text", "quote it")
+        for name in ("labels", "annotations"):
+            if not isinstance(meta.get(name) or {}, dict):
+                raise ManifestError(place, f"{kind}: metadata.{name} is a mapping, not {meta[name]!r}",
+                                    "write `name: value` lines")
         found.append((value, place))
     return found
 

@@ -24,6 +24,9 @@ def apply_patch(resources: Resources, documents: Iterable[tuple[Any, Place]], ta
                 options: Mapping[str, Any], schemas: Schemas) -> None:
     """Apply the documents of one patch entry."""
     for document, place in documents:
+        for name, value in (("target", target), ("options", options)):
+            if value is not None and not isinstance(value, Mapping):
+                raise ManifestError(place, f"the {name} of a patch is a mapping, not {value!r}", "write its fields below it")
         if isinstance(document, list):
             if not target:
                 raise ManifestError(place, "must specify a target for JSON patch", "add `target:` with kind and name")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from fairway.kube.objects import Obj
+from fairway.kube.objects import Obj, annotations_of
 from fairway.manifests.errors import ManifestError, Place
 from fairway.manifests.image_reference import ImageReference
 from fairway.manifests.kustomize.field_paths import FieldSpec, update
@@ -86,7 +87,13 @@ def set_entries(resources: Iterable[Resource], entries: Mapping[str, Any], specs
     for item in resources:
         for spec in specs:
             if spec.selects(item.obj):
-                update(item.obj, spec.path, lambda old: {**(old or {}), **texts}, create=spec.create, empty=dict)
+                update(item.obj, spec.path, partial(_joined, item, spec.path, texts), create=spec.create, empty=dict)
+
+
+def _joined(item: Resource, path: str, texts: Mapping[str, str], old: Any) -> dict[str, Any]:
+    if old and not isinstance(old, dict):
+        raise ManifestError(item.place, f"{item.id}: {path} is a mapping, not {old!r}", "write `name: value` lines")
+    return {**(old or {}), **texts}
 
 
 def as_text(value: Any) -> str:
@@ -173,5 +180,4 @@ def _with_image(value: str, image: Mapping[str, Any]) -> str:
 def drop_local(objects: list[Obj]) -> list[Obj]:
     """Objects that are only for the build (`config.kubernetes.io/local-config`) go."""
     key = "config.kubernetes.io/local-config"
-    return [o for o in objects if key not in ((o.get("metadata") or {}).get("annotations") or {})
-            or (o["metadata"]["annotations"][key] == "false")]
+    return [o for o in objects if annotations_of(o).get(key, "false") == "false"]
