@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,10 +18,11 @@ from fairway.git.repositories import BadName, Repositories
 from fairway.gitops.repository_secrets import chart_login_for, login_for
 from fairway.gitops.tracking import HOME
 from fairway.images.compression import Unpackable
-from fairway.images.layout import BadBlob
+from fairway.images.layout import BadBlob, Layout
 from fairway.images.pull_accounts import configurations
 from fairway.images.pulling import NotPulled, Policy, PulledImages, Wish
-from fairway.images.reference import BadReference
+from fairway.images.reference import BadReference, Reference
+from fairway.images.signature_policy import PolicyMistake, read_policy, refusal
 from fairway.kube.cache import Informers
 from fairway.kube.objects import Obj, labels_of, spec_of
 from fairway.kube.resources import CONFIG_MAPS, REPOSITORIES, SECRETS
@@ -35,6 +36,18 @@ from fairway.rollouts.prometheus import Querier, QueryFailed, Server
 NAMESPACE = "fairway"
 REPOSITORY_LABEL = "fairway.dev/repository"
 ENVIRONMENT_LABEL = "fairway.dev/environment"
+
+
+def must_be_signed(file: Path) -> Callable[[Reference, Layout, str], str]:
+    """Why an image may not run by the policy in the file, which is read anew each time: it may change while we run."""
+
+    def refused(reference: Reference, layout: Layout, digest: str) -> str:
+        try:
+            return refusal(read_policy(file), reference, layout, digest)
+        except PolicyMistake as mistake:
+            return f"which images must be signed is not known: {mistake}"
+
+    return refused
 
 
 class NodeImages:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from fairway.connections import NodeImages
+from fairway.connections import NodeImages, must_be_signed
 from fairway.container_series import ContainerSeries
 from fairway.delivery import Delivery
 from fairway.gitops.access import ApplicationAccess
@@ -90,8 +90,9 @@ class Platform:
         accounts = Accounts(api, clock, pki.accounts)
         self.node = NodeController(
             self.informers, clock, node,
-            NodeImages(PulledImages(LocalRegistry(state.registry), LocalRegistry(state.pulled), state.unpacked,
-                                    lambda: files(state.registries), time.monotonic)), accounts,
+            NodeImages(PulledImages(
+                LocalRegistry(state.registry), LocalRegistry(state.pulled), state.unpacked, lambda: files(state.registries),
+                time.monotonic, must_be_signed(state.image_policy))), accounts,
         )  # fmt: skip
         logs = ShimLogs(self.informers, clock, node.pods)
         self.server = KubeServer(api, clock, logs=logs, tls=server_context(pki), token=pki.token,

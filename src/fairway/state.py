@@ -74,6 +74,11 @@ class StateDir:
         return self.root / "registries.json"
 
     @property
+    def image_policy(self) -> Path:
+        """Written by the user: which images must be signed to run."""
+        return self.root / "image-policy.yaml"
+
+    @property
     def unpacked(self) -> Path:
         """Root file systems of images, by manifest digest."""
         return self.root / "images"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fairway.cli import image_content, image_docker, image_registry
+from fairway.cli import image_content, image_docker, image_registry, image_signing
 from fairway.cli.errors import CommandError, Misused
 from fairway.cli.image_registry import pulled_base, reference_of
 from fairway.cli.output import machine, output_option
@@ -28,7 +28,7 @@ def command() -> None:
     """OCI images without a daemon. The embedded registry lies in the state folder."""
 
 
-for _one in (*image_registry.COMMANDS, *image_content.COMMANDS, image_docker.docker):
+for _one in (*image_registry.COMMANDS, *image_content.COMMANDS, *image_signing.COMMANDS, image_docker.docker):
     command.add_command(_one)
 
 

@@ -73,5 +73,14 @@ def referrers_tag(digest: str) -> str:
     return digest.replace(":", "-")
 
 
+def signature_tag(digest: str) -> str:
+    """Where cosign keeps an image's signatures."""
+    return f"{referrers_tag(digest)}.sig"
+
+
+def is_signature_tag(tag: str) -> bool:
+    return tag.endswith(".sig") and is_referrers_tag(tag.removesuffix(".sig"))
+
+
 def is_referrers_tag(tag: str) -> bool:
     return _TAG.match(tag) is not None

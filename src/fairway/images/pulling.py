@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from fairway.images.credentials import Account, BadCredentials, account_of
 from fairway.images.distribution import Denied, NotThere, RegistryError, Remote
-from fairway.images.layout import BadBlob
+from fairway.images.layout import BadBlob, Layout
 from fairway.images.platforms import NoPlatform, own_platform
 from fairway.images.pull_accounts import accounts_for
 from fairway.images.reference import Reference, parse_reference
@@ -26,14 +26,19 @@ from fairway.images.unpack import EmbeddedImages, UnpackedImage
 Policy = Literal["Always", "IfNotPresent", "Never"]
 Tell = Callable[[str, str], None]
 """(reason, message) of an event, in the kubelet's words."""
+Refusal = Callable[[Reference, Layout, str], str]
 
 
 def nobody(reason: str, message: str) -> None:
     return
 
 
+def anything(reference: Reference, layout: Layout, digest: str) -> str:
+    return ""
+
+
 class NotPulled(Exception):
-    """`reason` is the kubelet's: ErrImagePull, ErrImageNeverPull."""
+    """`reason` is the kubelet's: ErrImagePull, ErrImageNeverPull, SignatureValidationFailed."""
 
     def __init__(self, message: str, reason: str = "ErrImagePull") -> None:
         super().__init__(message)
@@ -50,10 +55,12 @@ class Wish:
 
 
 class PulledImages:
-    """`accounts` gives the files in which this machine's own accounts are; `clock` seconds."""
+    """`accounts` gives the files in which this machine's own accounts are; `clock` seconds; `refusal` says why an image that is
+    here (its reference, layout and digest) may not run."""
 
     def __init__(self, registry: LocalRegistry, pulled: LocalRegistry, unpacked: Path, accounts: Callable[[], Sequence[Path]],
-                 clock: Callable[[], float]) -> None:
+                 clock: Callable[[], float], refusal: Refusal = anything) -> None:
+        self._refusal, self._embedded = refusal, registry
         self._here = EmbeddedImages(registry, unpacked)
         self._registry = pulled
         self._pulled = EmbeddedImages(pulled, unpacked)
@@ -64,22 +71,35 @@ class PulledImages:
         """Raises `BadReference`, `NotPulled`, `BadBlob`, `Unpackable`."""
         parsed = parse_reference(reference)
         try:
+            await self._check(self._embedded, parsed)
             return await self._here.ensure(reference)
         except UnknownImage as unknown:
             not_here = str(unknown)
-        if wish.policy != "Always" and self._has(parsed):
+        present = wish.policy != "Always" and self._has(parsed)
+        if present and not (why := await self._why_not(self._registry, parsed)):
             return await self._pulled.ensure(reference)
+        if present and wish.policy == "Never":
+            raise NotPulled(why, "SignatureValidationFailed")
         if wish.policy == "Never":
             raise NotPulled(f'Container image "{reference}" is not present with pull policy of Never', "ErrImageNeverPull")
         wish.tell("Pulling", f'Pulling image "{reference}"')
         begun = self._clock()
         moved = await self._joined(parsed, wish, not_here)
+        await self._check(self._registry, parsed)
         found = await self._pulled.ensure(reference)
         took = f"{self._clock() - begun:.3f}s"
         size = sum(part.size for part in self._registry.layout(parsed.name).parts(self._image(parsed, found.digest)))
         wish.tell("Pulled", f'Successfully pulled image "{reference}" in {took} ({took} including waiting). Image size: '
                   f"{size} bytes{'' if moved.sent else ', all of them present already'}.")
         return found
+
+    async def _why_not(self, registry: LocalRegistry, reference: Reference) -> str:
+        found = registry.resolve(reference)
+        return await asyncio.to_thread(self._refusal, reference, registry.layout(reference.name), found.digest)
+
+    async def _check(self, registry: LocalRegistry, reference: Reference) -> None:
+        if why := await self._why_not(registry, reference):
+            raise NotPulled(why, "SignatureValidationFailed")
 
     def _has(self, reference: Reference) -> bool:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from fairway.images.attach import attachments, is_referrers_tag, register
+from fairway.images.attach import attachments, is_referrers_tag, is_signature_tag, register, signature_tag
 from fairway.images.layout import MANIFESTS, Descriptor, Layout
 from fairway.images.reference import Reference
 
@@ -35,7 +35,7 @@ class LocalRegistry:
         raise UnknownImage(self._what_is_missing(reference, layout))
 
     def tags(self, name: str) -> list[str]:
-        return sorted(tag for tag in self.layout(name).manifests() if tag and not is_referrers_tag(tag))
+        return sorted(tag for tag in self.layout(name).manifests() if tag and not _is_beside(tag))
 
     def push(self, source: Layout, manifest: Descriptor, reference: Reference) -> None:
         """Copy an image into its repository, blobs first, then its tag: a reader never meets half an image."""
@@ -44,6 +44,9 @@ class LocalRegistry:
         for attached in attachments(source, manifest.digest):
             copy(source, attached.manifest, target)
             register(target, manifest.digest, attached)
+        if signatures := source.manifests().get(signature_tag(manifest.digest)):
+            copy(source, signatures, target)
+            target.tag(signature_tag(manifest.digest), signatures)
         if reference.tag:
             target.tag(reference.tag, manifest)
 
@@ -52,7 +55,7 @@ class LocalRegistry:
         for marker in sorted(self.root.rglob("oci-layout")):
             layout, name = Layout(marker.parent), marker.parent.relative_to(self.root).as_posix()
             for tag, found in sorted(layout.manifests().items()):
-                if tag and not is_referrers_tag(tag):
+                if tag and not _is_beside(tag):
                     yield name, tag, found, _size(layout, found)
 
     def _what_is_missing(self, reference: Reference, layout: Layout) -> str:
@@ -63,6 +66,11 @@ class LocalRegistry:
             return f"image {reference}: {reference.name} has no image with this digest; push it, or name one it has"
         known = ", ".join(self.tags(reference.name)[-5:]) or "none"
         return f"image {reference}: {reference.name} has no tag {reference.tag!r} (its last tags: {known})"
+
+
+def _is_beside(tag: str) -> bool:
+    """A tag of what is said about an image, and no image's."""
+    return is_referrers_tag(tag) or is_signature_tag(tag)
 
 
 def copy(source: Layout, manifest: Descriptor, target: Layout) -> None:

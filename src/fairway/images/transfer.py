@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from fairway.images.attach import attachments, referrers_tag
+from fairway.images.attach import attachments, referrers_tag, signature_tag
 from fairway.images.distribution import NotThere, Progress, Remote
 from fairway.images.layout import INDEXES, MANIFESTS, BadBlob, Descriptor, Layout
 from fairway.images.platforms import chosen
@@ -49,6 +49,7 @@ async def pull(remote: Remote, reference: Reference, registry: LocalRegistry, pl
     layout.write(data, top.media_type)
     for said in {top.digest, image.digest}:
         await _pull_attachments(remote, said, layout)
+        await _pull_signatures(remote, said, layout)
     if reference.tag:
         layout.tag(reference.tag, top)
     return Moved(top, sent)
@@ -68,6 +69,8 @@ async def push(registry: LocalRegistry, reference: Reference, remote: Remote, pr
     if listed:
         index = layout.manifests()[referrers_tag(found.digest)]
         await remote.put_manifest(referrers_tag(found.digest), index, layout.read(index.digest))
+    if signatures := layout.manifests().get(signature_tag(found.digest)):
+        await _send(layout, signatures, remote, signature_tag(found.digest), None)
     return Moved(found, sent)
 
 
@@ -128,6 +131,16 @@ async def _pull_attachments(remote: Remote, digest: str, layout: Layout) -> None
         await _fetch_all(remote, layout, _decoded(manifest), None)
         layout.write(manifest, one.media_type)
     layout.tag(referrers_tag(digest), layout.write(data, index.media_type))
+
+
+async def _pull_signatures(remote: Remote, digest: str, layout: Layout) -> None:
+    """Signatures that were made here and are not at the registry stay only where it has none."""
+    try:
+        manifest, data = await remote.manifest(signature_tag(digest))
+    except NotThere:
+        return
+    await _fetch_all(remote, layout, _decoded(data), None)
+    layout.tag(signature_tag(digest), layout.write(data, manifest.media_type))
 
 
 def _decoded(data: bytes) -> dict[str, Any]:
