@@ -8,6 +8,7 @@ import pytest
 
 from fairway.kube.objects import Obj
 from fairway.rehearse.many import rehearse_many
+from fairway.rehearse.report import report_on
 from fairway.rehearse.run import Rehearsal, rehearse
 from fairway.rehearse.spec import decode_scenario
 from fairway.rehearse.subject import Subject, subjects
@@ -72,3 +73,16 @@ def test_many_seeds_do_not_depend_on_how_they_are_run() -> None:
     subject, scenario = shop(), decode_scenario({"canary": {"errors": "1.2%"}, "traffic": {"rate": 5}})
     many = rehearse_many(subject, scenario, 0, 6)
     assert many.aborted == sum(rehearse(subject, scenario, seed).outcome == "aborted" for seed in range(6))
+
+
+@pytest.mark.parametrize(("analysis", "changes", "setting", "outcome"), [
+    ({"metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 90}}]}, {"errors": "5%"},
+     "thresholdRange: {min: 90}", "aborted"),
+    ({}, {"changes": [{"at": "20m", "errors": "50%"}]}, "stepWeight: 20 up to 40 × interval: 30s", None),
+])
+def test_the_setting_that_lets_a_bad_version_pass_is_named(analysis: Obj, changes: Obj, setting: str,
+                                                           outcome: str | None) -> None:
+    found = report_on(shop(analysis), decode_scenario({"canary": changes}), 0, 1)
+    assert found.run.outcome == "promoted"
+    [advice] = [one for one in found.advice if one.finding.setting == setting]
+    assert (advice.tried.outcome if advice.tried is not None else None) == outcome

@@ -7,16 +7,18 @@ Failed checks add up over the whole analysis and the weight waits meanwhile, so 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from fairway.rehearse.explain import NICE, Finding, written
 from fairway.rehearse.subject import Subject
 from fairway.rollouts.fields import SpecError
 from fairway.rollouts.flagger.builtin_metrics import DURATION, SUCCESS
-from fairway.rollouts.flagger.spec import SHORTEST_INTERVAL, Analysis, decode_canary
+from fairway.rollouts.flagger.spec import SHORTEST_INTERVAL, Analysis, Metric, decode_canary
 from fairway.rollouts.flagger.weights import Routes, advanced, highest, next_step
 
 MOST_STEPS = 1000
+TOLERABLE = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
 
 def canary_findings(subject: Subject, *, stopped: bool) -> Iterable[Finding]:
@@ -47,6 +49,54 @@ def canary_findings(subject: Subject, *, stopped: bool) -> Iterable[Finding]:
         yield Finding("Slow", setting, f"a version that always fails is stopped {written(ticks * checks.interval)} after its "
                       f"first request (threshold + 1 ticks); the whole analysis takes {written(_length(checks))}", None,
                       {"interval": written(better)})
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """A bad version that was promoted all the same: shares of requests that failed, and when.
+
+    Failed checks hold the weight, so every check that was made has passed.
+    """
+
+    stable: float
+    worst: float
+    turned_bad: timedelta
+    promoted: timedelta
+
+
+def why_promoted(subject: Subject, what: Promoted) -> Iterable[Finding]:
+    """The setting that let it pass."""
+    try:
+        checks = decode_canary(subject.rollout).checks
+    except SpecError:
+        return
+    if what.turned_bad >= what.promoted:
+        yield Finding("EndsTooEarly", f"{_road(checks)} × interval: {written(checks.interval)}", "is over after "
+                      f"{written(_length(checks))}: the version turned bad {written(what.turned_bad)} after it was applied, "
+                      "when everybody used it already. A RollbackPolicy watches on")
+        return
+    found = next((metric for metric in checks.metrics if metric.name == SUCCESS), None)
+    if found is None:
+        return
+    tolerated = 1 - _least(found) / 100
+    if what.worst <= tolerated:
+        better = next((share for share in TOLERABLE if 2 * what.stable < share <= what.worst / 2), None)
+        changes = {"min": round(100 * (1 - better), 3)} if better is not None else {}
+        says = f"lets a version pass that fails up to {tolerated:.2%} of its requests; this one failed {what.worst:.2%} of them"
+        yield Finding("Tolerates", f"thresholdRange: {{min: {_least(found):g}}}", says, changes=changes, where=SUCCESS)
+
+
+def _least(metric: Metric) -> float:
+    """The success rate that is asked for, in per cent."""
+    return (metric.range.min or 0.0) if metric.range is not None else metric.threshold
+
+
+def _road(checks: Analysis) -> str:
+    if checks.iterations:
+        return f"iterations: {checks.iterations}"
+    if checks.step_weights:
+        return f"stepWeights: {list(checks.step_weights)}"
+    return f"stepWeight: {checks.step_weight} up to {highest(checks)}"
 
 
 def _length(checks: Analysis) -> timedelta:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from fairway.rehearse.canary_findings import canary_findings
+from fairway.rehearse.canary_findings import Promoted, canary_findings, why_promoted
 from fairway.rehearse.explain import Finding, findings, outage, quicker, schedule_of, unvisited
 from fairway.rehearse.many import STOPPED, Many, rehearse_many
 from fairway.rehearse.run import Rehearsal, rehearse
@@ -104,7 +104,18 @@ def _canary_advice(subject: Subject, scenario: Scenario, seed: int, run: Rehears
         tried = rehearse(subject.with_analysis(finding.changes), scenario, seed) if finding.code == "Slow" else None
         if tried is None or _sooner(tried, run):
             advice.append(Advice(finding, tried))
+    for finding in why_promoted(subject, _promoted(scenario, run)) if is_bad(scenario) and run.outcome == "promoted" else ():
+        changed = subject.with_success_rate(finding.changes["min"]) if "min" in finding.changes else (
+            subject.with_analysis(finding.changes))
+        advice.append(Advice(finding, rehearse(changed, scenario, seed) if finding.changes else None))
     return tuple(advice)
+
+
+def _promoted(scenario: Scenario, run: Rehearsal) -> Promoted:
+    stable = max(behaviour.errors for behaviour in scenario.stable.behaviours)
+    bad = [behaviour for behaviour in scenario.canary.behaviours if behaviour.errors > max(stable * BAD, 0.01)]
+    return Promoted(stable, max(behaviour.errors for behaviour in bad), min(behaviour.at for behaviour in bad),
+                    timedelta(seconds=run.decided_at))
 
 
 def _worth_trying(finding: Finding, scenario: Scenario) -> bool:

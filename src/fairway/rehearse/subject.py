@@ -10,6 +10,7 @@ from typing import Any
 from fairway.kube.durations import parse_duration
 from fairway.kube.objects import Obj, copy_of, dig, meta_of, spec_of
 from fairway.rollouts.args import ArgError, substitute
+from fairway.rollouts.flagger.builtin_metrics import SUCCESS
 
 VERSION = "fairway.dev/rehearsed-version"
 NAMESPACE = "default"
@@ -124,6 +125,12 @@ class Subject:
                 obj["spec"]["criteria"] = [{**one, **period} for one in obj["spec"].get("criteria") or ()]
             others.append(obj)
         return Subject(self.rollout, tuple(others), self.notes)
+
+    def with_success_rate(self, least: float) -> Subject:
+        """The same Canary with another success rate that its built-in check asks for."""
+        metrics = [{**one, "thresholdRange": {"min": least}} if one.get("name") == SUCCESS else one
+                   for one in dig(self.rollout, "spec", "analysis", "metrics", default=[])]
+        return self.with_analysis({"metrics": metrics})
 
     def with_analysis(self, changes: Mapping[str, Any]) -> Subject:
         """The same Canary with some settings of its analysis changed."""
