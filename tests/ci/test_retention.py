@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fairway.ci.retention import KEPT, is_outdated, number_of, older_ones
+from fairway.ci.retention import KEPT, LOOK_AGAIN, Expiry, expired_artifacts, is_outdated, number_of, older_ones
 from fairway.kube.api import MergePatch
-from fairway.kube.objects import Obj
+from fairway.kube.objects import Key, Obj, parse_time, rfc3339
 from fairway.kube.resources import PIPELINE_RUNS
 from tests.ci.world import World
 
 CI = ".github/workflows/ci.yml"
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 def run(place: int, phase: str = "Succeeded", number: int = 0, workflow: str = CI) -> Obj:
@@ -39,6 +41,70 @@ def test_the_oldest_finished_run_goes_when_enough_younger_ones_are_finished() ->
     runs[0]["status"]["images"] = [{"name": "shop/app", "digest": "sha256:1"}]
     assert not is_outdated(runs[0], runs), "the others made no image"
     assert not is_outdated(runs[0], [run(n, workflow="other") for n in range(KEPT + 1)])
+
+
+def kept(place: int, *hours: int | None, phase: str = "Succeeded", workflow: str = ".gitlab-ci.yml", ref: str = "main") -> Obj:
+    """A run with artifacts that expire after these hours (None: never)."""
+    made = run(place, phase, workflow=workflow)
+    made["spec"]["ref"] = ref
+    made["status"]["artifacts"] = [
+        {"name": str(n), **({"expiresAt": rfc3339(NOON + timedelta(hours=hour))} if hour is not None else {})}
+        for n, hour in enumerate(hours)]
+    return made
+
+
+def test_artifacts_go_after_their_time_but_not_those_of_the_last_good_pipeline_of_a_branch() -> None:
+    old, new = kept(1, -1, 5, None), kept(2, -1, None)
+    failed, other = kept(3, -2, phase="Failed"), kept(4, 1, ref="topic")
+    runs = [old, new, failed, other]
+    assert expired_artifacts(old, runs, NOON) == Expiry(("0",), NOON + timedelta(hours=5))
+    assert expired_artifacts(new, runs, NOON) == Expiry((), NOON + LOOK_AGAIN), "spared; looked at again"
+    assert expired_artifacts(failed, runs, NOON) == Expiry(("0",))
+    assert expired_artifacts(other, runs, NOON) == Expiry((), NOON + timedelta(hours=1))
+    github = kept(5, -1, workflow=CI)
+    assert expired_artifacts(github, [github], NOON) == Expiry(("0",)), "GitHub spares none"
+    github["status"]["artifacts"][0]["expired"] = True
+    assert expired_artifacts(github, [github], NOON) == Expiry()
+
+
+def test_an_artifact_with_a_time_goes_and_the_run_says_so(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.push("shop/app", {".gitlab-ci.yml": """
+make:
+  script: [echo one > out.txt]
+  artifacts: {paths: [out.txt], expire_in: 1 second}
+""", CI: """
+on: push
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    steps:
+      - run: echo x > y
+      - {uses: actions/upload-artifact@v4, with: {name: out, path: y, retention-days: 3}}
+"""})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            runs = {run["spec"]["workflow"]: run for run in await daemon.finished(2)}
+            [lasting] = runs[CI]["status"]["artifacts"]
+            assert (lasting["name"], lasting["bytes"]) == ("out", 2)
+            assert timedelta(days=2, hours=23) < parse_time(lasting["expiresAt"]) - datetime.now(UTC) <= timedelta(days=3)
+            first = runs[".gitlab-ci.yml"]["metadata"]["name"]
+            [file] = (tmp_path / "ci/runs" / first / "artifacts").glob("*.tar")
+            world.push("shop/app", {"more.txt": "a newer pipeline succeeds"})
+            daemon.pushed("shop/app")
+            await daemon.finished(4)
+            daemon.pipelines.look_again(Key("fairway", first))
+            gone = await daemon.until(lambda runs: next((run for run in runs if run["metadata"]["name"] == first
+                                                         and run["status"]["artifacts"][0].get("expired")), None))
+            assert gone["status"]["artifacts"][0]["name"] == file.name and not file.exists()
+            [newest] = [run for run in await daemon.finished(4) if run["spec"]["workflow"] == ".gitlab-ci.yml"
+                        and run["metadata"]["name"] != first]
+            folder = tmp_path / "ci/runs" / newest["metadata"]["name"] / "artifacts"
+            assert list(folder.glob("*.tar")), "the last good one stays"
+
+    asyncio.run(main())
 
 
 def test_logs_of_a_deleted_run_go_with_it_and_the_next_run_counts_on(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from fairway.ci.called import CallingRunner
 from fairway.ci.course import JobResult, Look, RunDecision
 from fairway.ci.environments import Protection, decode_protection
 from fairway.ci.expressions import ExpressionError
+from fairway.ci.folders import RunFolders
 from fairway.ci.gitlab.job import GitlabRunner
 from fairway.ci.materials import (
     Hands,
@@ -33,7 +34,7 @@ from fairway.ci.materials import (
 from fairway.ci.plan import InputError
 from fairway.ci.pods.runner import PodRunner
 from fairway.ci.progress import concluded
-from fairway.ci.retention import age_of, is_outdated, number_of, older_ones
+from fairway.ci.retention import age_of, expired_artifacts, is_outdated, number_of, older_ones
 from fairway.ci.runner import LocalRunner
 from fairway.ci.spec import WorkflowError
 from fairway.ci.states import FINISHED, JobRow, StepRow, from_status, to_status
@@ -127,6 +128,7 @@ class PipelineController:
         self.look_again: Callable[[Key], None] | None = None
         self._informers = informers
         self._open = open_repository
+        self._root = runner.config.root
         self._runner = CallingRunner(runner if pods is None else pods)
         self._hands = Hands(self._runner, GitlabRunner(runner.config, elsewhere=None if pods is None else pods.run_leg))
         self._environments = informers.of(ENVIRONMENTS)
@@ -159,7 +161,7 @@ class PipelineController:
         if status_of(obj).get("phase") in FINISHED and not _reopened(obj):
             self._forget(key)
             await self._make_room(key, obj)
-            return Outcome()
+            return Outcome(wake_at=await self._expire(key, obj, now))
         try:
             material = self._material(obj)
         except (WorkflowError, GitError, InputError, ExpressionError) as error:
@@ -304,6 +306,18 @@ class PipelineController:
             gone = Delete(PIPELINE_RUNS, key.namespace, key.name, uid_of(obj))
             await carry_out(self._informers.api, [gone], manager=MANAGER)
 
+    async def _expire(self, key: Key, obj: Obj, now: datetime) -> datetime | None:
+        """Remove artifacts that are past their time; when to look again."""
+        if not status_of(obj).get("artifacts"):
+            return None
+        expiry = expired_artifacts(obj, self._informers.of(PIPELINE_RUNS).list(key.namespace), now)
+        if expiry.gone:
+            await asyncio.to_thread(RunFolders(self._root, key.name).drop, expiry.gone)
+            await self._patch(obj, {"artifacts": [
+                {**entry, "expired": True} if entry["name"] in expiry.gone else entry
+                for entry in status_of(obj)["artifacts"]]})
+        return expiry.wake_at
+
     def _forget(self, key: Key) -> None:
         for run, leg in [entry for entry in self._live if entry[0] == key]:
             if self._live[run, leg].task.done():
@@ -375,6 +389,7 @@ class PipelineController:
         }
         if finished:
             status["finishedAt"] = rfc3339_micro(now)
+            status["artifacts"] = await asyncio.to_thread(RunFolders(self._root, key_of(obj).name).kept)
         elif status_of(obj).get("finishedAt"):
             status["finishedAt"] = None  # a manual job was started after the end
         if decision.message or finished:

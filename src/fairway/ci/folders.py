@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+from fairway.kube.objects import parse_time, rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,36 @@ class RunFolders:
     @property
     def artifacts(self) -> Path:
         return self.path / "artifacts"
+
+    def keep_until(self, artifact: str, moment: datetime) -> None:
+        """Note beside an artifact when it expires."""
+        self.artifacts.mkdir(parents=True, exist_ok=True)
+        self._note(artifact).write_text(rfc3339(moment))
+
+    def kept(self) -> list[dict[str, Any]]:
+        """The artifacts as `status.artifacts` lists them; one whose note cannot be read does not expire."""
+        found: list[dict[str, Any]] = []
+        for path in sorted(self.artifacts.iterdir()) if self.artifacts.is_dir() else ():
+            if path.name.startswith("."):
+                continue
+            files = path.rglob("*") if path.is_dir() else (path,)
+            entry: dict[str, Any] = {"name": path.name, "bytes": sum(file.stat().st_size for file in files if file.is_file())}
+            with contextlib.suppress(OSError, ValueError):
+                entry["expiresAt"] = rfc3339(parse_time(self._note(path.name).read_text()))
+            found.append(entry)
+        return found
+
+    def drop(self, artifacts: Iterable[str]) -> None:
+        for name in artifacts:
+            path = self.artifacts / name
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+            self._note(name).unlink(missing_ok=True)
+
+    def _note(self, artifact: str) -> Path:
+        return self.artifacts / f".{artifact}.expires"
 
     def job(self, job: str) -> JobFolders:
         return JobFolders(self, self.path / "jobs" / job)

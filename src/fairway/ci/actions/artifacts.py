@@ -8,11 +8,14 @@ import hashlib
 import os
 import shutil
 import zlib
+from datetime import timedelta
 from pathlib import Path
 
 from fairway.ci.actions.builtin import ActionFailed, BuiltIn, Use
 from fairway.ci.hash_files import select_files
 
+_DAYS, _MOST_DAYS = 90, 400
+"""GitHub's default, and the most that a repository may ask for there."""
 _BAD = '":<>|*?\r\n\\/'
 
 
@@ -37,10 +40,19 @@ async def upload(use: Use) -> None:
         shutil.rmtree(target, ignore_errors=True)
     root = _common_root(files, use.workspace, patterns)
     digest = await asyncio.to_thread(_copy, files, root, target)
-    use.log(f"Artifact {name} has been successfully uploaded: {len(files)} file(s)")
+    until = use.run.now() + timedelta(days=_days(use))
+    await asyncio.to_thread(use.run.folders.run.keep_until, name, until)
+    use.log(f"Artifact {name} has been successfully uploaded: {len(files)} file(s), kept until {until:%Y-%m-%d}")
     use.output("artifact-id", str(zlib.crc32(str(target).encode())))
     use.output("artifact-digest", digest)
     use.output("artifact-url", target.as_uri())
+
+
+def _days(use: Use) -> int:
+    text = use.text("retention-days") or "0"
+    if not text.isdigit() or int(text) > _MOST_DAYS:
+        raise ActionFailed(f"input 'retention-days' must be a number of days up to {_MOST_DAYS}, not {text!r}")
+    return int(text) or _DAYS
 
 
 def _relative(use: Use, pattern: str) -> str:

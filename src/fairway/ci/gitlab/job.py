@@ -12,6 +12,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from fairway.ci.course import JobResult, Progress
 from fairway.ci.environment import SYSTEM_PATH
 from fairway.ci.folders import JobFolders, RunFolders
 from fairway.ci.gitlab.child import run_child
+from fairway.ci.gitlab.durations import seconds
 from fairway.ci.gitlab.plan import Leg
 from fairway.ci.gitlab.predefined import environment_variables
 from fairway.ci.gitlab.regexps import compile_re2
@@ -375,7 +377,12 @@ class _Attempt:
         reports = await asyncio.to_thread(self._reports)
         if names:
             count = await asyncio.to_thread(Artifacts(self.folders.run.artifacts).save, self.request.id, self.work, names)
-            self.log.line(f"Uploading artifacts: {count} files")
+            until = ""
+            if artifacts.expire_in not in ("", "never"):
+                moment = self.runner.clock.now() + timedelta(seconds=seconds(artifacts.expire_in))
+                await asyncio.to_thread(self.folders.run.keep_until, f"{self.request.id}.tar", moment)
+                until = f", kept until {moment:%Y-%m-%d %H:%M}"
+            self.log.line(f"Uploading artifacts: {count} {'file' if count == 1 else 'files'}{until}")
         return reports
 
     def _save(self, cache: Cache) -> None:
