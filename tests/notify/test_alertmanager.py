@@ -251,6 +251,9 @@ def test_time_intervals_hold_where_every_part_does(written: dict[str, Any], mome
         ("webhook_configs:", "wechat_configs:", "receivers[0].wechat_configs: not supported"),
         ("[nights]", "[days]", 'undefined time interval "days" used in route'),
         ("inhibit_rules:", "inhibition_rules:", "inhibition_rules: unknown field"),
+        ("group_by: [alertname]", "group_by: true", "route.group_by: a list is needed"),
+        ("times: [{start_time: '22:00', end_time: '24:00'}]", "times: [noon]", "a mapping with start_time and end_time"),
+        ("times: [{start_time: '22:00', end_time: '24:00'}]", "weekdays: 3", "a list is needed, not 3"),
     ],
 )
 def test_mistakes_in_the_configuration_are_named(here: str, instead: str, mistake: str) -> None:

@@ -5,6 +5,7 @@ Times are counted from the moment when the new version is applied.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -216,7 +217,7 @@ class _Reader:
 
 def _positive(value: Any) -> float:
     number = float(value)
-    if number < 0 or isinstance(value, bool):
+    if not 0 <= number < math.inf or isinstance(value, bool):
         raise ValueError(value)
     return number
 

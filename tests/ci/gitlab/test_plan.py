@@ -169,3 +169,15 @@ def test_names_and_times_as_gitlab_makes_them() -> None:
     assert environment_slug("Stage Domain") == "stage-domain-ip33nk"
     assert environment_slug("production") == "production"
     assert [seconds(text) for text in ("1h 30m", "2 weeks and 3 days", "90", "3 mins")] == [5400, 1468800, 90, 180]
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("spec: often\n---\na: {script: x}\n", "the header's spec is a mapping"),
+    ("spec: {inputs: {a: {type: [x]}}}\n---\na: {script: x}\n", "input type unknown value"),
+    ("a: {script: x}\nb: {script: x, needs: [{job: a, parallel: often}]}\n", "is `matrix` with a list of mappings"),
+    ("a: {script: x, artifacts: {when: [x], paths: [y]}}\n", "artifacts:when must be one of"),
+])  # fmt: skip
+def test_values_of_another_shape_are_named(text: str, said: str) -> None:
+    with pytest.raises(WorkflowError) as refused:
+        pipeline(text)
+    assert said in str(refused.value)

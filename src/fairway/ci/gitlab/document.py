@@ -91,6 +91,8 @@ def read_document(text: str, path: str) -> Document:
     header: Any = {}
     if len(found) > 1 and isinstance(found[0], dict) and found[0].keys() <= _HEADER_KEYS:
         header, found, nodes = found[0], found[1:], nodes[1:]
+        if not isinstance(header.get("spec") or {}, dict):
+            raise WorkflowError(path, (Mistake("the header's spec is a mapping, with `inputs` below it", 1, 1),))
     body = found[0] if found else {}
     if body is None:
         body = {}

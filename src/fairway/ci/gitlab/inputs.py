@@ -75,7 +75,7 @@ def _value(name: str, spec: Any, given: Mapping[str, Any], before: Mapping[str, 
     if not isinstance(spec, dict) or not spec.keys() <= _KEYS:
         raise InputMistake(f"header:spec:inputs:{name} config contains unknown keys")
     kind = spec.get("type", "string")
-    if kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:
         raise InputMistake(f"header:spec:inputs:{name} input type unknown value: {kind}")
     options, default = spec.get("options"), spec.get("default", _MISSING)
     for rule in spec.get("rules") or ():

@@ -212,7 +212,7 @@ def _artifacts(value: Any, path: str) -> Artifacts:
 
 def _kept_when(value: Mapping[str, Any], path: str) -> CacheWhen:
     when = value.get("when") or "on_success"
-    if when not in _KEPT:
+    if not isinstance(when, str) or when not in _KEPT:
         raise RuleMistake(f"{path}:when must be one of {', '.join(_KEPT)}, not {when!r}")
     return _KEPT[when]
 

@@ -194,7 +194,10 @@ def _need(entry: Any, path: str) -> Need:
     known = ("job", "artifacts", "optional", "parallel", "project", "pipeline", "ref")
     if not isinstance(entry, dict) or not set(entry) <= set(known) or not ("job" in entry or "pipeline" in entry):
         raise RuleMistake(f"{path}: each entry is the name of a job, or a mapping of {', '.join(known)}")
-    matrix = (entry.get("parallel") or {}).get("matrix") or ()
+    parallel = entry.get("parallel") or {}
+    matrix = (parallel.get("matrix") or []) if isinstance(parallel, dict) else None
+    if not isinstance(matrix, list) or not all(isinstance(row, dict) for row in matrix):
+        raise RuleMistake(f"{path}:parallel is `matrix` with a list of mappings")
     return Need(
         job=str(entry.get("job") or ""), artifacts=entry.get("artifacts") is not False,
         optional=entry.get("optional") is True, matrix=tuple(matrix), project=str(entry.get("project") or ""),

@@ -45,9 +45,21 @@ def _within(spans: Sequence[Sequence[int]], value: int) -> bool:
     return not spans or any(span[0] <= value <= span[1] for span in spans)
 
 
-def decode_intervals(written: Sequence[Any]) -> tuple[Interval, ...]:
+def decode_intervals(written: Any) -> tuple[Interval, ...]:
     """The value of `time_intervals[].time_intervals`. ValueError says what cannot be read."""
-    return tuple(_interval(one) for one in written)
+    return tuple(_interval(one) for one in _list(written))
+
+
+def _list(written: Any) -> Sequence[Any]:
+    if not isinstance(written, list):
+        raise ValueError(f"a list is needed, not {written!r}")
+    return written
+
+
+def _time(written: Any) -> tuple[int, int]:
+    if not isinstance(written, Mapping):
+        raise ValueError(f"times: a mapping with start_time and end_time is needed, not {written!r}")
+    return _minute(str(written.get("start_time"))), _minute(str(written.get("end_time")))
 
 
 def _interval(written: Any) -> Interval:
@@ -62,7 +74,7 @@ def _interval(written: Any) -> Interval:
     except (ZoneInfoNotFoundError, ValueError):
         raise ValueError(f"unknown time zone {zone!r}") from None
     return Interval(
-        tuple((_minute(str(one.get("start_time"))), _minute(str(one.get("end_time")))) for one in written.get("times") or ()),
+        tuple(_time(one) for one in _list(written.get("times") or [])),
         _spans(written.get("weekdays"), _DAYS), _spans(written.get("days_of_month")), _spans(written.get("months"), _MONTHS),
         _spans(written.get("years")), zone,
     )  # fmt: skip
@@ -86,7 +98,7 @@ def _spans(written: Any, names: Sequence[str] = ()) -> tuple[Span, ...]:
             raise ValueError(f"{text!r} is not understood") from None
 
     found = []
-    for one in written or ():
+    for one in _list(written or []):
         low, colon, high = str(one).partition(":")
         found.append((number(low), number(high) if colon else number(low)))
     return tuple(found)

@@ -135,10 +135,10 @@ def _route(written: object, parent: Route | None, path: str) -> Route:
     shown = "{" + ",".join(map(str, matchers)) + "}"
     own = Route(
         shown if parent is None else f"{parent.id}/{shown}", receiver, matchers,
-        tuple(map(str, one["group_by"])) if one.get("group_by") is not None else base.group_by, bool(one.get("continue")),
+        _texts(one, "group_by", path) if one.get("group_by") is not None else base.group_by, bool(one.get("continue")),
         _duration(one, "group_wait", path, base.wait), _duration(one, "group_interval", path, base.interval),
-        _duration(one, "repeat_interval", path, base.repeat), tuple(map(str, one.get("mute_time_intervals") or ())),
-        tuple(map(str, one.get("active_time_intervals") or ())),
+        _duration(one, "repeat_interval", path, base.repeat), _texts(one, "mute_time_intervals", path),
+        _texts(one, "active_time_intervals", path),
     )  # fmt: skip
     children = _list(one.get("routes") or [], f"{path}.routes")
     routes = tuple(_route(child, own, f"{path}.routes[{i}]") for i, child in enumerate(children))
@@ -165,7 +165,7 @@ def _inhibition(written: object, path: str) -> Inhibition:
     one = _known(_mapping(written, path), known | {"equal", "name"}, path)
     return Inhibition(_matchers(one, "source_matchers", "source_match", "source_match_re", path),
                       _matchers(one, "target_matchers", "target_match", "target_match_re", path),
-                      tuple(map(str, one.get("equal") or ())))  # fmt: skip
+                      _texts(one, "equal", path))  # fmt: skip
 
 
 def _receiver(written: object, settings: Mapping[str, Any], path: str) -> Receiver:
@@ -221,6 +221,10 @@ def _known(one: Mapping[str, Any], known: Iterable[str], path: str) -> Mapping[s
             raise AlertmanagerMistake(f"{path + '.' if path else ''}{name}: unknown field; known are "
                                       f"{', '.join(sorted(known))}")  # fmt: skip
     return one
+
+
+def _texts(one: Mapping[str, Any], name: str, path: str) -> tuple[str, ...]:
+    return tuple(map(str, _list(one.get(name) or [], f"{path}.{name}")))
 
 
 def _text(one: Mapping[str, Any], name: str, path: str) -> str:
