@@ -10,9 +10,8 @@ import pytest
 from fairway.gitops.action_request import REQUEST, RESULT, ActionRequest, ActionResult, read_request, read_result
 from fairway.gitops.actions import Change, Refused, actions_of
 from fairway.gitops.customizations import decode_customizations
-from fairway.gitops.lua_actions import merge_diff
 from fairway.kube.objects import Obj, annotations_of, dig
-from fairway.kube.patches.merge_patch import merge
+from fairway.kube.patches.merge_patch import difference, merge
 from fairway.kube.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS
 from tests.gitops.conftest import Play
 from tests.gitops.test_clusters import registered
@@ -67,7 +66,7 @@ def test_scale_needs_a_number(text: str, replicas: int | None) -> None:
     ({"a": {"b": 1}}, {"a": {}}), ({"a": {"b": 1}}, {"a": 2}),
 ])
 def test_the_difference_of_two_objects_is_a_merge_patch(old: Obj, new: Obj) -> None:
-    assert merge(old, merge_diff(old, new)) == new
+    assert merge(old, difference(old, new)) == new
 
 
 def test_requests_and_results_are_text() -> None:

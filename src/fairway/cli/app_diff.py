@@ -48,10 +48,10 @@ def diff(state: StateDir, ctx: click.Context, name: str, revision: str, exit_cod
 
 
 def _differences(client: Client, state: StateDir, obj: Obj, revision: str) -> Iterator[tuple[str, list[str]]]:
-    from fairway.gitops.compare import normalised, object_key
-    from fairway.gitops.comparison import MANAGER
+    from fairway.gitops.compare import MANAGER, normalised, object_key
     from fairway.gitops.delegated import with_delegated
     from fairway.gitops.explain import explain
+    from fairway.gitops.taking_over import taken_over
     from fairway.kube.errors import NotFound
     from fairway.kube.resources import BUILT_IN, CUSTOM, ResourceMap
 
@@ -69,6 +69,7 @@ def _differences(client: Client, state: StateDir, obj: Obj, revision: str) -> It
         live = there.find(resource, key.name, key.namespace)
         target = with_delegated(target, live)
         after = there.apply(resource, target, manager=MANAGER, dry_run=True)
+        after = taken_over(app, target, after)
         before = normalised(live, app.ignore) if live is not None else None
         found = list(_unified(str(key), before, normalised(after, app.ignore)))
         reasons = explain(target, live, after, app.ignore, MANAGER) if live is not None else []

@@ -15,6 +15,7 @@ from fairway.gitops.ignoring import IgnoreRule, without_ignored, without_trusted
 from fairway.kube.objects import Obj, group_of, meta_of
 
 SyncStatus = Literal["Synced", "OutOfSync", "Unknown"]
+MANAGER = "argocd-controller"
 _ABSENT = object()
 _VOLATILE = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink")
 

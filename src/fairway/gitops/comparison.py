@@ -6,11 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairway.gitops import hooks
-from fairway.gitops.compare import Compared, ObjectKey, compared, object_key
+from fairway.gitops.compare import MANAGER, Compared, ObjectKey, compared, normalised, object_key
 from fairway.gitops.delegated import with_delegated
-from fairway.gitops.ignoring import with_live_ignored
+from fairway.gitops.ignoring import with_live_ignored, without_trusted
 from fairway.gitops.live import WATCHED
 from fairway.gitops.spec import Application
+from fairway.gitops.strategies import structured_merge, three_way
+from fairway.gitops.taking_over import taken_over
 from fairway.gitops.targets import Targets
 from fairway.gitops.tracking import tracked_app
 from fairway.kube.api import ApplyPatch, Validation, WriteOptions
@@ -20,7 +22,6 @@ from fairway.kube.errors import ApiError, Conflict, NotFound, Timeout, TooManyRe
 from fairway.kube.objects import Key, Obj, key_of, meta_of
 from fairway.kube.resources import CRDS, NAMESPACES, Resource
 
-MANAGER = "argocd-controller"
 _WATCHED = frozenset(WATCHED)
 TRANSIENT = (Conflict, Timeout, TooManyRequests, Unauthorized, Unavailable)
 """Answers that say nothing about the object: the pass is made again, later each time."""
@@ -108,7 +109,9 @@ class Comparison:
             return Compared(key, target, live, modified=True, error=self._mended(app, target, error.message))
         if live is None:
             return Compared(key, target, None, modified=True)
-        return compared(target, live, predicted, app.ignore, app.comparison)
+        if hooks.compares_by_hand(app.compare_options, target):
+            return _by_hand(app, target, live)
+        return compared(target, live, taken_over(app, target, predicted), app.ignore, app.comparison)
 
     def _mended(self, app: Application, target: Obj, message: str) -> str:
         """The API's refusal, and what to do about the one that everybody meets first."""
@@ -155,6 +158,18 @@ class Comparison:
 
 def _version(obj: Obj) -> str:
     return str(meta_of(obj).get("resourceVersion") or "")
+
+
+def _by_hand(app: Application, target: Obj, live: Obj) -> Compared:
+    """As Argo CD compares unless it is told otherwise: against what was applied last, or by structured merge."""
+    live_side, target_side = without_trusted(live, target, app.ignore)
+    before, wanted = (normalised(side, app.ignore, app.comparison) for side in (live_side, target_side))
+    if hooks.option_value("ServerSideApply", hooks.options_of(target), app.sync_options) == "true":
+        owned = {**before, "metadata": {**meta_of(before), "managedFields": meta_of(live).get("managedFields") or []}}
+        fields = structured_merge(wanted, owned, MANAGER)
+    else:
+        fields = three_way(wanted, before, ignore_aggregated=app.comparison.aggregated_roles)
+    return Compared(object_key(target), target, live, modified=bool(fields), fields=tuple(fields))
 
 
 def validation(app: Application, target: Obj) -> Validation:

@@ -17,8 +17,7 @@ from fairway.gitops import auto_sync, gates, revert, running_actions, status
 from fairway.gitops.action_request import REQUEST, RESULT, ActionResult, read_request
 from fairway.gitops.actions import MoreActions, none_more
 from fairway.gitops.clusters import Cluster, UnknownCluster, is_cluster_secret
-from fairway.gitops.compare import Compared, object_key
-from fairway.gitops.comparison import MANAGER
+from fairway.gitops.compare import MANAGER, Compared, object_key
 from fairway.gitops.customizations import CONFIG_MAP, NONE, Customizations
 from fairway.gitops.deletion import hook_finalizers
 from fairway.gitops.health import Health

@@ -17,8 +17,8 @@ from datetime import datetime
 
 from fairway.git import GitError
 from fairway.gitops import hooks, status
-from fairway.gitops.compare import ObjectKey
-from fairway.gitops.comparison import MANAGER, Comparison
+from fairway.gitops.compare import MANAGER, ObjectKey
+from fairway.gitops.comparison import Comparison
 from fairway.gitops.customizations import NONE, Customizations
 from fairway.gitops.gates import approved
 from fairway.gitops.tasks import delete_batch

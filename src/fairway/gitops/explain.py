@@ -75,13 +75,13 @@ def writers(path: str, live: Obj, schema: Schema) -> list[tuple[str, str]]:
         return []
     found = []
     for owner in owners:
-        if _owns(owner.fields, _steps(path), live, schema):
+        if owns(owner.fields, _steps(path), live, schema):
             when = f" at {owner.time}" if owner.time else ""
             found.append((owner.manager, f"{owner.manager} ({owner.operation.lower()}{when})"))
     return found
 
 
-def _owns(fields: fieldsets.Fields, steps: Sequence[str], value: Any, schema: Schema) -> bool:
+def owns(fields: fieldsets.Fields, steps: Sequence[str], value: Any, schema: Schema) -> bool:
     if not steps:
         return bool(fields)
     step, rest = steps[0], steps[1:]
@@ -98,7 +98,7 @@ def _owns(fields: fieldsets.Fields, steps: Sequence[str], value: Any, schema: Sc
         return False
     if set(inner) == {"."}:
         return True
-    return _owns(inner, rest, below, kind)
+    return owns(inner, rest, below, kind)
 
 
 def _steps(path: str) -> list[str]:

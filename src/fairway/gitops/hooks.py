@@ -107,6 +107,11 @@ def options_of(obj: Mapping[str, Any] | None, annotation: str = SYNC_OPTIONS) ->
     return words(annotations_of(obj).get(annotation, "")) if obj is not None else []
 
 
+def compares_by_hand(app_options: Iterable[str], target: Mapping[str, Any]) -> bool:
+    """`ServerSideDiff=false`: without asking the API. The object's own word counts before the Application's."""
+    return option_value("ServerSideDiff", options_of(target, COMPARE_OPTIONS), app_options) == "false"
+
+
 def has_option(option: str, *sources: Iterable[str]) -> bool:
     return any(option in source for source in sources)
 

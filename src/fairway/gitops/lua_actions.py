@@ -20,8 +20,7 @@ from typing import Any
 from fairway.gitops.actions import Action, Change, Make, Parameters, Refused
 from fairway.gitops.lua_sandbox import LuaFailure, run, to_python
 from fairway.kube.objects import Obj, meta_of
-
-_ABSENT = object()
+from fairway.kube.patches.merge_patch import difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +88,6 @@ def _same(a: Obj, b: Obj) -> bool:
 def _patched(old: Obj, new: Obj) -> Change:
     if not _same(old, new):
         raise Refused("an action may not make another object of the one that it is for")
-    patch = merge_diff(old, new)
+    patch = difference(old, new)
     status = patch.pop("status", None)
     return Change(patch or None, {"status": status} if status is not None else None)
-
-
-def merge_diff(old: Obj, new: Obj) -> Obj:
-    """The merge patch (RFC 7386) that makes `new` of `old`."""
-    found: Obj = {key: None for key in old if key not in new and old[key] is not None}
-    for key, value in new.items():
-        before = old.get(key, _ABSENT)
-        if before == value:
-            continue
-        found[key] = merge_diff(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
-    return found

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fairway.gitops import hooks
-from fairway.gitops.compare import Compared
-from fairway.gitops.comparison import MANAGER, TRANSIENT, Comparison, validation
+from fairway.gitops.compare import MANAGER, Compared
+from fairway.gitops.comparison import TRANSIENT, Comparison, validation
 from fairway.gitops.delegated import with_delegated
 from fairway.gitops.health import Check, health
 from fairway.gitops.ignoring import with_live_ignored
@@ -18,9 +18,10 @@ from fairway.gitops.revert import is_aborted
 from fairway.gitops.settings import Settings
 from fairway.gitops.spec import Application, Operation
 from fairway.gitops.sync_plan import Result, Step, next_step
+from fairway.gitops.taking_over import patch_after
 from fairway.gitops.targets import Targets, hook_object, make_tasks
 from fairway.gitops.tasks import Task, TaskKey
-from fairway.kube.api import ApplyPatch, DeleteOptions, Propagation, WriteOptions
+from fairway.kube.api import ApplyPatch, DeleteOptions, MergePatch, Propagation, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.decision import Reason
 from fairway.kube.errors import ApiError, Invalid, NotFound
@@ -184,6 +185,8 @@ class Operator:
             return f"{resource.qualified}/{name} deleted and created again"
         if live is None:
             return f"{resource.qualified}/{name} created"
+        if after := patch_after(app, target, applied):
+            applied = await api.patch(resource, name, namespace, MergePatch(after), WriteOptions(manager=MANAGER))
         same = meta_of(applied).get("resourceVersion") == meta_of(live).get("resourceVersion")
         return f"{resource.qualified}/{name} " + ("unchanged" if same else "configured")
 

@@ -11,8 +11,7 @@ from datetime import datetime
 
 from fairway.gitops.action_request import ActionRequest, ActionResult
 from fairway.gitops.actions import Change, MoreActions, Refused
-from fairway.gitops.compare import differing_fields
-from fairway.gitops.comparison import MANAGER
+from fairway.gitops.compare import MANAGER, differing_fields
 from fairway.gitops.customizations import Customizations
 from fairway.gitops.explain import writers
 from fairway.gitops.places import Place

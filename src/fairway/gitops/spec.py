@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from fairway.gitops.compare import DEFAULT, CompareOptions
+from fairway.gitops.hooks import COMPARE_OPTIONS, options_of
 from fairway.gitops.ignoring import BadExpression, IgnoreRule, check_expression
 from fairway.gitops.retry import RetryPolicy
 from fairway.gitops.tracking import BY_ANNOTATION, Tracking
@@ -74,6 +75,8 @@ class Application:
     server: str = ""
     cluster: str = ""
     """The destination: as written, one of the two; once the cluster is found, its server and its name."""
+    compare_options: tuple[str, ...] = ()
+    """Of its annotation `argocd.argoproj.io/compare-options`."""
     tracking: Tracking = BY_ANNOTATION
     comparison: CompareOptions = DEFAULT
 
@@ -108,7 +111,7 @@ def decode(obj: Obj) -> Application:
         history_limit=DEFAULT_HISTORY if limit is None else int(limit),
         namespace_metadata=_map(policy, "managedNamespaceMetadata"), depends_on=_depends_on(obj),
         operation_limit=_operation_limit(annotations_of(obj)), server=str(destination.get("server") or ""),
-        cluster=str(destination.get("name") or ""),
+        cluster=str(destination.get("name") or ""), compare_options=tuple(options_of(obj, COMPARE_OPTIONS)),
     )
 
 

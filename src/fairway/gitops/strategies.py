@@ -1,7 +1,8 @@
 """The comparisons that need no server: three-way against the last applied object, and structured merge. Pure.
 
-Fairway itself compares by a dry-run apply (`comparison`). These answer for an object alone, without an API: what applying
-`config` would make of `live`, defaults included, by the type's own merge keys where the type is known.
+Fairway compares by a dry-run apply (`comparison`), unless `compare-options: ServerSideDiff=false` asks for what Argo CD does
+by default. These answer for an object alone, without an API: what applying `config` would make of `live`, defaults included,
+by the type's own merge keys where the type is known.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def three_way(config: Obj | None, live: Obj | None, *, ignore_aggregated: bool =
     schema = schema_of(config)
     if schema is None and said is not None:
         live = {**_only(live, _union(before, config)), "metadata": live["metadata"]}
-    predicted: Obj = _merged(_bare(before), _bare(config), live, schema or ANY)
+    predicted: Obj = _merged(bare(before), bare(config), live, schema or ANY)
     if schema is not None and config.get("kind") == "StatefulSet":
         predicted, live = _without_extra_claims(predicted, config), _without_extra_claims(live, config)
     return _compared(predicted, live, schema, ignore_aggregated)
@@ -108,7 +109,7 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _bare(obj: Obj) -> Obj:
+def bare(obj: Obj) -> Obj:
     """A desired object without what `kubectl` strips: its namespace, and annotations where there are none."""
     meta = {k: v for k, v in meta_of(obj).items() if k != "namespace" and not (k == "annotations" and not v)}
     return {**obj, "metadata": meta}

@@ -110,9 +110,3 @@ def run_virtual(main: Callable[[Clock], Coroutine[Any, Any, T]], *, limit: timed
             loop.run_until_complete(asyncio.gather(*leftovers, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
-
-
-async def sleep_until(clock: Clock, moment: datetime) -> None:
-    """Return at once where `moment` has passed. A wall clock may be set back, so the wait is checked again."""
-    while (left := (moment - clock.now()).total_seconds()) > 0:  # noqa: ASYNC110 (time itself is awaited)
-        await asyncio.sleep(min(left, 3600.0))
