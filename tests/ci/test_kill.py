@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from fairway.kube.clock import WallClock
 from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.resources import PIPELINE_RUNS
-from tests.ci.world import World, is_alive, job, jobs
+from tests.ci.world import World, is_alive
 
 WORKFLOW = """
 on: push
@@ -34,8 +36,21 @@ def start(root: Path) -> subprocess.CompletedProcess[str]:
                           check=False, cwd=Path(__file__).parents[2], env={**os.environ, "PYTHONPATH": "."})
 
 
-def test_jobs_that_ran_when_the_daemon_was_killed_run_again(tmp_path: Path) -> None:
-    World(tmp_path).push("shop/app", {".github/workflows/ci.yml": WORKFLOW})
+GITLAB = """
+done:
+  script: [echo once >> $MARKS/done]
+long:
+  needs: [done]
+  script:
+    - echo $$ >> $MARKS/long
+    - if [ "$(wc -l < $MARKS/long)" = 1 ]; then kill -9 $DAEMON; exec sleep 600; fi
+"""
+
+
+@pytest.mark.parametrize(("file", "text"), [(".github/workflows/ci.yml", WORKFLOW), (".gitlab-ci.yml", GITLAB)],
+                         ids=["github", "gitlab"])
+def test_jobs_that_ran_when_the_daemon_was_killed_run_again_and_say_so(tmp_path: Path, file: str, text: str) -> None:
+    World(tmp_path).push("shop/app", {file: text})
     killed = start(tmp_path)
     assert killed.returncode == -9, killed.stderr
     first = int((tmp_path / "long").read_text())
@@ -48,8 +63,10 @@ def test_jobs_that_ran_when_the_daemon_was_killed_run_again(tmp_path: Path) -> N
     async def look() -> None:
         api = await EmbeddedApi.open(tmp_path / "api.db", WallClock())
         [run] = (await api.list(PIPELINE_RUNS)).items
-        assert jobs(run) == {"done": "Succeeded", "long": "Succeeded"}
-        assert (job(run, "done")["attempt"], job(run, "long")["attempt"]) == (1, 2)
+        assert {entry["name"]: (entry["phase"], entry["attempt"]) for entry in run["status"]["jobs"]} == {
+            "done": ("Succeeded", 1), "long": ("Succeeded", 2)}
+        [log] = (tmp_path / "ci/runs" / run["metadata"]["name"] / "jobs").glob("long*/log.txt")
+        assert "attempt 2: the platform was stopped while this job ran; it runs again from its beginning" in log.read_text()
         await api.close()
 
     asyncio.run(look())

@@ -39,7 +39,7 @@ from fairway.ci.process import TRACKING, kill_tracked
 from fairway.ci.repositories import NoRepositories, Repositories
 from fairway.ci.services import RunServices, ServiceError, ServiceWish, running_services
 from fairway.ci.shelf import OwnShelf, Shelf
-from fairway.ci.spec import Container, Job, Workflow
+from fairway.ci.spec import Container, Job, Workflow, secrets_named
 from fairway.ci.states import JobRow, Phase
 from fairway.ci.tokens import Tokens, contents_level
 from fairway.ci.tools import secrets_in
@@ -165,6 +165,9 @@ class LocalRunner:
         if request.facts.attempt > 1:
             log.line(f"##[notice]attempt {request.facts.attempt}: the platform was stopped while this job ran; it runs again "
                      "from its beginning")
+        absent = secrets_named((request.workflow.env, job)) - {name.upper() for name in contexts["secrets"]}
+        if absent:
+            log.line(f"##[warning]secrets that are not set, and so are empty: {', '.join(sorted(absent))}")
         try:
             env = self._env(request, contexts)
             minutes = to_number(interpolate(job.timeout_minutes, Scope(contexts))) if job.timeout_minutes is not None \

@@ -6,8 +6,9 @@ expression alone ("" where none is written).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from fairway.ci.expressions.values import Value
@@ -177,6 +178,23 @@ class Workflow:
 
     def trigger(self, event: str) -> Trigger | None:
         return next((trigger for trigger in self.on if trigger.event == event), None)
+
+
+_SECRET = re.compile(r"\bsecrets\.([A-Za-z_][A-Za-z0-9_-]*)", re.IGNORECASE)
+
+
+def secrets_named(part: object) -> set[str]:
+    """Secrets that expressions in this part of a workflow name, in capitals; those whose name is computed are not seen."""
+    match part:
+        case str():
+            return {name.upper() for name in _SECRET.findall(part)} if "${{" in part else set()
+        case Mapping():
+            return set().union(*map(secrets_named, part.values()))
+        case tuple() | list():
+            return set().union(*map(secrets_named, part))
+        case Job() | Step() | Container():
+            return set().union(*(secrets_named(getattr(part, field.name)) for field in fields(part)))
+    return set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,8 @@ def _status(this: _Pass, row: JobRow) -> Status:
     return "scheduled" if row.not_before is not None else "created"
 
 
+_LOST = "the platform was stopped while this job ran; it runs again from its beginning"
+
 # --- starting -------------------------------------------------------------------------------------------------------
 
 
@@ -250,14 +252,15 @@ def _start(this: _Pass) -> None:
         if why is not None:
             this.reasons.append(why)
             if lost:
-                this.rows[row.id] = replace(row, phase="Pending", started_at=None, steps=())
+                this.rows[row.id] = replace(row, phase="Pending", started_at=None, steps=(), message=_LOST)
             continue
         free -= 1
         if row.group:
             groups.add(row.group)
         this.start.append(row.id)
-        this.rows[row.id] = replace(row, phase="Running", attempt=row.attempt + 1, started_at=this.now, steps=(), message="",
-                                    not_before=None)
+        again = _LOST if lost else row.message if row.attempt else ""  # why there is another attempt
+        this.rows[row.id] = replace(row, phase="Running", attempt=row.attempt + 1, started_at=this.now, steps=(),
+                                    message=again, not_before=None)
 
 
 def _delayed(this: _Pass, row: JobRow, leg: Leg) -> bool:

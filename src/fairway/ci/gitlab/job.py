@@ -141,7 +141,7 @@ class _Attempt:
         course = self.request.course
         self.log.line(f"Job {self.leg.name} of {course.title} for {course.repository}@{course.sha[:7]}")
         if self.request.row.attempt > 1:
-            self.log.line(f"##[notice]attempt {self.request.row.attempt}: a retry, or the platform was stopped while it ran")
+            self.log.line(f"##[notice]attempt {self.request.row.attempt}: {self.request.row.message}")
         phase: Phase = "Succeeded"
         message, failure, code = "", "", None
         try:
