@@ -108,7 +108,7 @@ def _one(client: Client, port: int, objects: list[tuple[Resource, Obj]], begin: 
     _until(lambda: client.find(NAMESPACES, NS) is None, "the namespace is gone")
     bad = [one for one in answers if one[2] == "bad"]
     after = [one for one in bad if one[0] > at]
-    span = lambda moments: round(max((m - at for m in moments), default=0.0), 3)  # noqa: E731
+    span = lambda moments: round(max((0.0, *(m - at for m in moments))), 3)  # noqa: E731
     within = [one for one in after if one[0] <= at + 1.0]
     return {"requests": len(answers), "bad_before": len(bad) - len(after), "bad_after": len(after),
             "last_sent_s": span([one[0] for one in after]), "last_answered_s": span([one[1] for one in bad]),

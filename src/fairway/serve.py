@@ -25,7 +25,7 @@ from fairway.kube.leader import LeadershipLost
 from fairway.parts import UnknownPart, parse_without
 from fairway.platform import NoEnvoy, NotifyMistake, Platform, Settings
 from fairway.ports import LOOPBACK, PortTaken
-from fairway.state import ALREADY_RUNS, StateDir
+from fairway.state import ALREADY_RUNS, PROMETHEUS, StateDir
 from fairway.traffic.detached import started_of
 from fairway.web.server import WebServer
 
@@ -58,8 +58,9 @@ def main() -> int:
 
 def _settings(options: argparse.Namespace, state: StateDir) -> Settings | ClusterSettings:
     without = parse_without(options.without)
+    prometheus = os.environ.pop(PROMETHEUS, "")  # which may hold a password: nobody whom we start shall have it
     if options.kubeconfig:
-        return ClusterSettings(state, Path(options.kubeconfig), options.context, options.web_port, without, options.prometheus)
+        return ClusterSettings(state, Path(options.kubeconfig), options.context, options.web_port, without, prometheus)
     return Settings(
         state=state,
         api_port=options.api_port,
@@ -68,7 +69,7 @@ def _settings(options: argparse.Namespace, state: StateDir) -> Settings | Cluste
         fast_storage=options.fast_storage,
         data_plane=options.data_plane,
         without=without,
-        prometheus=options.prometheus,
+        prometheus=prometheus,
     )
 
 
@@ -80,7 +81,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--fast-storage", action="store_true", help="survives a crash of Fairway, not of the machine")
     parser.add_argument("--data-plane", choices=("auto", "envoy", "proxy"), default="auto", help="what moves the requests")
     parser.add_argument("--without", default="", metavar="PARTS", help="parts that are switched off: gitops,rollouts,...")
-    parser.add_argument("--prometheus", default="", metavar="URL", help="asked instead of our own metrics")
     parser.add_argument("--kubeconfig", default="", metavar="FILE", help="deliver to this cluster, embed nothing")
     parser.add_argument("--context", default="", help="context of the kubeconfig; its current one where none is named")
     parser.add_argument("--foreground", action="store_true", help="log to stderr as well")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ALREADY_RUNS = 4
+PROMETHEUS = "FAIRWAY_PROMETHEUS"
+"""Environment variable: address of the Prometheus that is asked instead of our own metrics. It may hold a password."""
 """The daemon's exit code where another one holds the state folder: it starts, runs, or is about to end."""
 
 

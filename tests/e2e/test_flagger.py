@@ -171,3 +171,12 @@ def test_what_was_refused_is_not_tried_again_and_the_application_comes_to_rest(s
     bad = shop.images["1.2.0"]
     assert not [p for p in shop.running.client.list(PODS, NS) if dig(p, "spec", "containers", 0, "image") == bad]
     assert len([text for text in shop.commits() if "Fairway-Revert" in text]) == 1
+
+
+def test_whoever_insists_gets_another_analysis_and_another_answer(shop: Shop, hooks: Listener) -> None:
+    with shop.load("again"):
+        again = shop.push("Version 1.2.0 once more", *delivery(shop.images["1.2.0"], hooks.url))
+        _in_phase(shop, "Progressing", seen=set())
+        _in_phase(shop, "Failed", seen=set())
+        shop.until_commit(f"Fairway-Revert: {again}")
+    assert len([text for text in shop.commits() if "Fairway-Revert" in text]) == 2

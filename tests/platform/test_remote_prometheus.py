@@ -17,7 +17,7 @@ import yaml
 
 from fairway.kube.objects import Obj, dig, status_of
 from fairway.kube.resources import ANALYSIS_RUNS, ROLLBACK_POLICIES
-from tests.platform.running import Running, as_json, platform
+from tests.platform.running import FAIRWAY, Running, as_json, platform
 from tests.rollouts.world import analysis, blue_green, ingress, service
 
 PROMETHEUS = shutil.which("prometheus")
@@ -162,9 +162,16 @@ def test_what_cannot_be_asked_is_unknown_and_says_so(running: Running, elsewhere
     assert "Cannot connect" in status_of(_ended(running, "later"))["message"]
 
 
-def test_an_address_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
-    from tests.platform.running import FAIRWAY
+def test_a_running_platform_does_not_silently_ask_somebody_else(running: Running, elsewhere: tuple[str, object]) -> None:
+    refused = subprocess.run([FAIRWAY, "--state", str(running.state.root), "up", "--prometheus", "http://u:p@127.0.0.1:1"],
+                             capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1
+    assert f"already runs and asks the Prometheus at {elsewhere[0]}" in refused.stderr and "u:p" not in refused.stderr
+    daemon = Path(f"/proc/{running.addresses.pid}/cmdline").read_bytes()
+    assert elsewhere[0].encode() not in daemon, "a password would stand where everybody can read it"
 
+
+def test_an_address_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
     done = subprocess.run([FAIRWAY, "--state", str(tmp_path / "state"), "up", "--prometheus", "localhost:9090"],
                           capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "write it with its scheme" in done.stderr

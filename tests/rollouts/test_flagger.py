@@ -21,7 +21,7 @@ from fairway.rollouts.flagger.alerts import letters
 from fairway.rollouts.flagger.questions import Notice
 from fairway.rollouts.flagger.spec import decode_canary
 from fairway.rollouts.keys import TRACKING_ID
-from fairway.rollouts.rollback.note import TAKE_BACK
+from fairway.rollouts.rollback.note import TAKE_BACK, TAKEN_BACK
 from tests.rollouts.flagger_world import NS, FlaggerWorld, canary, deployment, flagger_world, ingress
 
 Story = Callable[[FlaggerWorld], Awaitable[None]]
@@ -89,6 +89,14 @@ def test_a_refused_version_is_reported_to_whoever_owns_its_files() -> None:
         assert note["evidence"].startswith("Canary default/shop: Rolling back shop.default failed checks threshold reached 2")
         primary = await world.api.get(DEPLOYMENTS, "shop-primary", NS)
         assert TRACKING_ID not in annotations_of(primary), "what Flagger made is nobody's to prune"
+        assert note["evidence"].endswith(": success rate 50.00% < 99%"), "the check that failed last"
+        await world.new_version("shop:1")  # what the commit comes to
+        await asyncio.sleep(15)
+        notes = annotations_of(await world.api.get(DEPLOYMENTS, "shop", NS))
+        assert TAKE_BACK not in notes and json.loads(notes[TAKEN_BACK]) == note
+        await world.new_version()  # somebody insists: another analysis, and no word of the last one stands in its way
+        await world.until("Progressing")
+        assert TAKE_BACK not in annotations_of(await world.api.get(DEPLOYMENTS, "shop", NS))
 
     play(story, tracked, ingress(), canary(), answer=lambda text, at: 50.0)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from fairway.cli.client import Addresses, Client, is_alive
 from fairway.cli.errors import CommandError, NoPlatform
-from fairway.state import ALREADY_RUNS, StateDir
+from fairway.state import ALREADY_RUNS, PROMETHEUS, StateDir
 
 START_LIMIT_S = 60.0  # a start takes about a second; a first one on a slow disk a few
 STOP_LIMIT_S = 90.0  # two grace periods of 30 s (containers, then init containers of the same pod), and some work
@@ -47,11 +47,15 @@ class Wanted:
     kubeconfig: str = ""
     context: str = ""
 
+    def environment(self) -> dict[str, str]:
+        """With what may hold a password: command lines can be read by everybody on the machine."""
+        return {**os.environ, PROMETHEUS: self.prometheus}
+
     def command(self, state: StateDir, *, foreground: bool = False) -> list[str]:
         """`-P`: the folder it is started in must not lend it modules."""
         argv = [sys.executable, "-P", "-m", "fairway.daemon", "--state", str(state.root)]
         for field in fields(self):
-            if value := getattr(self, field.name):
+            if field.name != "prometheus" and (value := getattr(self, field.name)):
                 argv += [f"--{field.name.replace('_', '-')}", str(value)]
         return [*argv, "--foreground"] if foreground else argv
 
@@ -62,6 +66,15 @@ class Wanted:
             other = f"delivers to the cluster of {running.kubeconfig} {running.context}" if found[0] else "embeds its cluster"
             raise CommandError(f"the platform over this state folder already runs and {other.strip()}",
                                mend="stop it first: fairway down; or keep both: fairway --state OTHER up ...")
+        if self.prometheus and _without_login(self.prometheus) != running.prometheus:
+            other = f"the Prometheus at {running.prometheus}" if running.prometheus else "its own metrics"
+            raise CommandError(f"the platform already runs and asks {other}", mend="stop it first: fairway down")
+
+
+def _without_login(url: str) -> str:
+    from fairway.metrics.querier import without_login  # numpy comes with it: not for every command
+
+    return without_login(url)
 
 
 def start_platform(state: StateDir, wanted: Wanted = Wanted(), *,
@@ -79,7 +92,7 @@ def start_platform(state: StateDir, wanted: Wanted = Wanted(), *,
     state.logs.mkdir(exist_ok=True)
     said = state.logs / "daemon.out"
     argv = wanted.command(state)
-    process = _spawn(argv, said)
+    process = _spawn(argv, said, wanted)
     start = time.monotonic()
     while (passed := time.monotonic() - start) < START_LIMIT_S:
         addresses = Addresses.read(state)
@@ -90,7 +103,7 @@ def start_platform(state: StateDir, wanted: Wanted = Wanted(), *,
                 process.wait()
             return addresses
         if process.poll() == ALREADY_RUNS:
-            process = _spawn(argv, said)
+            process = _spawn(argv, said, wanted)
         elif process.poll() is not None:
             raise _failed(said, state)
         if tick is not None:
@@ -101,10 +114,10 @@ def start_platform(state: StateDir, wanted: Wanted = Wanted(), *,
                        mend=f"see what it was doing: {state.logs / 'daemon.log'}")
 
 
-def _spawn(argv: Sequence[str], said: Path) -> subprocess.Popen[bytes]:
+def _spawn(argv: Sequence[str], said: Path, wanted: Wanted) -> subprocess.Popen[bytes]:
     with said.open("wb") as output:
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=said.parent,
-                                start_new_session=True)
+                                start_new_session=True, env=wanted.environment())
 
 
 def _ready(state: StateDir) -> bool:

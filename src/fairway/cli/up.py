@@ -11,7 +11,7 @@ import click
 from fairway.cli.errors import Misused
 from fairway.cli.output import machine, output_option, table
 from fairway.parts import DELIVERY, EMBEDDED, UnknownPart, parse_without
-from fairway.state import StateDir
+from fairway.state import PROMETHEUS, StateDir
 
 
 @click.command()
@@ -24,8 +24,10 @@ from fairway.state import StateDir
               help="Port on which Ingresses answer.")
 @click.option("--data-plane", type=click.Choice(["auto", "envoy", "proxy"]), default="auto", show_default=True,
               help="What moves requests: Envoy, or the slow built-in proxy where there is none.")
-@click.option("--prometheus", metavar="URL", default="", callback=lambda ctx, option, text: _prometheus(text),
-              help="Ask this Prometheus instead of the platform's own metrics: analyses, rollback policies, queries.")
+@click.option("--prometheus", metavar="URL", default="", envvar=PROMETHEUS,
+              callback=lambda ctx, option, text: _prometheus(text),
+              help="Ask this Prometheus, not the platform's own metrics: analyses, rollback policies, queries. "
+                   f"With a password: in the variable {PROMETHEUS}.")
 @click.option("--without", default="", metavar="PARTS", callback=lambda ctx, option, text: _parts(text),
               help=f"Parts to switch off, with commas: {', '.join(EMBEDDED | DELIVERY)}.")
 @click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False, resolve_path=True), metavar="FILE",
@@ -48,7 +50,7 @@ def command(state: StateDir, /, foreground: bool, output: str, **asked: Any) -> 
     if foreground:
         state.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         argv = wanted.command(state, foreground=True)
-        os.execv(argv[0], argv)
+        os.execve(argv[0], argv, wanted.environment())
     before = Addresses.read(state)
     with waiting("starting the platform") as tick:
         addresses = start_platform(state, wanted, tick=tick)

@@ -31,8 +31,9 @@ from fairway.releases.join import HOOK, Source, digest_in, digests_of, source_of
 from fairway.releases.record import Release, read_release, release_name, write_spec, write_status
 
 ENVIRONMENT = "fairway.dev/environment"
-TAKE_BACK = "fairway.dev/take-back"
-"""Annotation on a workload: JSON with bad and good images (container to image) and evidence."""
+TAKE_BACK, TAKEN_BACK = "fairway.dev/take-back", "fairway.dev/taken-back"
+"""Annotations on a workload: JSON with bad and good images (container to image) and evidence. The second asks for nothing: what
+it asked for has been done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Stand:
-    """How one workload stands to the digest that it asks for. `refused`: digests to be taken back, with the evidence."""
+    """How one workload stands to the digest that it asks for. `refused`: digests to be taken back, with the evidence; `taken`:
+    those that were last, too."""
 
     digest: str
     healthy: bool = False
@@ -61,6 +63,7 @@ class _Stand:
     aborted: bool = False
     message: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
+    taken: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide(seen: Seen, now: datetime) -> Decision:
@@ -152,18 +155,19 @@ def _stand(seen: Seen, workload: Obj, recorded: Collection[str]) -> _Stand:
         return _Stand("")
     made = [d for d in digests if source_of(d, seen.runs) != Source()] or [d for d in digests if d in recorded]
     digest = (made or digests)[0]
-    refused = _refused(workload)
+    refused = _refused(workload, TAKE_BACK)
+    taken = {**_refused(workload, TAKEN_BACK), **refused}
     aborted, why = digest in refused, refused.get(digest, "")
     status, generation = status_of(workload), str(meta_of(workload).get("generation", ""))
     if workload.get("kind") != "Rollout":
         guarded = seen.guarded.get(str(meta_of(workload).get("name")))
         if guarded is not None:
             healthy, exposed = _of_canary(digest, *guarded)
-            return _Stand(digest, healthy and not aborted, exposed, aborted, why, refused)
+            return _Stand(digest, healthy and not aborted, exposed, aborted, why, refused, taken)
         done = status.get("updatedReplicas", 0) == status.get("replicas", 0) == status.get("availableReplicas", 0) > 0
         observed = str(status.get("observedGeneration", "")) == generation
         exposed = observed and status.get("updatedReplicas", 0) > 0
-        return _Stand(digest, done and observed and not aborted, exposed, aborted, why, refused)
+        return _Stand(digest, done and observed and not aborted, exposed, aborted, why, refused, taken)
     observed = str(status.get("observedGeneration", "")) == generation
     new, stable = status.get("currentPodHash"), status.get("stableRS")
     weight = dig(status, "canary", "weights", "canary", default={})
@@ -172,7 +176,7 @@ def _stand(seen: Seen, workload: Obj, recorded: Collection[str]) -> _Stand:
     exposed = observed and (reached if new != stable else status.get("availableReplicas", 0) > 0)
     healthy = observed and status.get("phase") == "Healthy" and new == stable and not aborted
     return _Stand(digest, healthy, exposed, aborted or (observed and bool(status.get("abort"))),
-                  why or str(status.get("message") or ""), refused)
+                  why or str(status.get("message") or ""), refused, taken)
 
 
 def _of_canary(digest: str, canary: Obj, primary: Obj | None) -> tuple[bool, bool]:
@@ -183,10 +187,10 @@ def _of_canary(digest: str, canary: Obj, primary: Obj | None) -> tuple[bool, boo
     return healthy, promoted or int(status.get("canaryWeight") or 0) > 0
 
 
-def _refused(workload: Obj) -> Mapping[str, str]:
+def _refused(workload: Obj, annotation: str) -> Mapping[str, str]:
     """Digest to evidence, as the note of whoever watches the workload has it."""
     try:
-        note = json.loads(annotations_of(workload).get(TAKE_BACK) or "{}")
+        note = json.loads(annotations_of(workload).get(annotation) or "{}")
         bad, good, said = dict(note.get("bad") or {}), dict(note.get("good") or {}), str(note.get("evidence") or "")
     except (ValueError, AttributeError, TypeError):
         return {}
@@ -221,8 +225,8 @@ def _joined(release: Release, source: Source) -> Release:
 
 def _superseded(release: Release, stand: _Stand, now: datetime) -> Release:
     """Another digest is asked for now."""
-    if release.aborted_at is None and release.digest in stand.refused:
-        release = replace(release, aborted_at=now, evidence=stand.refused[release.digest])
+    if release.aborted_at is None and release.digest in stand.taken:
+        release = replace(release, aborted_at=now, evidence=stand.taken[release.digest])
     if release.aborted_at is not None:
         return replace(release, outcome="RolledBack", finished_at=now) if stand.healthy else release
     if release.promoted_at is not None:

@@ -42,6 +42,7 @@ from fairway.rollouts.flagger.workload import (
     selector_label,
     to_nothing,
 )
+from fairway.rollouts.rollback.note import withdraw_done
 
 FALLBACK = "istio"
 """Upstream's usual provider."""
@@ -76,6 +77,8 @@ def _run(tick: Tick, seen: Seen, now: datetime) -> None:
         tick.say("Suspended", "skipping canary run as object is suspended")
         raise Stop
     view, router = _look(tick, seen, now)
+    if spec.target.kind in ("Deployment", "DaemonSet"):
+        tick.act([withdraw_done(KINDS[spec.target.kind], view.target)])
     starting = tick.status.phase in STARTING
     _prepare(tick, view, router)
     if starting or not _should_advance(tick, view):
