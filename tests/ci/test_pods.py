@@ -41,6 +41,7 @@ SETTINGS = JobSettings({"*": "registry.example.com/runner:1", "gpu": "registry.e
     ("images: {'*': a}\nservices: outside", "jobs.yaml: services: 'outside' is neither sidecars nor runner"),
     ("images: {'*': a}\ntolerations: [x]", "jobs.yaml: tolerations: a list of mappings is needed"),
     ("images: {'*': a\n", "jobs.yaml:2: it is no YAML"),
+    ("images: {'*': a}\npod: {containers: []}", "jobs.yaml: pod.containers: that is for Fairway to say; leave it out"),
 ])
 def test_settings_that_are_wrong(text: str, mistake: str) -> None:
     with pytest.raises(JobSettingsMistake) as raised:
@@ -59,6 +60,8 @@ resources: {requests: {cpu: 1}, limits: {memory: 2Gi}}
 imagePullSecrets: [pull]
 grace: 1m
 keep: 1 hour
+pod: {priorityClassName: low, securityContext: {runAsNonRoot: true, runAsUser: 1000}}
+container: {securityContext: {allowPrivilegeEscalation: false}}
 """, "jobs.yaml")
     made = objects.job(replace(WANTED, labels=("self-hosted", "gpu")), settings)
     pod = made["spec"]["template"]["spec"]
@@ -68,6 +71,8 @@ keep: 1 hour
     assert list(spec.values()) == [0, 3600, 30 * 60 + 600 + 60]
     assert (pod["serviceAccountName"], pod["nodeSelector"]) == ("builder", {"pool": "ci"})
     assert pod["imagePullSecrets"] == [{"name": "pull"}]
+    assert (pod["priorityClassName"], pod["securityContext"]["runAsUser"]) == ("low", 1000)
+    assert container["securityContext"] == {"allowPrivilegeEscalation": False}
     assert (pod["restartPolicy"], pod["terminationGracePeriodSeconds"]) == ("Never", 60)
     assert (container["image"], container["resources"]["limits"]) == ("registry.example.com/gpu:1", {"memory": "2Gi"})
     assert container["command"][-2:] == ["/fairway/order/order.json", "/fairway/job"]
@@ -246,6 +251,10 @@ def test_a_job_gets_no_further_than_its_own(tmp_path: Path) -> None:
             one.listing(pod / "cache" / "other%2Fapp")
         with pytest.raises(ShelfError, match="not a job's to read or write"):
             one.bring(pod / "runs" / "ci-1" / "artifacts" / ".." / ".." / "ci-2")
+        one.reach()
+        own = one.resolve("shop/app")
+        assert own is not None
+        assert own.url.endswith("/git/shop/app.git")
         assert one.resolve("shop/nothing") is None
         closed = one.resolve("shop/closed")
         assert closed is not None
@@ -256,6 +265,6 @@ def test_a_job_gets_no_further_than_its_own(tmp_path: Path) -> None:
         assert one.issue("me", "shop/app", "write") == token
         tokens.revoke("me")
         with pytest.raises(ShelfError, match=r"the Fairway at .* that sent this job is not reached"):
-            one.resolve("shop/app")
+            one.reach()
 
     at_home(root, work)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from fairway.images.dockerfile import DockerfileError
 from fairway.images.layout import Layout
 from fairway.images.reference import parse_reference
 from fairway.images.registry import LocalRegistry, UnknownImage
-from fairway.images.unpack import EmbeddedImages
+from fairway.images.unpack import EmbeddedImages, unpack
 
 DOCKERFILE = """\
 ARG PYTHON_VERSION=3.12
@@ -57,6 +58,31 @@ def test_the_same_input_gives_the_same_digest_whatever_the_files_times_and_folde
     assert build(second, Layout(tmp_path / "layout-2")).manifest.digest == first.manifest.digest
     (second.context / "hello" / "__main__.py").write_text("print('changed')\n")
     assert build(second, Layout(tmp_path / "layout-3")).manifest.digest != first.manifest.digest
+
+
+def wheel(folder: Path, text: str) -> None:
+    with zipfile.ZipFile(folder / "greeting-1.0-py3-none-any.whl", "w") as made:
+        info = "greeting-1.0.dist-info"
+        made.writestr("greeting.py", f"TEXT = {text!r}\n")
+        made.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
+        made.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        made.writestr(f"{info}/RECORD", "")
+
+
+def test_a_wheel_beside_the_requirements_is_installed_and_a_new_one_of_its_name_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "requirements.txt").write_text("./greeting-1.0-py3-none-any.whl\n")
+    (tmp_path / "app" / "Dockerfile").write_text(
+        "FROM python:3\nWORKDIR /app\nCOPY requirements.txt *.whl ./\nRUN pip install -r requirements.txt\n")
+    found = []
+    for number, text in enumerate(["one", "two"]):
+        wheel(tmp_path / "app", text)
+        layout = Layout(tmp_path / f"layout{number}")
+        made = build(Request(tmp_path / "app", tmp_path / "app" / "Dockerfile", tmp_path / "cache", {}, {}), layout)
+        unpack(layout, made.manifest.digest, tmp_path / f"root{number}")
+        [file] = (tmp_path / f"root{number}").rglob("greeting.py")
+        found.append(file.read_text())
+    assert found == ["TEXT = 'one'\n", "TEXT = 'two'\n"]
 
 
 def test_an_image_runs_after_it_was_pushed_and_unpacked(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The dependency layer: what a requirements file installs, as an image has it, kept by content.
 
 Packages go to `/usr/local/lib/pythonX.Y/site-packages`, console scripts to `/usr/local/bin` with a shebang that holds anywhere.
-The layer's key is the text of the requirement files and the interpreter: an unchanged lock costs nothing, and gives the
-same layer. uv installs where it is found (ten times quicker), else pip; both honour their own variables for offline work.
+The layer's key is the text of the requirement files, the wheels that lie beside them, and the interpreter: an unchanged lock
+costs nothing, and gives the same layer.
+
+uv installs where it is found (ten times quicker), else pip; both honour their own variables for offline work.
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ from {module} import {root}
 if __name__ == "__main__":
     sys.exit({attribute}())
 """
+
+
+_ARCHIVE = re.compile(r"[\w.+/-]+\.(?:whl|tar\.gz|zip)\b")
+"""What a requirements file names of the folder that it lies in."""
 
 
 class InstallFailed(Exception):
@@ -69,6 +75,10 @@ def _key(requirements: Sequence[Path]) -> str:
         data = path.read_bytes()
         summed.update(b"\0%d\0" % len(data))
         summed.update(data)
+        for name in _ARCHIVE.findall(data.decode(errors="replace")):
+            file = path.parent / name
+            if file.is_file():
+                summed.update(hashlib.sha256(file.read_bytes()).digest())
     return summed.hexdigest()
 
 
@@ -76,7 +86,7 @@ def _install(requirements: Sequence[Path]) -> Layer:
     with tempfile.TemporaryDirectory(prefix="fairway-dependencies-") as folder:
         target = Path(folder) / "packages"
         command = install_command(requirements, target)
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=requirements[0].parent)
         if done.returncode:
             said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
             names = ", ".join(path.name for path in requirements)
@@ -87,7 +97,7 @@ def _install(requirements: Sequence[Path]) -> Layer:
 
 def install_command(requirements: Sequence[Path], target: Path) -> list[str]:
     """The installer's argv: uv from PATH or from this environment, else pip."""
-    files = [argument for path in requirements for argument in ("-r", str(path))]
+    files = [argument for path in requirements for argument in ("-r", str(path.absolute()))]
     beside = Path(sys.executable).parent / "uv"
     uv = shutil.which("uv") or (str(beside) if beside.is_file() else None)
     if uv:

@@ -40,7 +40,14 @@ class AtHome:
 
     # --- repositories -------------------------------------------------------------------------------------------------
 
+    def reach(self) -> None:
+        """Wait until home answers. Raises `ShelfError`."""
+        self._json("GET", "listing", {"folder": "artifacts"})
+
     def resolve(self, name_or_url: str) -> Access | None:
+        if name_or_url == self._home.repository:
+            self.reach()  # git, which comes next, has no patience
+            return Access(f"{self._home.url}/git/{name_or_url}.git", name=name_or_url)
         found = self._json("GET", "repository", {"name": name_or_url}, missing={})
         if not found:
             return None

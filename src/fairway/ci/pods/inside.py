@@ -63,6 +63,8 @@ async def carry_out(order: Order, pod: Pod, cancel: asyncio.Event) -> JobResult:
 
     alive = asyncio.create_task(_still_alive(pod.say))
     try:
+        if (trouble := await _reached(home, cancel)) is not None:
+            return trouble
         if order.github is not None:
             result = await _github(order.github, config, pod, progress, cancel)
         elif order.gitlab is not None:
@@ -72,6 +74,22 @@ async def carry_out(order: Order, pod: Pod, cancel: asyncio.Event) -> JobResult:
         return await _sent_home(result, home, order, pod)
     finally:
         alive.cancel()
+
+
+async def _reached(home: AtHome, cancel: asyncio.Event) -> JobResult | None:
+    """Nothing begins before home answers: it has the commit. None: it does."""
+    asking = asyncio.ensure_future(asyncio.to_thread(home.reach))
+    stopped = asyncio.ensure_future(cancel.wait())
+    await asyncio.wait({asking, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not asking.done():
+        asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return JobResult("Cancelled", "the job was cancelled")
+    try:
+        asking.result()
+    except ShelfError as error:
+        return JobResult("Failed", str(error), failure="runner_system_failure")
+    return None
 
 
 def _config(order: Order, pod: Pod, home: AtHome) -> RunnerConfig:

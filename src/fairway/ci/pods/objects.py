@@ -84,6 +84,9 @@ def job(wanted: Wanted, settings: JobSettings) -> Obj:
         "hostAliases": [{"ip": "127.0.0.1", "hostnames": names}] if (names := _host_names(sidecars)) else [],
     }
     pod |= {key: value for key, value in optional.items() if value}
+    for container in (*pod["initContainers"], *pod["containers"]):
+        container |= dict(settings.container)
+    pod |= dict(settings.pod)
     meta = _metadata(wanted, settings)
     return {
         "apiVersion": "batch/v1", "kind": "Job", "metadata": meta,

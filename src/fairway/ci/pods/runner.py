@@ -166,6 +166,8 @@ class PodRunner:
         except asyncio.CancelledError:
             copied.close()  # the job goes on; whoever comes after us follows it
             raise
+        except ApiError as error:
+            result = JobResult("Failed", f"the Job cannot be followed: {error}", failure="runner_system_failure")
         finally:
             stopper.cancel()
         copied.close(self._clock.now())
@@ -267,8 +269,10 @@ class PodRunner:
                         pass
         except ApiError as error:
             log.info("log of pod %s: %s", name, error)
-        with contextlib.suppress(NotFound, Unavailable):
-            pod = await self._api.get(PODS, name, namespace)
+            if not _is_away(error):
+                copied.remark(f"the pod's log cannot be read: {error}", self._clock.now())
+        with contextlib.suppress(NotFound):
+            pod = await self._patiently(lambda: self._api.get(PODS, name, namespace))
             end = objects.terminated(pod)
             if end is None and not objects.is_over(pod):
                 return None
@@ -297,10 +301,17 @@ class PodRunner:
         while True:
             try:
                 return await ask()
-            except Unavailable as error:
+            except ApiError as error:
+                if not _is_away(error):
+                    raise
                 log.info("the cluster is away: %s", error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT_S)
+
+
+def _is_away(error: ApiError) -> bool:
+    """The cluster itself is in trouble, or asks for patience: it will answer later."""
+    return isinstance(error, Unavailable) or error.code == 429 or error.code >= 500
 
 
 _CANCELLED = JobResult("Cancelled", "the job was cancelled")

@@ -23,7 +23,7 @@ class JobSettings:
     """`images` gives the runner's image by label of `runs-on` (or GitLab's tag), `*` for all others; `command` is what starts
     the runner in it. `portable` is the folder of the runner's image that holds a Python which runs in other images too: it is
     copied beside jobs that name an image of their own. `url` is where pods reach this Fairway; `most` jobs run at a
-    time. Times are seconds.
+    time. `pod` and `container` are laid into the spec of the pod and of its containers. Times are seconds.
     """
 
     images: Mapping[str, str]
@@ -37,6 +37,8 @@ class JobSettings:
     resources: Mapping[str, Any] = field(default_factory=dict)
     pull_secrets: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    pod: Mapping[str, Any] = field(default_factory=dict)
+    container: Mapping[str, Any] = field(default_factory=dict)
     services: Services = "sidecars"
     keep_s: int = 24 * 3600
     grace_s: int = 120
@@ -49,7 +51,12 @@ class JobSettings:
 
 
 _KEYS = ("images", "command", "portable", "namespace", "url", "serviceAccount", "nodeSelector", "tolerations", "resources",
-         "imagePullSecrets", "env", "services", "keep", "grace", "startWithin", "atOnce")
+         "imagePullSecrets", "env", "pod", "container", "services", "keep", "grace", "startWithin", "atOnce")
+
+
+_OWN_OF_PODS = ("containers", "initContainers", "volumes", "restartPolicy", "terminationGracePeriodSeconds")
+_OWN_OF_CONTAINERS = ("name", "image", "command", "args", "env", "volumeMounts")
+"""What Fairway itself has to say."""
 
 
 def decode_job_settings(text: str, where: str) -> JobSettings:
@@ -74,7 +81,8 @@ def decode_job_settings(text: str, where: str) -> JobSettings:
         images, reader.words("command") or default.command, reader.text("portable", ""),
         reader.text("namespace", default.namespace), reader.text("url", "").rstrip("/"), reader.text("serviceAccount", ""),
         reader.texts("nodeSelector"), tuple(reader.mappings("tolerations")), reader.mapping("resources"),
-        reader.words("imagePullSecrets"), reader.texts("env"), "runner" if services == "runner" else "sidecars",
+        reader.words("imagePullSecrets"), reader.texts("env"), reader.spec("pod", _OWN_OF_PODS),
+        reader.spec("container", _OWN_OF_CONTAINERS), "runner" if services == "runner" else "sidecars",
         reader.time("keep", default.keep_s), reader.time("grace", default.grace_s), reader.time("startWithin", default.start_s),
         int(reader.time("atOnce", default.most)))
 
@@ -97,6 +105,13 @@ class _Reader:
     def mapping(self, key: str) -> dict[str, Any]:
         found = self._written.get(key) or {}
         return found if isinstance(found, dict) else self._wrong(key, "a mapping")
+
+    def spec(self, key: str, own: tuple[str, ...]) -> dict[str, Any]:
+        found = self.mapping(key)
+        for name in found:
+            if name in own:
+                raise JobSettingsMistake(f"{self._where}: {key}.{name}: that is for Fairway to say; leave it out")
+        return found
 
     def texts(self, key: str) -> dict[str, str]:
         return {str(name): str(value) for name, value in self.mapping(key).items()}
