@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 
 from fairway.kube.cache import Cache, Informers
 from fairway.kube.clock import Clock
 from fairway.kube.embedded import EmbeddedApi
-from fairway.kube.objects import Key, Obj, annotations_of, condition, dig, key_of, labels_of, meta_of, status_of, uid_of
+from fairway.kube.objects import Key, Obj, annotations_of, condition, dig, key_of, labels_of, meta_of, status_of
 from fairway.kube.reconcile import Controller, ControllerLoop
 from fairway.kube.resources import (
     ANALYSIS_RUNS,
@@ -26,12 +26,11 @@ from fairway.kube.resources import (
     SERVICES,
 )
 from fairway.metrics.kube_state import kube_state
-from fairway.metrics.promql import instant
-from fairway.metrics.promql.values import Scalar, Vector
 from fairway.metrics.series import millis
 from fairway.metrics.targets import find_targets
 from fairway.node.simulated import Script, SimulatedNode
 from fairway.rehearse.aftermath import Aftermath
+from fairway.rehearse.answers import Counted, ForEverySeed, Queries
 from fairway.rehearse.canary_case import CanaryCase
 from fairway.rehearse.case import OLD, Case, RolloutCase
 from fairway.rehearse.seeds import Seeds
@@ -39,13 +38,10 @@ from fairway.rehearse.series import Exporter, Unit
 from fairway.rehearse.spec import PodScript, Scenario
 from fairway.rehearse.subject import VERSION, Subject
 from fairway.rehearse.timeline import Noted, Timeline
-from fairway.rehearse.users import BUCKETS_S, ERRORS, HISTOGRAM, OK, REFUSED, Luck, Served, Users
-from fairway.rollouts.analysis_spec import Metric
-from fairway.rollouts.gate import Arm
-from fairway.rollouts.gate_provider import NoCounts
+from fairway.rehearse.users import Luck, Served, Users
 from fairway.rollouts.measurements import Measurement
-from fairway.rollouts.prometheus import Querier, QueryFailed
-from fairway.rollouts.providers import Ask, MetricProvider
+from fairway.rollouts.prometheus import Querier
+from fairway.rollouts.providers import MetricProvider
 from fairway.traffic.controller import TrafficController
 from fairway.traffic.model import Backend, Model
 from fairway.traffic.port import Address, Applied
@@ -75,7 +71,7 @@ class World:
         self.users = Users(scenario, clock.now())
         self.seeds = Seeds(Exporter(Luck(self.users, np.random.default_rng(0)), self.users, self.asked))
         self.plane = _Plane(self._rerouted)
-        self.queries, self.counted = _Queries(self), _Counted(self)
+        self.queries, self.counted = Queries(self), Counted(self)
         self.unfinished: dict[tuple[str, str], deque[tuple[Measurement, Mapping[int, Measurement]]]] = {}
         """By run and metric: what its status holds of the first seed, and the same of every seed. The last two: a controller
         that is killed may not have written the last one."""
@@ -175,7 +171,7 @@ class World:
 
     def queries_by(self, conclusion: Callable[[str, float | Sequence[float]], Hashable]) -> Querier:
         """For somebody who makes no more of an answer than `conclusion`."""
-        return _Queries(self, conclusion)
+        return Queries(self, conclusion)
 
     def for_every_seed(self, provider: MetricProvider) -> MetricProvider:
         return ForEverySeed(provider, self)
@@ -378,102 +374,3 @@ class _Plane:
 
     async def stats(self) -> str:
         return await self._plane.stats()
-
-
-class _Queries:
-    """PromQL over what was scraped; nobody answers while monitoring is out."""
-
-    def __init__(self, world: World, conclusion: Callable[[str, float | Sequence[float]], Hashable] | None = None) -> None:
-        self._world = world
-        self._conclusion = conclusion or (lambda text, answer: repr(answer))
-
-    async def query(self, text: str, at: datetime) -> float | Sequence[float]:
-        if not self._world.monitoring:
-            raise QueryFailed("Post \"http://prometheus:9090/api/v1/query\": connection refused")
-        seeds = self._world.seeds
-        if seeds.asked is not None:
-            return _answer(text, seeds.asked, at)
-        answers = [_answer(text, exporter, at) for exporter in seeds.all]
-        return seeds.divided(answers, by=lambda answer: self._conclusion(text, answer))[0]
-
-
-def _answer(text: str, exporter: Exporter, at: datetime) -> float | Sequence[float]:
-    value = instant(text, exporter.store, millis(at)).value
-    match value:
-        case Scalar(values):
-            return float(values[0])
-        case Vector():
-            return [float(v) for v in value.values[:, 0]]
-    raise QueryFailed("Prometheus metric type not supported here: only scalars and vectors")
-
-
-class _Counted:
-    """The proxy's own counts, by version."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def counts(self, namespace: str, *, slower_than: timedelta | None) -> Mapping[str, Arm]:
-        if not self._world.monitoring:
-            raise NoCounts("the proxy does not answer")
-        users, seeds = self._world.users, self._world.seeds
-        users.advance(self._world.clock.now())
-        limit = slower_than.total_seconds() if slower_than else float("inf")
-        first_slow = next((i + 1 for i, bound in enumerate(BUCKETS_S) if bound >= limit), len(BUCKETS_S) + 1)
-        tally = (seeds.asked or seeds.first).luck.tally
-        found = {}
-        for unit, row in users.row_of.items():
-            one = tally[row]
-            errors = int(one[ERRORS] + one[REFUSED])
-            found[unit] = Arm(int(one[OK]) + errors, errors, int(one[HISTOGRAM + first_slow :].sum() + one[REFUSED]))
-        return found
-
-
-class ForEverySeed:
-    """A provider whose measurements are taken for every seed. Where they conclude something else for some, the world divides.
-    Implements `MetricProvider`; for providers that only read what chance brought."""
-
-    def __init__(self, provider: MetricProvider, world: World) -> None:
-        self._provider, self._world = provider, world
-
-    async def measure(self, ask: Ask, now: datetime) -> Measurement:
-        return await self._each(ask, lambda seed: self._provider.measure(ask, now))
-
-    async def resume(self, ask: Ask, unfinished: Measurement, now: datetime) -> Measurement:
-        known = self._known(ask, unfinished)
-        return await self._each(ask, lambda seed: self._provider.resume(ask, known[seed], now))
-
-    async def end(self, ask: Ask, unfinished: Measurement, now: datetime) -> Measurement:
-        known = self._known(ask, unfinished)
-        return await self._each(ask, lambda seed: self._provider.end(ask, known[seed], now))
-
-    def about(self, metric: Metric) -> Mapping[str, str]:
-        return self._provider.about(metric)
-
-    def _known(self, ask: Ask, unfinished: Measurement) -> Mapping[int, Measurement]:
-        """Of every seed, what stands in the run's status for the first one."""
-        for first, of_each in self._world.unfinished.get((uid_of(ask.run), ask.metric.name), ()):
-            if first.metadata == unfinished.metadata:
-                return of_each
-        return {self._world.seeds.first.luck.seed: unfinished}
-
-    async def _each(self, ask: Ask, take: Callable[[int], Awaitable[Measurement]]) -> Measurement:
-        seeds, found = self._world.seeds, []
-        for exporter in seeds.all:
-            seeds.asked = exporter
-            try:
-                found.append(await take(exporter.luck.seed))
-            finally:
-                seeds.asked = None
-        found = seeds.divided(found, by=_conclusion)
-        if found[0].finished_at is None:
-            of_each = {exporter.luck.seed: one for exporter, one in zip(seeds.all, found, strict=True)}
-            latest = self._world.unfinished.setdefault((uid_of(ask.run), ask.metric.name), deque(maxlen=2))
-            latest.append((found[0], of_each))
-        return found[0]
-
-
-def _conclusion(measurement: Measurement) -> Hashable:
-    """All of it that anybody decides on; the rest is text, and the memory of its own provider."""
-    return measurement.phase, measurement.started_at, measurement.finished_at, measurement.resume_at
-
