@@ -10,7 +10,7 @@ import click
 from fairway.cli.errors import CommandError, Misused
 
 if TYPE_CHECKING:
-    from fairway.manifests import FileTree, Parameter
+    from fairway.manifests import DeadImage, Parameter
 
 
 @click.command()
@@ -24,24 +24,26 @@ if TYPE_CHECKING:
 def command(path: Path, output: str, recurse: bool, namespace: str, release: str, values: tuple[str, ...],
             parameters: tuple[str, ...]) -> None:
     """Render the folder (or file) PATH: a Helm chart, a kustomization, or else its YAML, JSON and Jsonnet files."""
-    import json
-
     from fairway.cli.manifest_tree import tree_around
-    from fairway.manifests import Directory, HelmOptions, ManifestError, Rendering, render
+    from fairway.manifests import Directory, ManifestError, Rendering, render
     from fairway.manifests.yaml import dump_all
 
     tree, inside = tree_around(path)
     helm = None
     if tree.is_file(_chart_file(inside)):
+        from fairway.manifests import HelmOptions
+
         helm = HelmOptions(release or path.resolve().name, namespace, values, parameters=_parameters(parameters))
     try:
-        objects = render(tree, inside, Rendering(helm=helm, directory=Directory(recurse=recurse)))
-        _warn_of_dead_images(tree, inside)
+        objects = render(tree, inside, Rendering(helm=helm, directory=Directory(recurse=recurse), notice=_warn))
     except ManifestError as error:
         raise CommandError(f"{error.place}: {error.mistake}", mend=error.mend) from error
-    click.echo(json.dumps(objects, indent=2, ensure_ascii=False) if output == "json" else dump_all(objects), nl=False)
     if output == "json":
-        click.echo()
+        import json
+
+        click.echo(json.dumps(objects, indent=2, ensure_ascii=False))
+    else:
+        click.echo(dump_all(objects), nl=False)
 
 
 def _chart_file(inside: str) -> str:
@@ -60,13 +62,6 @@ def _parameters(texts: tuple[str, ...]) -> tuple[Parameter, ...]:
     return tuple(found)
 
 
-def _warn_of_dead_images(tree: FileTree, inside: str) -> None:
-    """Entries of `images:` that change nothing: the build is the same without them, and the author thinks otherwise."""
-    from fairway.manifests import Outside, dead_images
-    from fairway.manifests.kustomize.spec import find_file
-    from fairway.manifests.render import ChartsOfThisMachine
-
-    if not tree.is_dir(inside) or find_file(tree, inside) is None or tree.is_file(_chart_file(inside)):
-        return
-    for dead in dead_images(tree, inside, outside=Outside(charts=ChartsOfThisMachine())):
-        click.echo(f"warning: {dead.error()}", err=True)
+def _warn(dead: DeadImage) -> None:
+    """An entry of `images:` changes nothing: the build is the same without it, and its author thinks otherwise."""
+    click.echo(f"warning: {dead.error()}", err=True)

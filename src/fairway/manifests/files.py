@@ -168,6 +168,15 @@ def join(folder: str, path: str) -> str:
     return normal(posixpath.join(folder, path))
 
 
+def manifest_files(files: FileTree, path: str) -> Iterator[str]:
+    """YAML, JSON and Jsonnet files of a folder, not of folders below; or the one file that `path` is."""
+    if files.is_file(path):
+        yield path
+    for name in files.names(path):
+        if name.endswith((".yaml", ".yml", ".json", ".jsonnet")) and files.is_file(join(path, name)):
+            yield join(path, name)
+
+
 def files_below(tree: FileTree, folder: str) -> Iterator[str]:
     """Every file of a folder and the folders below it, in order; hidden folders stay out."""
     for name in tree.names(folder):

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 from fairway.kube.objects import Obj
 from fairway.manifests import yaml
 from fairway.manifests.errors import ManifestError, Place
-from fairway.manifests.files import FileTree, files_below, join, normal
+from fairway.manifests.files import FileTree, files_below, join, manifest_files, normal
 from fairway.manifests.globs import matches
-from fairway.manifests.helm.options import HelmOptions
 from fairway.manifests.kustomize.build import build
 from fairway.manifests.kustomize.building import objects_in
 from fairway.manifests.kustomize.spec import find_file
 from fairway.manifests.rendering import Directory, Rendering
 from fairway.manifests.values import copied, without_collector
-from fairway.manifests.write_back import manifest_files
 
 if TYPE_CHECKING:
     from fairway.manifests.helm.engine import HelmEngine
@@ -39,12 +37,14 @@ def render(tree: FileTree, path: str = "", how: Rendering = _AS_IT_LIES) -> list
         return _chart(tree, folder, how)
     if find_file(tree, folder) is not None:
         charts = how.kustomize.charts or ChartsOfThisMachine(how.engine)
-        return build(tree, folder, load_restrictions=how.load_restrictions, outside=replace(how.kustomize, charts=charts))
+        return build(tree, folder, load_restrictions=how.load_restrictions, outside=replace(how.kustomize, charts=charts),
+                     notice=how.notice)
     return _plain(tree, folder, how.directory)
 
 
 def _chart(tree: FileTree, folder: str, how: Rendering) -> list[Obj]:
     from fairway.manifests.helm.chart_files import read_chart  # only where there is a chart: a start takes a tenth longer
+    from fairway.manifests.helm.options import HelmOptions
     from fairway.manifests.helm.render import render_chart
 
     if not tree.is_file(join(folder, "Chart.yaml")):

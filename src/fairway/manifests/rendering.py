@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fairway.manifests.helm.options import HelmOptions
 from fairway.manifests.kustomize.ports import Outside
 
 if TYPE_CHECKING:
     from fairway.manifests.helm.engine import HelmEngine
+    from fairway.manifests.helm.options import HelmOptions
+    from fairway.manifests.kustomize.build import Notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +47,5 @@ class Rendering:
     directory: Directory = field(default_factory=Directory)
     engine: HelmEngine | None = None
     load_restrictions: bool = True
+    notice: Notice | None = None
+    """Told of what in a kustomization changes nothing."""

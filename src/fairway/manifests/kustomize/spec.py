@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -160,5 +159,7 @@ def _check_entry(kustomization: Kustomization, field: str, index: int, entry: An
 
 
 def _did_you_mean(word: str, words: frozenset[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(word, sorted(words), n=1)
     return f"did you mean {close[0]!r}?" if close else f"known fields: {', '.join(sorted(words))}"
