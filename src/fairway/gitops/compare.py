@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from fairway.gitops.ignoring import IgnoreRule, without_ignored, without_trusted
 from fairway.kube.objects import Obj, group_of, meta_of
 
@@ -76,6 +78,16 @@ def unique(targets: Iterable[Obj]) -> tuple[list[Obj], list[ObjectKey]]:
             repeated.append(key)
         found[key] = obj
     return [*found.values(), *unnamed], repeated
+
+
+def with_same(objects: Iterable[Obj], before: Iterable[Obj]) -> list[Obj]:
+    """`objects`, but those of `before` themselves where they say the same to the letter: what a commit does not change is held
+    once, and need not be compared again."""
+    known = {object_key(obj): obj for obj in before}
+    return [same if (same := known.get(object_key(obj))) is not None and _text(same) == _text(obj) else obj for obj in objects]
+
+
+_text = msgspec.json.encode  # to Python, True equals 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from fairway.gitops import auto_sync, gates, revert, running_actions, status
 from fairway.gitops.action_request import REQUEST, RESULT, ActionResult, read_request
 from fairway.gitops.actions import MoreActions, none_more
 from fairway.gitops.clusters import Cluster, UnknownCluster, is_cluster_secret
-from fairway.gitops.compare import MANAGER, Compared, object_key
+from fairway.gitops.compare import MANAGER, Compared, object_key, with_same
 from fairway.gitops.customizations import CONFIG_MAP, NONE, Customizations
 from fairway.gitops.deletion import hook_finalizers
 from fairway.gitops.health import Health
@@ -302,6 +302,8 @@ class ApplicationController:
             cluster = this.place.cluster
             targets = prepare(this.app, rendered, resources, excluded=this.settings.excluded,
                               refuse=lambda obj: refuse(this.project, this.app, cluster, obj, resources))
+            before = next((one.targets.objects for one in reversed(known) if one.spec == spec), ())
+            targets = replace(targets, objects=tuple(with_same(targets.objects, before)))
             same = Prepared(spec, rendered, unserved(rendered, resources), targets)
             del known[:-1]  # the live revision's and a running operation's
             known.append(same)

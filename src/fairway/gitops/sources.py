@@ -24,6 +24,7 @@ from typing import Protocol, TypeVar
 from fairway.git import GitPort, Tree, UnknownRevision
 from fairway.git.local import GitTree
 from fairway.gitops import semver
+from fairway.gitops.compare import with_same
 from fairway.gitops.rendering import Ask, Renderer, render_source, source_type, takes_time
 from fairway.gitops.settings import Settings
 from fairway.gitops.spec import Application, Source
@@ -258,7 +259,8 @@ class Sources:
         else:
             last = next(reversed(kept.values()), None)
             made = await self._render(app, (n, *lent), needed)
-            made = replace(made, note=_note(app.sources[n], last, made))
+            made = replace(made, note=_note(app.sources[n], last, made),
+                           objects=with_same(made.objects, last.objects if last is not None else ()))
         kept.pop(needed, None)
         kept[needed] = made
         while len(kept) > 2:  # the live one, and the running operation's

@@ -70,9 +70,14 @@ class Version:
         assert self.raw
         self._obj = None
 
+    def keep_object(self) -> None:
+        """Until somebody asks, no JSON."""
+        if self._obj is not None:
+            self._raw = None
+
     def copy(self) -> Obj:
         """An object of one's own. Decoding is several times faster than copying."""
-        obj: Obj = _decode(self.raw)
+        obj: Obj = _decode(self._raw if self._raw is not None else _encode(self._obj))
         return obj
 
 
@@ -92,6 +97,7 @@ class Snapshot(NamedTuple):
 
     tables: Mapping[Table, Mapping[Key, Version]]
     history: tuple[Change, ...]
+    sizes: tuple[int, ...]
     revision: int
 
 
@@ -119,6 +125,7 @@ class Store:
         self._heads: dict[tuple[Table, Key], Change] = {}
         self._failed: ApiError | None = None
         self._last = 0
+        self._sizes: deque[int] = deque()  # of the JSON of each change in the history
         self._history_bytes = 0
         self.revision = 0
         self.oldest = 0
@@ -227,12 +234,15 @@ class Store:
 
     def snapshot(self) -> Snapshot:
         """All rows as they are, for `resume`. Versions are shared: nobody changes one."""
-        return Snapshot({table: dict(rows) for table, rows in self._tables.items()}, tuple(self._history), self.revision)
+        return Snapshot({table: dict(rows) for table, rows in self._tables.items()}, tuple(self._history), tuple(self._sizes),
+                        self.revision)
 
     def resume(self, snapshot: Snapshot) -> None:
         """Become what another store in memory was; listeners are not told. For a store that is still empty."""
         self._tables = {table: dict(rows) for table, rows in snapshot.tables.items()}
         self._history.extend(snapshot.history)
+        self._sizes.extend(snapshot.sizes)
+        self._history_bytes = sum(snapshot.sizes)
         self._last = self.revision = snapshot.revision
 
     def _show(self, change: Change) -> None:
@@ -249,14 +259,17 @@ class Store:
             change.old.keep_text()
         if change.deleted or change.table in _TEXTS:
             change.new.keep_text()
+        elif self._journal is not None:  # one in memory alone is a rehearsal's: short, and in a hurry
+            change.new.keep_object()
 
     def _remember(self, change: Change) -> None:
-        self._history_bytes += len(change.new.raw)
+        size = len(change.new.raw)
+        self._history_bytes += size
         while self._history and (len(self._history) == self._history.maxlen or self._history_bytes > HISTORY_BYTES):
-            forgotten = self._history.popleft()
-            self._history_bytes -= len(forgotten.new.raw)
-            self.oldest = forgotten.revision
+            self.oldest = self._history.popleft().revision
+            self._history_bytes -= self._sizes.popleft()
         self._history.append(change)
+        self._sizes.append(size)
 
     # --- following --------------------------------------------------------------------------------------------------
 

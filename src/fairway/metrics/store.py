@@ -32,10 +32,11 @@ DEFAULT_RETENTION_MS = 3 * 3600 * 1000
 DEFAULT_LIMIT_BYTES = 128 * 1024 * 1024
 """2 000 series at 5 s for 3 h are 35 MB; four times that is room for a busy machine."""
 
-_FIRST_ROWS, _FIRST_COLUMNS = 16, 16  # both grow by half: the state of a thousand Deployments is 50,000 rows
+_FIRST_ROWS, _FIRST_COLUMNS = 16, 16
 _NATIVE_BYTES = 2_000  # of one native histogram with some ten buckets: two dictionaries and their numbers
 _MOST_CHOSEN = 64  # of 10,000 rows each: 5 MB
 _SNAPSHOT = 1
+_AT_ONCE = 4096  # rows that are made ready for the disk at a time
 
 Labels = Mapping[str, str]
 Natives = list[tuple[int, int, Histogram]]
@@ -149,7 +150,7 @@ class TargetBlock:
             self.append(time, (), (), complete=False)
 
     def _grow_rows(self) -> bool:
-        rows = max(_FIRST_ROWS, len(self._values) * 3 // 2)
+        rows = _grown(len(self._values), _FIRST_ROWS)
         if not self._store.afford((rows - len(self._values)) * len(self._times) * 8):
             return False
         wider = _blank(rows, len(self._times))
@@ -163,8 +164,8 @@ class TargetBlock:
         """
         old = int(np.searchsorted(self._times[: self._columns], now - self._store.retention_ms))
         if old < self._columns // 4:
-            columns = len(self._times) * 3 // 2
-            if self._store.afford((columns - len(self._times)) * len(self._values) * 8):
+            columns = _grown(len(self._times), _FIRST_COLUMNS)
+            if self._store.afford((columns - len(self._times)) * (len(self._values) + 1) * 8):
                 wider = _blank(len(self._values), columns)
                 wider[:, : self._columns] = self._values[:, : self._columns]
                 times = np.zeros(columns, np.int64)
@@ -177,10 +178,12 @@ class TargetBlock:
         return True
 
     def _drop_columns(self, count: int) -> None:
-        kept = self._columns - count
-        self._times[:kept] = self._times[count : self._columns].copy()
-        self._values[:, :kept] = self._values[:, count : self._columns].copy()
-        self._columns = kept
+        """Into new arrays: the old ones may be on their way to the disk."""
+        kept, times = self._columns - count, np.zeros(len(self._times), np.int64)
+        values = _blank(*self._values.shape)
+        times[:kept] = self._times[count : self._columns]
+        values[:, :kept] = self._values[:, count : self._columns]
+        self._times, self._values, self._columns = times, values, kept
         oldest = int(self._times[0]) if kept else 0
         self._natives = {row: {time: native for time, native in found.items() if time >= oldest}
                          for row, found in self._natives.items()}
@@ -276,7 +279,7 @@ class TargetBlock:
             return
         self._keys, self._row_of = keys, {key: row for row, key in enumerate(keys)}
         self._columns = len(times)
-        self._times = np.zeros(max(_FIRST_COLUMNS, len(times) + len(times) // 2), np.int64)
+        self._times = np.zeros(_grown(len(times), _FIRST_COLUMNS), np.int64)
         self._times[: len(times)] = times
         self._values = _blank(max(_FIRST_ROWS, len(labels)), len(self._times))
         self._values[: len(labels), : len(times)] = values
@@ -297,6 +300,11 @@ def _joined(natives: Sequence[Histograms | None], values: Sequence[Floats]) -> H
         return None
     return np.concatenate([np.full(beside.shape, None, object) if one is None else one
                            for one, beside in zip(natives, values, strict=True)])
+
+
+def _grown(size: int, first: int) -> int:
+    """By a quarter: the state of a thousand Deployments is 50,000 rows, and room that nothing fills yet costs as much."""
+    return max(first, size * 5 // 4)
 
 
 def _blank(rows: int, columns: int) -> Floats:
@@ -453,29 +461,22 @@ class Store:
         self.written(self.copied(), path)
 
     def copied(self) -> Copy:
-        """All samples as they are now, to be written while scraping goes on."""
+        """All samples as they are now, to be written while scraping goes on: what comes is put behind them, and what goes
+        leaves these arrays as they are."""
         number = self._journal.number if self._journal is not None else 0
         parts = [(block.key, *block.frozen(), block.natives) for block in self._blocks.values() if block.newest >= 0]
-        return number, [(key, list(series), times.copy(), values.copy(), natives)
-                        for key, series, times, values, natives in parts]
+        return number, [(key, list(series), times, values, natives) for key, series, times, values, natives in parts]
 
     @staticmethod
     def written(copy: Copy, path: Path) -> None:
-        number, blocks = copy
-        head = {
-            "version": _SNAPSHOT, "journal": number,
-            "blocks": [
-                {"key": key, "labels": [*map(labels_of, series)], "columns": len(times), "rows": len(series),
-                 "natives": [(row, time, native.as_list()) for row, time, native in natives]}
-                for key, series, times, _, natives in blocks
-            ],
-        }
         part = path.with_suffix(".part")
         with part.open("wb") as file:
-            file.write(json.dumps(head).encode() + b"\n")
-            for _, _, times, values, _ in blocks:
+            for text in _head(copy):
+                file.write(text.encode())
+            for _, _, times, values, _ in copy[1]:
                 file.write(times.data)
-                file.write(values.data)
+                for start in range(0, len(values), _AT_ONCE):
+                    file.write(np.ascontiguousarray(values[start : start + _AT_ONCE]).data)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -505,3 +506,17 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError) as error:
             warn(f"samples of the last run cannot be read from {path} and are left out: {error}")
             return 0
+
+
+def _head(copy: Copy) -> Iterator[str]:
+    """The first line of a snapshot, one JSON object, in pieces: as one it would be as large as all samples of minutes."""
+    number, blocks = copy
+    yield f'{{"version": {_SNAPSHOT}, "journal": {number}, "blocks": ['
+    for n, (key, series, times, _, natives) in enumerate(blocks):
+        head = {"key": key, "columns": len(times), "rows": len(series),
+                "natives": [(row, time, native.as_list()) for row, time, native in natives]}
+        yield f'{", " if n else ""}{json.dumps(head)[:-1]}, "labels": ['
+        for start in range(0, len(series), _AT_ONCE):
+            yield (", " if start else "") + ", ".join(json.dumps(labels_of(one)) for one in series[start : start + _AT_ONCE])
+        yield "]}"
+    yield "]}\n"
