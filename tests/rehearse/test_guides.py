@@ -83,6 +83,26 @@ def test_the_blue_green_of_s4_is_refused_alone_and_with_its_templates_has_nobody
     assert {advice.finding.code for advice in found.advice} == {"NobodyAtThePreview"}
 
 
+def test_with_its_service_monitor_the_blue_green_of_s4_passes_a_bad_version_on_the_old_ones_requests() -> None:
+    """The preview Service selects the old pods until the update, so that their requests stand under its name for the five
+    minutes of the query. Corrected: the Services have the labels and the port's name that the guide's monitor looks for."""
+    folder = GUIDES / "S4/kubernetes"
+    if not (folder / "rollout-blue-green.yaml").is_file():
+        pytest.skip(f"{folder} is not among these guides")
+    files = objects((folder / "rollout-blue-green.yaml").read_text()) + objects((folder / "servicemonitor.yaml").read_text())
+    files += [obj for obj in objects((folder / "rollout.yaml").read_text()) if obj["kind"] == "AnalysisTemplate"]
+    for obj in files:
+        if obj["kind"] == "Service":
+            obj["metadata"]["labels"] = dict(obj["spec"]["selector"])
+            obj["spec"]["ports"][0]["name"] = "http"
+    found = report_on(subjects(files)[0], decode_scenario({"canary": {"errors": "30%"}}), 0, 1)
+    assert found.run.requests > 0, "all users were sent to it"
+    assert found.run.outcome == "held", "by the analysis after the switch"
+    old = [advice.finding.metric.name for advice in found.advice
+           if advice.finding.code == "MeasuresTheOldVersion" and advice.finding.metric is not None]
+    assert old == ["success-rate", "latency-p99"]
+
+
 CASES: list[tuple[str, Callable[[str], list[Obj]]]] = [
     ("S0/k8s/flagger/canary.yaml", objects),
     ("S1/snippets/L0637-canary.yaml", objects),

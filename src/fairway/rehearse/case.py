@@ -107,6 +107,11 @@ class Case(Protocol):
         ...
 
 
+_RUNS = (("canary", "currentBackgroundAnalysisRunStatus"), ("canary", "currentStepAnalysisRunStatus"),
+         ("blueGreen", "prePromotionAnalysisRunStatus"), ("blueGreen", "postPromotionAnalysisRunStatus"))
+"""Where the status of a Rollout names its analysis."""
+
+
 class RolloutCase:
     """Implements `Case`."""
 
@@ -208,10 +213,10 @@ class RolloutCase:
         status = status_of(obj)
         for pause in status.get("pauseConditions") or ():
             if pause.get("reason") == "InconclusiveAnalysisRun":
-                runs = [dig(status, "canary", name, default={})
-                        for name in ("currentBackgroundAnalysisRunStatus", "currentStepAnalysisRunStatus")]
-                said = next((str(run.get("message")) for run in runs if run.get("status") == "Inconclusive"), "")
-                return f"Paused: InconclusiveAnalysisRun: {said}; a person has to promote or abort"
+                runs = [dig(status, *where, default={}) for where in _RUNS]
+                undecided = (run.get("message") for run in runs if run.get("status") == "Inconclusive")
+                said = next((f": {message}" for message in undecided if message), "")
+                return f"Paused: InconclusiveAnalysisRun{said}; a person has to promote or abort"
         return f"{status.get('phase')}: {status.get('message') or ''}".rstrip(": ")
 
     def stopping(self, obj: Obj) -> bool:

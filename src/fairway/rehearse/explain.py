@@ -13,6 +13,7 @@ from typing import Any
 
 from fairway.kube.durations import format_duration
 from fairway.rehearse.subject import Metric, Subject, length_of
+from fairway.rehearse.windows import longest_window
 from fairway.rollouts import judge
 from fairway.rollouts.analysis_spec import decode_metric
 from fairway.rollouts.expr.values import Floats
@@ -149,6 +150,16 @@ def unvisited(metric: Metric) -> Finding:
                    f"users meet the new version only after the switch: {metric.name} has nothing to measure before it, unless "
                    "somebody sends requests to the preview Service (a metric with a job, a smoke test); what users do is for "
                    "postPromotionAnalysis", metric)
+
+
+def of_the_old_version(metric: Metric) -> Finding:
+    """A metric of the analysis before the switch that had data all the same."""
+    back = longest_window(metric.query)
+    return Finding("MeasuresTheOldVersion", f"prePromotionAnalysis: {metric.template}",
+                   f"users meet the new version only after the switch: what {metric.name} found is the old version's, which "
+                   f"the preview Service showed until the update; its query still sees that for {written(back)}, and passes "
+                   "a bad version on it. Select the new one: an argument with valueFrom.podTemplateHashValue: Latest, and the "
+                   "label rollouts_pod_template_hash", metric)
 
 
 def outage(metric: Metric) -> Finding:

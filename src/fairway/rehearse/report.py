@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fairway.rehearse.canary_findings import Promoted, canary_findings, why_promoted
-from fairway.rehearse.explain import Finding, findings, outage, quicker, schedule_of, unvisited
+from fairway.rehearse.explain import Finding, findings, of_the_old_version, outage, quicker, schedule_of, unvisited
 from fairway.rehearse.many import STOPPED, Many, rehearse_many
 from fairway.rehearse.run import Rehearsal, rehearse
 from fairway.rehearse.spec import Scenario
-from fairway.rehearse.subject import BEFORE, Subject
+from fairway.rehearse.subject import BEFORE, NOT_KNOWN, Subject
 from fairway.rehearse.watch_findings import watch_findings
 
 BAD = 3.0
@@ -85,7 +85,11 @@ def _analysis_advice(subject: Subject, scenario: Scenario, seed: int, run: Rehea
         found += [f for metric in subject.metrics() if (f := quicker(metric, schedule_of(subject.steps)))]
     if any(entry.code == "AnalysisError" for entry in run.timeline) and any(f.kind == "monitoring" for f in scenario.faults):
         found += [outage(metric) for metric in subject.metrics() if _erred(run, metric.name)]
-    found += [unvisited(metric) for metric in subject.metrics() if metric.where == BEFORE and metric.name in run.empty]
+    for metric in subject.metrics():
+        if metric.where == BEFORE and metric.name in run.empty:
+            found.append(unvisited(metric))
+        elif metric.where == BEFORE and metric.query and NOT_KNOWN not in metric.query:
+            found.append(of_the_old_version(metric))
     advice, tries = [], 0
     for finding in found:
         tried = None
