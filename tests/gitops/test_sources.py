@@ -11,6 +11,7 @@ import pygit2
 import pytest
 
 from fairway.gitops import Settings, semver
+from fairway.gitops.compare import with_same
 from fairway.gitops.rendering import Ask, image_override, render_source, takes_time
 from fairway.gitops.sources import Sources
 from fairway.gitops.spec import decode_source
@@ -225,3 +226,16 @@ def test_links_within_the_repository_are_followed_and_those_out_of_it_refused(pe
         return str(made)
 
     perform(story)
+
+
+def test_what_a_commit_leaves_alone_is_the_same_object_and_what_it_changes_is_not() -> None:
+    def objects(value: Any) -> list[Any]:
+        return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"x": said}}
+                for name, said in (("kept", "1"), ("changed", value))]
+
+    before = objects(1)
+    for value, same in ((1, True), (2, False), (True, False), (1.0, False)):
+        kept, changed = with_same(objects(value), before)
+        assert kept is before[0]
+        assert (changed is before[1]) is same
+        assert type(changed["data"]["x"]) is type(value)

@@ -180,3 +180,25 @@ def test_a_deleted_deployment_takes_its_replica_sets_and_pods_along() -> None:
         await world.until(gone, within_s=5)
 
     play(story)
+
+
+def test_a_name_that_somebody_elses_replica_set_has_moves_the_hash_on() -> None:
+    async def story(world: World) -> None:
+        await world.api.create(deployment())
+        await world.until(lambda: world.rolled_out("web"))
+        (only,) = await world.list(REPLICA_SETS)
+        name = str(meta_of(only)["name"])
+        await world.api.delete(DEPLOYMENTS, "web", "default")
+        await asyncio.sleep(30)
+        assert await world.list(REPLICA_SETS) == []
+        labels = {"app": "other"}
+        await world.api.create({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": name, "namespace": "default", "labels": labels},
+            "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
+                "metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "other:1"}]}}}})
+        await world.api.create(deployment())
+        await world.until(lambda: world.rolled_out("web"))
+        assert status_of(await world.get(DEPLOYMENTS, "web"))["collisionCount"] == 1
+        assert len(await world.list(REPLICA_SETS)) == 2
+
+    play(story)
