@@ -31,6 +31,7 @@ from fairway.ci.materials import (
     read_push,
     runs_that_follow,
 )
+from fairway.ci.other_projects import PlatformProjects
 from fairway.ci.plan import InputError
 from fairway.ci.pods.runner import PodRunner
 from fairway.ci.progress import concluded
@@ -108,6 +109,8 @@ class _Live:
 
     task: asyncio.Task[JobResult]
     cancel: asyncio.Event
+    works: bool = True
+    """False for a leg that only waits for a pipeline elsewhere: it takes no place from that pipeline's jobs."""
     steps: tuple[StepRow, ...] = ()
 
 
@@ -130,7 +133,8 @@ class PipelineController:
         self._open = open_repository
         self._root = runner.config.root
         self._runner = CallingRunner(runner if pods is None else pods)
-        self._hands = Hands(self._runner, GitlabRunner(runner.config, elsewhere=None if pods is None else pods.run_leg))
+        self._hands = Hands(self._runner, GitlabRunner(runner.config, elsewhere=None if pods is None else pods.run_leg,
+                                                        projects=PlatformProjects(informers, self._root, manager=MANAGER)))
         self._environments = informers.of(ENVIRONMENTS)
         self._settings = settings or PipelineSettings()
         self._live: dict[tuple[Key, str], _Live] = {}
@@ -212,7 +216,7 @@ class PipelineController:
         return tuple(rows)
 
     def _look(self, key: Key, obj: Obj, material: Material, rows: tuple[JobRow, ...]) -> Look:
-        running = sum(1 for live in self._live.values() if not live.task.done())
+        running = sum(1 for live in self._live.values() if live.works and not live.task.done())
         return Look(
             rows,
             alive=frozenset(leg for (run, leg), live in self._live.items() if run == key and not live.task.done()),
@@ -264,7 +268,7 @@ class PipelineController:
             self._again(key)
 
         work = material.course.run(row, rows, progress, cancel)
-        live = _Live(asyncio.create_task(work, name=f"ci {key.name} {row.id}"), cancel)
+        live = _Live(asyncio.create_task(work, name=f"ci {key.name} {row.id}"), cancel, works=not material.only_waits(row))
         live.task.add_done_callback(lambda task: self._again(key))
         self._live[key, row.id] = live
 

@@ -25,7 +25,7 @@ from fairway.ci.gitlab.variables import Variables
 from fairway.ci.plan import InputError, checked_inputs, concurrency_of
 from fairway.ci.runner import JobRunner
 from fairway.ci.spec import Workflow, WorkflowError
-from fairway.ci.states import Phase
+from fairway.ci.states import JobRow, Phase
 from fairway.ci.trigger import GITLAB, WORKFLOWS, Pushed, is_gitlab, is_workflow
 from fairway.ci.workflow import decode_workflow
 from fairway.git import Commit, GitError, GitPort, UnknownRevision
@@ -66,6 +66,11 @@ class Material:
     @property
     def may_be_overtaken(self) -> bool:
         return isinstance(self.course, GitlabCourse)
+
+    def only_waits(self, row: JobRow) -> bool:
+        """Whether the leg is a pipeline of another project: its work is done there."""
+        leg = self.course.pipeline.leg(row.id) if isinstance(self.course, GitlabCourse) else None
+        return leg is not None and leg.job.trigger is not None and bool(leg.job.trigger.project)
 
 
 # --- pushes ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from fairway.ci.materials import PipelineSettings
 from fairway.cli.ci import command
 from fairway.kube.api import MergePatch
 from fairway.kube.resources import PIPELINE_RUNS
@@ -128,3 +129,80 @@ def test_a_push_runs_the_pipeline_and_a_person_starts_the_manual_job(tmp_path: P
             assert "deployed" in said(world, done, deploy)
 
     asyncio.run(main())
+
+
+UPSTREAM = """
+variables: {WHO: upstream}
+build: {stage: build, script: [echo built]}
+downstream:
+  variables: {LEVEL: "3", LEAK: "with $TOKEN"}
+  trigger: {project: shop/deploy, branch: main, strategy: depend}
+take:
+  stage: deploy
+  needs: [downstream, {project: shop/deploy, job: bundle, ref: main, artifacts: true}]
+  script: [cat bundle.txt]
+"""
+DOWNSTREAM = """
+bundle:
+  rules: [{if: '$CI_PIPELINE_SOURCE == "pipeline"'}]
+  script: ['echo "for $WHO at $LEVEL [$LEAK] $OWN" | tee bundle.txt; exit ${CODE:-0}']
+  artifacts: {paths: [bundle.txt]}
+"""
+
+
+def test_a_pipeline_of_another_project_is_a_run_of_its_own_that_the_job_waits_for(tmp_path: Path) -> None:
+    world = World(tmp_path, settings=PipelineSettings(
+        secrets=lambda name: {"TOKEN": "s3cr3t-value"} if name == "shop/app" else {},
+        variables=lambda name: {"OWN": "of deploy"} if name == "shop/deploy" else {}, places=1))
+    world.push("shop/app", {".gitlab-ci.yml": UPSTREAM})
+    world.push("shop/deploy", {".gitlab-ci.yml": DOWNSTREAM})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            runs = {run["spec"]["repository"]: run for run in await daemon.finished(2)}
+            up, down = runs["shop/app"], runs["shop/deploy"]
+            phases = {entry["name"]: entry["phase"] for entry in up["status"]["jobs"]}
+            assert phases == {"build": "Succeeded", "downstream": "Succeeded", "take": "Succeeded"}, up["status"]
+            assert down["spec"]["event"] == "pipeline" and down["spec"]["upstream"]["run"] == up["metadata"]["name"]
+            assert "for upstream at 3 [] of deploy" in said(world, down, down["status"]["jobs"][0]["id"])
+            assert "s3cr3t" not in json.dumps(down)
+            waiting = next(entry for entry in up["status"]["jobs"] if entry["name"] == "downstream")
+            assert waiting["message"].endswith("not handed on, as secrets are in them: LEAK")
+            assert "for upstream at 3 [] of deploy" in said(world, up, next(
+                entry["id"] for entry in up["status"]["jobs"] if entry["name"] == "take"))
+
+    asyncio.run(main())
+
+
+def test_what_another_project_cannot_give_fails_the_job_and_says_why(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.push("shop/app", {".gitlab-ci.yml": """
+gone: {trigger: shop/nowhere}
+bad: {trigger: {project: shop/deploy, strategy: depend}, variables: {CODE: "7"}}
+take: {needs: [{project: shop/deploy, job: bundle, ref: main}], script: [echo never]}
+maybe: {needs: [{project: shop/deploy, job: bundle, ref: main, optional: true}], script: [echo went on]}
+"""})
+    world.push("shop/deploy", {".gitlab-ci.yml": DOWNSTREAM})
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            up = await daemon.until(lambda runs: next((
+                run for run in runs if run["spec"]["repository"] == "shop/app" and run["status"].get("finishedAt")), None))
+            jobs = {entry["name"]: (entry["phase"], entry.get("message", "")) for entry in up["status"]["jobs"]}
+            assert jobs["gone"][0] == jobs["bad"][0] == jobs["take"][0] == "Failed" and jobs["maybe"][0] == "Succeeded"
+            assert jobs["gone"][1].startswith("downstream pipeline can not be created: ") and "shop/nowhere" in jobs["gone"][1]
+            assert "job 'bundle' failed: exit code 7" in jobs["bad"][1]
+            assert jobs["take"][1] == "shop/deploy has no good pipeline of main with a job 'bundle'"
+
+    asyncio.run(main())
+
+
+def test_from_a_working_tree_there_are_no_other_projects(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path, {".gitlab-ci.yml": "a: {trigger: shop/deploy}\nb: {script: [x], needs: [{project: shop/x, job: y, "
+                                                "ref: main}]}\n"})
+    code, output = invoke(tmp_path, "run", str(tree))
+    assert code == 1
+    assert "pipelines of other projects are started on the platform only" in output
+    assert "artifacts of other projects are on the platform only" in output

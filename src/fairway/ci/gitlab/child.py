@@ -1,4 +1,5 @@
-"""`trigger`: a child pipeline as a run within the job that starts it. Its jobs are shown as the job's steps."""
+"""`trigger`: a child pipeline as a run within the job that starts it, its jobs shown as the job's steps; or a pipeline of
+another project, which is a run of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from fairway.ci.folders import RunFolders
 from fairway.ci.gitlab.decoding import decode
 from fairway.ci.gitlab.includes import Given, whole_of
 from fairway.ci.gitlab.plan import Pipeline, plan
+from fairway.ci.gitlab.projects import Downstream
 from fairway.ci.gitlab.rules import Facts
+from fairway.ci.gitlab.spec import Trigger
 from fairway.ci.gitlab.stores import Artifacts
 from fairway.ci.gitlab.variables import Variables, expand
 from fairway.ci.local import LocalRun
@@ -38,11 +41,10 @@ async def run_child(runner: GitlabRunner, request: LegRequest, progress: Progres
     trigger = request.leg.job.trigger
     assert trigger is not None
     try:
+        if trigger.project:
+            return await runner.projects.start(_downstream(request, trigger), cancel)
         if request.course.depth >= DEEPEST:
             raise _NotStarted(f"child pipelines are nested deeper than {DEEPEST}")
-        if trigger.project:
-            raise _NotStarted(f"trigger:project {trigger.project}: pipelines of other projects are not started from here; "
-                              "push there, or include the jobs")
         child = await asyncio.to_thread(_planned, runner, request)
         if child.refused is not None or child.unmet:
             raise _NotStarted(child.refused.message if child.refused else child.unmet[0].message)
@@ -64,17 +66,40 @@ async def run_child(runner: GitlabRunner, request: LegRequest, progress: Progres
                      f"{decision.message}", steps=steps)
 
 
+def _downstream(request: LegRequest, trigger: Trigger) -> Downstream:
+    course = request.course
+    texts = course.pipeline.layers(request.leg, dotenv=_reported(request)).expanded()
+    handed = {name: variable.value for name, variable in _handed(request, texts).items()}
+    secret = [variable.value for variable in course.pipeline.given.values() if variable.masked and variable.value]
+    withheld = tuple(name for name, value in handed.items() if any(part in value for part in secret))
+    return Downstream(
+        expand(trigger.project, texts), expand(trigger.branch, texts),
+        {name: value for name, value in handed.items() if name not in withheld}, course.run_name, request.id,
+        max(request.row.attempt, 1), waits=trigger.strategy in ("depend", "mirror"), withheld=withheld)
+
+
+def _reported(request: LegRequest) -> dict[str, str]:
+    return {name: value for upstream in request.upstreams for name, value in upstream.variables.items()}
+
+
+def _handed(request: LegRequest, texts: dict[str, str]) -> Variables:
+    """The job's and the file's variables, and with `forward:pipeline_variables` those that were given, as values."""
+    leg, parent = request.leg, request.course.pipeline
+    trigger = leg.job.trigger
+    assert trigger is not None
+    handed = leg.variables.over(parent.variables.only(leg.job.inherit.variables)) if trigger.forward_yaml else Variables()
+    values = Variables.of({name: texts[name] for name in handed if name in texts}, raw=True)
+    return values.over(Variables({name: value for name, value in parent.given.items() if not value.masked})) \
+        if trigger.forward_pipeline else values
+
+
 def _planned(runner: GitlabRunner, request: LegRequest) -> Pipeline:
     course, leg = request.course, request.leg
     trigger = leg.job.trigger
     assert trigger is not None
     parent = course.pipeline
-    reported = {name: value for upstream in request.upstreams for name, value in upstream.variables.items()}
-    texts = parent.layers(leg, dotenv=reported).expanded()
-    handed = leg.variables.over(parent.variables.only(leg.job.inherit.variables)) if trigger.forward_yaml else Variables()
-    values = Variables.of({name: texts[name] for name in handed if name in texts}, raw=True)
-    given = values.over(parent.given) if trigger.forward_pipeline else \
-        values.over(Variables({name: value for name, value in parent.given.items() if value.masked}))
+    texts = parent.layers(leg, dotenv=_reported(request)).expanded()
+    given = _handed(request, texts).over(Variables({name: value for name, value in parent.given.items() if value.masked}))
     predefined = {name: variable.value for name, variable in parent.predefined.items()}
     predefined |= {"CI_PIPELINE_SOURCE": "parent_pipeline", "CI_UPSTREAM_PIPELINE_ID": predefined.get("CI_PIPELINE_ID", ""),
                    "CI_UPSTREAM_JOB_ID": "0", "CI_PIPELINE_NAME": ""}

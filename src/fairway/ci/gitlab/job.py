@@ -24,9 +24,10 @@ from fairway.ci.gitlab.child import run_child
 from fairway.ci.gitlab.durations import seconds
 from fairway.ci.gitlab.plan import Leg
 from fairway.ci.gitlab.predefined import environment_variables
+from fairway.ci.gitlab.projects import NoArtifacts, NoProjects, Projects
 from fairway.ci.gitlab.regexps import compile_re2
 from fairway.ci.gitlab.script import coverage_of, exported, parse_dotenv, plain, script_of, sections
-from fairway.ci.gitlab.spec import Cache
+from fairway.ci.gitlab.spec import Cache, Need
 from fairway.ci.gitlab.stores import Artifacts, Caches, cache_key, leads_out, selected
 from fairway.ci.gitlab.variables import expand
 from fairway.ci.joblog import JobLog
@@ -87,7 +88,9 @@ RunElsewhere = Callable[[LegRequest, Progress, asyncio.Event], Awaitable[JobResu
 class GitlabRunner:
     """`elsewhere` runs jobs in pods; without it they are processes of this machine."""
 
-    def __init__(self, config: RunnerConfig, clock: Clock | None = None, elsewhere: RunElsewhere | None = None) -> None:
+    def __init__(self, config: RunnerConfig, clock: Clock | None = None, elsewhere: RunElsewhere | None = None,
+                 projects: Projects | None = None) -> None:
+        self.projects = projects or NoProjects()
         self.config = config
         self.clock = clock or WallClock()
         self._elsewhere = elsewhere
@@ -181,6 +184,11 @@ class _Attempt:
             if expand(cache.policy, self.texts) != "push":
                 async with self._step("Restoring cache"):
                     await asyncio.to_thread(self._restore, cache)
+        foreign = [need for need in self.leg.job.needs or () if need.project and need.artifacts]
+        if foreign:
+            async with self._step("Downloading artifacts of other projects"):
+                for need in foreign:
+                    await asyncio.to_thread(self._take_from, need)
         if self.request.upstreams:
             async with self._step("Downloading artifacts"):
                 store = Artifacts(self.folders.run.artifacts, self.runner.config.shelf)
@@ -189,6 +197,18 @@ class _Attempt:
                     count = await asyncio.to_thread(store.restore, id, self.work)
                     if count:
                         self.log.line(f"Downloading artifacts for {upstream.name}: {count} entries")
+
+    def _take_from(self, need: Need) -> None:
+        """`needs:project`: what the last good pipeline there kept of the job."""
+        project, ref, job = (expand(text, self.texts) for text in (need.project, need.ref, need.job))
+        try:
+            count = unpack(self.runner.projects.artifacts(project, ref, job), self.work)
+        except NoArtifacts as error:
+            if not need.optional:
+                raise _Failed(str(error), "missing_dependency_failure") from None
+            self.log.line(f"{error}; it is optional")
+        else:
+            self.log.line(f"Downloading artifacts for {job} of {project} at {ref}: {count} entries")
 
     def _said_plainly(self) -> None:
         job = self.leg.job
