@@ -123,13 +123,13 @@ def test_its_inhibition_holds_within_its_namespace() -> None:
 
 
 @pytest.mark.parametrize(("change", "mistake"), [
-    ({"receivers": [{"name": "hook", "pushoverConfigs": [{}]}]}, "pushover_configs: not supported; known are webhook_configs"),
+    ({"receivers": [{"name": "hook", "pushoverConfigs": [{}]}]}, "spec.receivers[0].pushover_configs: not supported; known"),
     ({"receivers": [{"name": "other", "webhookConfigs": [{"url": "http://x"}]}]},
      'undefined receiver "shop/oncall/hook" used in route'),
     ({"receivers": [{"name": "hook", "webhookConfigs": [{"urlSecret": {"name": "hooks", "key": "gone"}}]}], "route": None},
      "secret 'hooks' has no key 'gone'"),
     ({"route": {"receiver": "hook", "matchers": [{"name": "a", "value": "(", "matchType": "=~"}]}}, "a=~'('"),
-    ({"route": {"receiver": "hook", "groupWait": "soon"}}, 'not a valid duration string: "soon"'),
+    ({"route": {"receiver": "hook", "groupWait": "soon"}}, 'spec.route.group_wait: not a valid duration string: "soon"'),
 ])  # fmt: skip
 def test_one_that_cannot_be_used_is_left_out_and_the_others_hold(change: Obj, mistake: str) -> None:
     good = config(TEAM.replace("name: oncall", "name: zebra"))

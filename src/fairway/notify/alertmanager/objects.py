@@ -50,10 +50,16 @@ def merged(base: Mapping[str, Any], objects: Sequence[Obj], secret: Secret) -> M
             decode_config(tried)
         except (AlertmanagerMistake, KeyError, ValueError, TypeError, AttributeError) as mistake:
             said = mistake.args[0] if isinstance(mistake, KeyError) and mistake.args else mistake
-            problems[key_of(obj)] = str(said)
+            problems[key_of(obj)] = _in_the_object(str(said), len(found.get("receivers") or ()))
             continue
         found = tried
     return Merged(found, problems)
+
+
+def _in_the_object(mistake: str, receivers_before: int) -> str:
+    """Paths are those of the object, not of the whole."""
+    mistake = re.sub(r"^receivers\[(\d+)\]", lambda m: f"spec.receivers[{int(m[1]) - receivers_before}]", mistake)
+    return re.sub(r"^route\.routes\[0\]", "spec.route", mistake)
 
 
 def _with(base: Mapping[str, Any], obj: Obj, secret: Secret) -> Written:
