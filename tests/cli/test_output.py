@@ -61,6 +61,8 @@ def waiting(reason: str) -> dict[str, Any]:
         (obj("Pod", "p", {"phase": "Failed"}), "Failed"),
         (obj("Pod", "p", {"phase": "Failed"}, metadata={"ownerReferences": [{"kind": "Job"}]}), None),
         (obj("Job", "j", {"conditions": [{"type": "Failed", "status": "True"}]}), "Failed"),
+        (obj("Job", "j", {"conditions": [{"type": "Failed", "status": "True"}]},
+             metadata={"annotations": {"fairway.dev/run": "r"}}), None),
         (obj("PipelineRun", "r", {"phase": "Failed"}), "Failed"),
     ],
 )  # fmt: skip

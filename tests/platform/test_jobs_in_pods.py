@@ -287,6 +287,22 @@ def test_a_job_that_ended_while_nobody_looked(cluster: Running, delivering: Runn
     assert [line for line in log_of(delivering, name, "long") if line in ("begun", "done")] == ["begun", "done"]
 
 
+def test_a_pod_that_somebody_deletes_fails_its_job(cluster: Running, delivering: Running, tmp_path: Path) -> None:
+    """As when a node is drained: GitLab's `retry` for failures of the runner's system makes another pod."""
+    name = pushed(delivering, tmp_path / "tree", "lab/drained", {".gitlab-ci.yml": f"""
+long:
+  retry: {{max: 1, when: runner_system_failure}}
+  script: [echo begun, 'while [ ! -e {tmp_path}/gate ]; do sleep 0.05; done']
+"""})
+    delivering.until(lambda: "begun" in log_of(delivering, name, "long-1"), "the script runs")
+    [pod] = cluster.client.list(PODS, "fairway", labels=f"job-name={jobs_of(cluster, name)[0]['metadata']['name']}")
+    cluster.client.delete(PODS, pod["metadata"]["name"], "fairway")
+    delivering.until(lambda: len(jobs_of(cluster, name)) == 2, "a second Job is made")
+    (tmp_path / "gate").touch()
+    run = ended(delivering, name)
+    assert (run["status"]["phase"], job(run, "long-1")["attempt"]) == ("Succeeded", 2)
+
+
 def test_what_a_pod_holds_and_what_goes_with_the_run(cluster: Running, delivering: Running, tmp_path: Path) -> None:
     name = pushed(delivering, tmp_path / "tree", "shop/gone", {
         ".github/workflows/ci.yml": LONG.replace("{gate}", str(tmp_path / "never"))})

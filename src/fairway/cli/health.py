@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fairway.kube.objects import Obj, dig, is_deleting, meta_of, spec_of, status_of
+from fairway.kube.objects import Obj, annotations_of, dig, is_deleting, meta_of, spec_of, status_of
 
 _WAITING_BADLY = {"CrashLoopBackOff", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerError",
                   "CreateContainerConfigError", "RunContainerError"}
@@ -88,6 +88,8 @@ def _pod(obj: Obj) -> Finding | None:
 
 
 def _job(obj: Obj) -> Finding | None:
+    if "fairway.dev/run" in annotations_of(obj):
+        return None  # of a pipeline, whose run tells of it
     for row in status_of(obj).get("conditions") or ():
         if row.get("type") == "Failed" and row.get("status") == "True":
             return _finding(obj, 60, "Failed", row.get("message"))

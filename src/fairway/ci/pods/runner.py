@@ -12,7 +12,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from fairway.ci.course import JobResult, Progress
@@ -163,6 +163,8 @@ class PodRunner:
         stopper = asyncio.create_task(self._stopped_with(task), name=f"stop {wanted.job}")
         try:
             result = await self._followed(task, copied)
+            if result.phase == "Cancelled" and not task.cancel.is_set():
+                result = await self._stopped_from_outside(task, result)
         except asyncio.CancelledError:
             copied.close()  # the job goes on; whoever comes after us follows it
             raise
@@ -251,6 +253,13 @@ class PodRunner:
         if pod is None and made is None:
             return JobResult("Failed", "the Job was deleted by somebody else", failure="runner_system_failure")
         return None
+
+    async def _stopped_from_outside(self, task: _Task, result: JobResult) -> JobResult:
+        """Nobody here cancelled it: that is a failure, and one that a retry may mend."""
+        made, _ = await self._patiently(lambda: self._seen(name_of(task.wanted.run, task.wanted.job, task.wanted.attempt)))
+        why = objects.gone_wrong(made) if made is not None else ""
+        said = "the pod was stopped by somebody else: deleted, evicted, or its node drained"
+        return replace(result, phase="Failed", message=f"{said}{f' ({why})' if why else ''}", failure="runner_system_failure")
 
     async def _read(self, task: _Task, copied: CopiedLog, pod: Obj) -> JobResult | None:
         """What the pod says, to its end. None: the connection broke; look again."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fairway.ci.states import JobRow
 
 _MARKS: tuple[tuple[str, Colour], ...] = (("##[group]", "cyan"), ("##[error]", "red"), ("##[warning]", "yellow"),
-                                          ("##[notice]", "blue"), ("##[debug]", "bright_black"))
+                                          ("##[notice]", "blue"), ("##[cluster]", "blue"), ("##[debug]", "bright_black"))
 _SIGNS = {"Pending": "·", "Waiting": "?", "Running": "▸", "Succeeded": "✓", "Failed": "✗", "Cancelled": "■", "Skipped": "-"}
 _STYLES = {"Running": "cyan", "Succeeded": "green", "Failed": "red", "Cancelled": "yellow", "Waiting": "yellow"}
 _WIDEST = 24
