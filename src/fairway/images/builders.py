@@ -108,7 +108,9 @@ def build_with(builder: str, work: Work, into: Layout, say: Say = lambda line: N
 @contextmanager
 def _lent(builder: str, base: Base, say: Say) -> Iterator[None]:
     """A base image in the builder's storage, under the name that the Dockerfile has for it."""
-    image = _run([builder, "pull", "--quiet", f"oci:{base.layout}:{_BASE}"], f"take {base.name}", say)[-1]
+    # Named by its last part alone: the builder calls the image by the path that it is given, and not every path is such a name.
+    image = _run([builder, "pull", "--quiet", f"oci:{base.layout.name}:{_BASE}"], f"take {base.name}", say,
+                 folder=base.layout.parent)[-1]
     try:
         _run([builder, "tag", image, base.name], f"take {base.name}", say)
         yield
@@ -120,11 +122,11 @@ def _discard(builder: str, image: str) -> None:
     subprocess.run([builder, "rmi", "--force", image], stdin=subprocess.DEVNULL, capture_output=True)
 
 
-def _run(argv: list[str], what: str, say: Say) -> list[str]:
+def _run(argv: list[str], what: str, say: Say, *, folder: Path | None = None) -> list[str]:
     """The last lines of what the command says."""
     said: deque[str] = deque(maxlen=_LAST_WORDS)
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          errors="replace") as process:
+                          errors="replace", cwd=folder) as process:
         assert process.stdout is not None
         for line in process.stdout:
             said.append(line.rstrip())
