@@ -6,7 +6,8 @@ says no until a person aborts: in reality any answer of success rolls back, whic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from fairway.rollouts.flagger.builtin_metrics import DURATION, SUCCESS, observer
 from fairway.rollouts.flagger.checks import BadTemplate, rendered
 from fairway.rollouts.flagger.controller import CanaryController
 from fairway.rollouts.flagger.seen import Seen, View
-from fairway.rollouts.flagger.spec import CanarySpec, Ref, decode_canary
+from fairway.rollouts.flagger.spec import CanarySpec, Metric, Range, Ref, decode_canary
 from fairway.workloads.controllers import DeploymentController
 from fairway.workloads.daemon import DaemonSetController
 
@@ -64,7 +65,11 @@ class CanaryCase:
 
     def queries(self, *, built_in: bool = True) -> list[str]:
         """What the checks ask; the built-in ones in the words of our own data plane."""
-        found = []
+        return list(self._checks(built_in=built_in))
+
+    def _checks(self, *, built_in: bool = True) -> dict[str, list[Metric]]:
+        """The queries, and whose they are."""
+        found: dict[str, list[Metric]] = {}
         templates = {str(meta_of(o)["name"]): o for o in self._subject.others if o["kind"] == "MetricTemplate"}
         view = View(Seen(self._subject.rollout), self._spec, {}, "", "", None)  # type: ignore[arg-type]
         how = observer(self._spec.provider, own=True, service=False)
@@ -75,10 +80,21 @@ class CanaryCase:
             if metric.template is not None:
                 text = str(dig(templates.get(metric.template.name, {}), "spec", "query", default=""))
             try:
-                found += [rendered(text, view, metric)] if text else []
+                if text:
+                    found.setdefault(rendered(text, view, metric), []).append(metric)
             except BadTemplate:
                 continue  # the controller says so when it comes to it
         return found
+
+    def _conclusion(self, text: str, answer: float | Sequence[float]) -> Hashable:
+        """All that the checks make of an answer; the answer itself where nobody knows whose query it is."""
+        values, metrics = [answer] if isinstance(answer, (int, float)) else answer, self._checks().get(text)
+        if metrics is None:
+            return repr(answer)
+        if not values or math.isnan(values[-1]):
+            return None
+        how = observer(self._spec.provider, own=True, service=False)
+        return tuple(_passes(metric, values[-1] * (how.duration_ms if metric.name == DURATION else 1.0)) for metric in metrics)
 
     def outside(self, informers: Informers, clock: Clock) -> list[Controller]:
         daemon: list[Controller] = [DaemonSetController(informers, clock)] if self._spec.target.kind == "DaemonSet" else []
@@ -95,7 +111,8 @@ class CanaryCase:
                 return "" if self._stop else "no rollback is wanted"
             return ""
 
-        return [CanaryController(informers, world.clock, query=lambda address: world.queries, post=post, own_metrics=True,
+        queries = world.queries_by(self._conclusion)
+        return [CanaryController(informers, world.clock, query=lambda address: queries, post=post, own_metrics=True,
                                  verify_weights=True)]
 
     def serves(self, obj: Obj) -> bool:
@@ -174,3 +191,8 @@ class CanaryCase:
             case "retry":
                 raise commands.Refused("a Canary is not tried again before its version changes")
         return ()
+
+
+def _passes(metric: Metric, value: float) -> bool:
+    limits = metric.range or (Range(min=metric.threshold) if metric.name == SUCCESS else Range(max=metric.threshold))
+    return (limits.min is None or value >= limits.min) and (limits.max is None or value <= limits.max)
