@@ -28,7 +28,8 @@ def command() -> None:
     """OCI images without a daemon. The embedded registry lies in the state folder."""
 
 
-for _one in (*image_registry.COMMANDS, *image_content.COMMANDS, *image_signing.COMMANDS, image_docker.docker):
+for _one in (*image_registry.COMMANDS, *image_content.COMMANDS, *image_signing.COMMANDS, image_docker.docker,
+             image_docker.kaniko):
     command.add_command(_one)
 
 

@@ -53,6 +53,34 @@ def docker(ctx: click.Context, words: tuple[str, ...]) -> None:
         _refuse(f"docker {name}: Fairway runs no containers; have docker or podman on the machine, or leave the step out")
 
 
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, hidden=True)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def kaniko(ctx: click.Context, words: tuple[str, ...]) -> None:
+    """kaniko's executor, without its container: build, push to every destination, write the digest."""
+    parser = argparse.ArgumentParser(prog="executor", add_help=False, allow_abbrev=False)
+    for name in ("context", "dockerfile", "target", "digest-file", "image-name-with-digest-file", "context-sub-path"):
+        parser.add_argument(f"--{name}", *(["-c"] if name == "context" else []), default="")
+    parser.add_argument("--destination", "-d", action="append", default=[])
+    for name in ("build-arg", "label"):
+        parser.add_argument(f"--{name}", action="append", default=[])
+    parser.add_argument("--no-push", action="store_true")
+    asked, _ = parser.parse_known_args([word.removesuffix("=true") for word in words])  # the rest is about caches and snapshots
+    docker = _Docker(ctx, ctx.obj)
+    folder = Path(asked.context.removeprefix("dir://") or ".") / asked.context_sub_path
+    file = Path(asked.dockerfile or "Dockerfile")
+    given = [word for name, values in (("--build-arg", asked.build_arg), ("--label", asked.label), ("-t", asked.destination))
+             for value in values for word in (name, value)]
+    target = ["--target", asked.target] if asked.target else []
+    _build(docker, [*given, "-f", str(file if file.is_file() else folder / file), *target, str(folder)])
+    for name in () if asked.no_push else asked.destination:
+        docker.push(name)
+    for file_, text in ((asked.digest_file, "{1}"), (asked.image_name_with_digest_file, "{0}@{1}\n")):
+        if file_ and asked.destination:
+            _, reference, found = docker.find(asked.destination[0])
+            Path(file_).write_text(text.format(reference.name, found.digest))
+
+
 class _Docker:
     def __init__(self, ctx: click.Context, state: StateDir) -> None:
         from fairway.images.registry import LocalRegistry

@@ -22,6 +22,7 @@ from fairway.ci.environment import SYSTEM_PATH
 from fairway.ci.folders import JobFolders, RunFolders
 from fairway.ci.gitlab.child import run_child
 from fairway.ci.gitlab.durations import seconds
+from fairway.ci.gitlab.kaniko import is_kaniko, lay_out, redirected
 from fairway.ci.gitlab.plan import Leg
 from fairway.ci.gitlab.predefined import environment_variables
 from fairway.ci.gitlab.projects import NoArtifacts, NoProjects, Projects
@@ -335,7 +336,12 @@ class _Attempt:
         search = ":".join([*self.runner.config.path_prepend, SYSTEM_PATH])
         bash = shutil.which("bash", path=search)
         path = self.folders.temp / f"{name}.sh"
-        path.write_text(script_of(lines, bash=bash is not None))
+        script = script_of(lines, bash=bash is not None)
+        if self.runner.config.image is None and is_kaniko(expand(self.leg.job.image.name, self.texts)):
+            folder = self.folders.temp / "kaniko"
+            lay_out(folder, self.runner.config.fairway)
+            script = redirected(script, folder)
+        path.write_text(script)
         env = {
             "LANG": "C.UTF-8", "USER": "runner", "PATH": search, **self.runner.config.job_env, **exported(self.texts),
             "HOME": str(self.folders.home), "TMPDIR": str(self.folders.temp), TRACKING: self.tracking,
