@@ -178,6 +178,7 @@ def test_a_cluster_that_is_away_is_unknown_and_nothing_is_deleted(perform: Play)
         assert condition(found)[0] == "ComparisonError"
         assert condition(found)[1].startswith(f"cluster east at {SERVER} cannot be reached: ")
         assert dig(found, "status", "health", "status") == "Unknown"
+        assert [r["status"] for r in found["status"]["resources"]] == ["Unknown"]
         world.push("remove", prod__all=CONFIG_MAP.replace("settings", "other"))
         await world.until(lambda o: o["status"]["sync"]["revision"] == world.repo.resolve("main"), name="here")
         east.away = False
@@ -269,5 +270,28 @@ def test_the_cluster_generator_delivers_to_the_clusters_that_it_finds(perform: P
             await world.until_app_phase(name, "Succeeded")
         assert await there(east) == await there(west) == ["settings"]
         assert await world.get(CONFIG_MAPS, "settings") is None
+
+    perform(story)
+
+
+def test_a_kind_that_comes_with_its_definition_has_its_scope_at_once(perform: Play) -> None:
+    async def story(world: World) -> None:
+        east = await registered(world)
+        schema = "{openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}"
+        world.push(prod__all=(
+            "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: widgets.example.com}\n"
+            "spec:\n"
+            "  group: example.com\n  scope: Cluster\n  names: {kind: Widget, plural: widgets}\n"
+            f"  versions: [{{name: v1, served: true, storage: true, schema: {schema}}}]\n---\n"
+            "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: blue}\n"))
+        await world.create_app(destination={"name": "east", "namespace": "default"})
+        found = await world.until(synced)
+        assert [(r["kind"], r["namespace"]) for r in found["status"]["resources"]] == [
+            ("CustomResourceDefinition", ""), ("Widget", "")]
+        await world.until(lambda o: dig(o, "status", "health", "status") == "Healthy")
+        widget = east.api.resources.of_group_kind("example.com", "Widget")
+        assert widget is not None
+        assert len((await east.api.list(widget)).items) == 1
+        assert len(dig(await world.app(), "status", "history", default=[])) == 1, "one sync was enough"
 
     perform(story)

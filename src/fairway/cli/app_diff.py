@@ -53,11 +53,10 @@ def _differences(client: Client, state: StateDir, obj: Obj, revision: str) -> It
     from fairway.gitops.explain import explain
     from fairway.gitops.taking_over import taken_over
     from fairway.kube.errors import NotFound
-    from fairway.kube.resources import BUILT_IN, CUSTOM, ResourceMap
 
-    resources = ResourceMap((*BUILT_IN, *CUSTOM))
-    app, targets = rendered(client, state, obj, revision, resources)
     there = destination_of(client, obj)
+    resources = there.resources()
+    app, targets = rendered(client, state, obj, revision, resources)
     wanted = set()
     for target in targets:
         key = object_key(target)

@@ -30,9 +30,8 @@ def client_of(state: StateDir) -> Client:
 
 def live_objects(client: Client, app: Obj) -> Iterator[tuple[Obj, Obj]]:
     """Each entry of `status.resources` that is live, with the object."""
-    from fairway.kube.resources import BUILT_IN, CUSTOM, ResourceMap
-
-    known, there = ResourceMap((*BUILT_IN, *CUSTOM)), destination_of(client, app)
+    there = destination_of(client, app)
+    known = there.resources()
     for entry in status_of(app).get("resources") or ():
         resource = known.of_group_kind(entry.get("group", ""), entry["kind"])
         found = there.find(resource, entry["name"], entry.get("namespace", "")) if resource is not None else None
@@ -118,7 +117,6 @@ def _orphans(client: Client, namespace: str) -> Iterator[dict[str, Any]]:
 def manifests(state: StateDir, name: str, source: str, revision: str, namespace: str) -> None:
     """Print the objects of an Application as YAML: what git describes, or what is live."""
     from fairway.cli.app_diff import rendered
-    from fairway.kube.resources import BUILT_IN, CUSTOM, ResourceMap
     from fairway.manifests.yaml import dump_all
 
     client = client_of(state)
@@ -126,7 +124,7 @@ def manifests(state: StateDir, name: str, source: str, revision: str, namespace:
     if source == "live":
         found: list[Obj] = [obj for _, obj in live_objects(client, app)]
     else:
-        found = list(rendered(client, state, app, revision, ResourceMap((*BUILT_IN, *CUSTOM)))[1])
+        found = list(rendered(client, state, app, revision, destination_of(client, app).resources())[1])
     click.echo(dump_all([_without_values(obj) for obj in found]), nl=False)
 
 

@@ -30,6 +30,7 @@ from fairway.state import StateDir
 if TYPE_CHECKING:
     from fairway.cli.cluster_access import ClusterAccess
     from fairway.kube.kubeconfig import Connection
+    from fairway.kube.resources import ResourceMap
 
 MERGE, JSON_PATCH, STRATEGIC, APPLY = (
     "application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json",
@@ -102,8 +103,11 @@ def _is_zombie(pid: int) -> bool:
 
 
 class Client:
-    def __init__(self, addresses: Addresses, *, token: str, ca_file: str, cluster: ClusterAccess | None = None) -> None:
-        """`cluster` where the objects are not in the platform's own API."""
+    def __init__(self, addresses: Addresses, *, token: str, ca_file: str, cluster: ClusterAccess | None = None,
+                 registered: bool = False) -> None:
+        """`cluster` where the objects are not in the platform's own API; `registered`: in one that it delivers to besides."""
+        self._registered = registered
+        self._served: ResourceMap | None = None
         self.addresses = addresses
         self._cluster = cluster
         self._token = token
@@ -135,7 +139,23 @@ class Client:
         from fairway.cli.cluster_access import ClusterAccess
 
         return Client(replace(self.addresses, api_url=connection.server), token=self._token, ca_file=self._ca_file,
-                      cluster=ClusterAccess(connection))
+                      cluster=ClusterAccess(connection), registered=True)
+
+    def resources(self) -> ResourceMap:
+        """Every kind that the API serves now."""
+        if self._served is None:
+            import asyncio
+
+            from fairway.kube.discovering import discover
+
+            turn = asyncio.Lock()  # there is one connection
+
+            async def fetch(path: str, accept: str) -> Obj:
+                async with turn:
+                    return await asyncio.to_thread(self._object, "GET", path, accept=accept)
+
+            self._served = asyncio.run(discover(fetch))
+        return self._served
 
     # --- objects ------------------------------------------------------------------------------------------------------
 
@@ -222,25 +242,25 @@ class Client:
     # --- HTTP ---------------------------------------------------------------------------------------------------------
 
     def _object(self, method: str, path: str, query: Query | None = None, body: Any = None, *,
-                content_type: str = "application/json") -> Obj:
-        found = _decoded(*self._ask(self.addresses.api_url, method, path, query, body, content_type))
+                content_type: str = "application/json", accept: str = "application/json") -> Obj:
+        found = _decoded(*self._ask(self.addresses.api_url, method, path, query, body, content_type, accept))
         if not isinstance(found, dict):
             raise CommandError(f"the API answered {method} {path} with something that is not an object: {found!r}")
         return found
 
     def _ask(self, base: str, method: str, path: str, query: Query | None, body: Any,
-             content_type: str = "application/json") -> tuple[int, str, bytes]:
+             content_type: str = "application/json", accept: str = "application/json") -> tuple[int, str, bytes]:
         connection = self._kept.get(base) or self._kept.setdefault(base, self._connection(base, _TIMEOUT_S))
-        data = None if body is None else json.dumps(body).encode()
+        data, target = None if body is None else json.dumps(body).encode(), _target(base, path, query)
         try:
-            answer = self._send(connection, method, _target(base, path, query), data, content_type, self._cluster_of(base))
+            answer = self._send(connection, method, target, data, content_type, self._cluster_of(base), accept)
             if answer.status == Unauthorized.code and (cluster := self._cluster_of(base)) is not None and cluster.renew():
                 answer.read()
-                answer = self._send(connection, method, _target(base, path, query), data, content_type, cluster)
+                answer = self._send(connection, method, target, data, content_type, cluster, accept)
             return answer.status, answer.headers.get_content_type(), answer.read()
         except (OSError, http.client.HTTPException) as error:
             self._kept.pop(base).close()
-            raise _unreachable(base, error) from error
+            raise _unreachable(base, error, registered=self._registered) from error
 
     def _lines(self, base: str, path: str, query: Query | None) -> Iterator[bytes]:
         connection = self._connection(base, None)
@@ -251,14 +271,15 @@ class Client:
             while line := answer.readline():
                 yield line.rstrip(b"\n")
         except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(base, error) from error
+            raise _unreachable(base, error, registered=self._registered) from error
         finally:
             connection.close()
 
     def _send(self, connection: http.client.HTTPConnection, method: str, target: str, data: bytes | None,
-              content_type: str, cluster: ClusterAccess | None) -> http.client.HTTPResponse:
+              content_type: str, cluster: ClusterAccess | None,
+              accept: str = "application/json") -> http.client.HTTPResponse:
         who = cluster.authorization() if cluster is not None else {"Authorization": f"Bearer {self._token}"}
-        headers = {**who, "Accept": "application/json", "User-Agent": "fairway"}
+        headers = {**who, "Accept": accept, "User-Agent": "fairway"}
         if data is not None:
             headers["Content-Type"] = content_type
         try:
@@ -314,7 +335,9 @@ def _decoded(status: int, content_type: str, body: bytes) -> Any:
     raise ApiError.from_status({"message": message, "code": status, "reason": "NotFound" if status == 404 else ""})
 
 
-def _unreachable(base: str, error: Exception) -> CommandError:
+def _unreachable(base: str, error: Exception, *, registered: bool) -> CommandError:
+    if registered:
+        return CommandError(f"the cluster at {base} cannot be reached: {error}", mend="see: fairway cluster list")
     if isinstance(error, TimeoutError):
         return CommandError(f"the platform at {base} did not answer in time", mend="see its log: logs/daemon.log")
     return NoPlatform(f"the platform at {base} cannot be reached: {error}",

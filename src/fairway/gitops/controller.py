@@ -173,7 +173,8 @@ class ApplicationController:
             app = with_settings(decode(obj), settings)
             cluster = self.places.cluster(app, here=settings.in_cluster)
         except (InvalidSpec, UnknownCluster) as error:
-            return await self._unusable(obj, [Reason("InvalidSpecError", str(error))], now)
+            health = str(error) if isinstance(error, UnknownCluster) else ""
+            return await self._unusable(obj, [Reason("InvalidSpecError", str(error))], now, health=health)
         app = delivered_to(app, cluster)
         project, refused = self._around.project(app, cluster)
         if app.depends_on and (circle := gates.dependency_cycle((key.namespace, key.name), self._around.application)):
@@ -572,6 +573,8 @@ class ApplicationController:
             "conditions": status.conditions(old.get("conditions") or (), reasons, now), "reasons": None,
         }
         if health:
+            unknown = {"status": "Unknown", "health": {"status": "Unknown"}}
+            found["resources"] = [{**entry, **unknown} for entry in old.get("resources") or ()]
             found["health"] = status.with_health(old.get("health") or {}, Health("Unknown", health), now)
         body: Obj = {"status": found}
         if REFRESH in annotations_of(obj):

@@ -146,7 +146,8 @@ class Places:
             line = self._lines[cluster.server] = _Line(cluster, now)
             line.task = asyncio.create_task(self._keep(line), name=f"cluster {cluster.name}")
         if line.failure:
-            return Reason("ClusterUnreachable", f"cluster {cluster.name} at {cluster.server} cannot be reached: {line.failure}")
+            why = line.failure.removeprefix(f"the API at {cluster.server} cannot be reached: ")
+            return Reason("ClusterUnreachable", f"cluster {cluster.name} at {cluster.server} cannot be reached: {why}")
         if line.place is None:
             early = now - line.since < _PATIENCE
             return Reason("Connecting" if early else "ClusterUnreachable",

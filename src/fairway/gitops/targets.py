@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairway.gitops import hooks
@@ -15,8 +15,8 @@ from fairway.gitops.tasks import Task, order, prune_waves, pull_forward
 from fairway.gitops.tracking import tracked_app
 from fairway.kube.decision import Reason
 from fairway.kube.errors import NotFound
-from fairway.kube.objects import Obj, meta_of
-from fairway.kube.resources import ResourceMap
+from fairway.kube.objects import Obj, group_of, meta_of
+from fairway.kube.resources import CRDS, ResourceMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,9 @@ def prepare(app: Application, rendered: Iterable[Obj], resources: ResourceMap, *
     hook_objects: list[Obj] = []
     denied: list[tuple[Obj, str]] = []
     left_out: list[Reason] = []
-    placed = [with_namespace(obj, app.destination_namespace, resources) for obj in rendered]
+    rendered = list(rendered)
+    coming = coming_scopes(rendered)
+    placed = [with_namespace(obj, app.destination_namespace, resources, coming) for obj in rendered]
     single, repeated = unique(placed)
     for obj in single:
         if hooks.is_skipped(obj):
@@ -59,13 +61,21 @@ def prepare(app: Application, rendered: Iterable[Obj], resources: ResourceMap, *
     return Targets(tuple(objects), tuple(hook_objects), (*warnings, *left_out), tuple(denied))
 
 
-def with_namespace(obj: Obj, namespace: str, resources: ResourceMap) -> Obj:
+def coming_scopes(rendered: Iterable[Obj]) -> Mapping[tuple[str, str], bool]:
+    """The kinds that are defined by what was rendered, and whether their objects have a namespace."""
+    found = {}
+    for spec in (obj.get("spec") or {} for obj in rendered if obj.get("kind") == CRDS.kind):
+        found[str(spec.get("group")), str((spec.get("names") or {}).get("kind"))] = spec.get("scope") != "Cluster"
+    return found
+
+
+def with_namespace(obj: Obj, namespace: str, resources: ResourceMap, coming: Mapping[tuple[str, str], bool]) -> Obj:
     """Namespaced objects without a namespace get the destination's; cluster-scoped ones have none."""
     meta = meta_of(obj)
     try:
         namespaced = resources.of(obj).namespaced
     except NotFound:
-        namespaced = True
+        namespaced = coming.get((group_of(str(obj.get("apiVersion") or "")), str(obj.get("kind"))), True)
     if not namespaced:
         return {**obj, "metadata": {k: v for k, v in meta.items() if k != "namespace"}} if "namespace" in meta else obj
     if meta.get("namespace") or not namespace:

@@ -268,8 +268,7 @@ class ClusterApi:
                     yield response
                     return
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                where = self._connection.server
-                raise Unavailable(f"the API at {where} cannot be reached: {error or type(error).__name__}") from error
+                raise Unavailable(f"the API at {self._connection.server} cannot be reached: {_reason(error)}") from error
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -277,6 +276,13 @@ class ClusterApi:
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         return self._session
+
+
+def _reason(error: Exception) -> str:
+    """Without what differs from one time to the next."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"{error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+    return str(error) or type(error).__name__
 
 
 def _path(resource: Resource, namespace: str = "", name: str = "", subresource: str = "") -> str:
