@@ -18,8 +18,10 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from fairway.ci import identity_routes
 from fairway.ci import logs as ci_logs
 from fairway.ci.controller import PipelineController, TriggerController
+from fairway.ci.identity import Identities
 from fairway.ci.materials import PipelineSettings
 from fairway.ci.pods import serving as job_files
 from fairway.ci.pods.runner import ClusterJobs, PodRunner
@@ -47,9 +49,11 @@ from fairway.images.registry import LocalRegistry
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.errors import AlreadyExists, ApiError
+from fairway.kube.http.pki import write_private
 from fairway.kube.objects import Key, spec_of, status_of
 from fairway.kube.reconcile import Controller, ControllerLoop
 from fairway.kube.resources import PIPELINE_RUNS, REPOSITORIES, Resource
+from fairway.kube.tokens import TokenKey
 from fairway.metrics import api as metrics_api
 from fairway.metrics import forwarding
 from fairway.metrics.controller import Scraper
@@ -120,6 +124,7 @@ class Delivery:
         self.git = Repositories(state.git, on_change=self._repository_changed)
         self.known = KnownRepositories(informers, self.git, web_url=web_url, cache=state.root / "cache" / "git")
         self.job_tokens = JobTokens()
+        self._identities = Identities(web_url, TokenKey.load(state.ci / "identity.key", write_private), clock.now)
         self._gitops: ApplicationController | None = None
         self._sets: ApplicationSetController | None = None
         self._pipelines: PipelineController | None = None
@@ -222,6 +227,7 @@ class Delivery:
             fairway=(str(beside),) if beside.is_file() else (sys.executable, "-m", "fairway.cli"),
             maskers=Masker,
             tokens=self.job_tokens,
+            identities=self._identities,
         )  # fmt: skip
         settings = PipelineSettings(
             secrets=given.secrets, variables=given.variables, environment_secrets=given.environment_secrets)
@@ -244,6 +250,7 @@ class Delivery:
         yield from metrics_api.routes(self.store, self._clock, self.scraper, self._rules, asked=not self._prometheus)
         if self._alerting is not None:
             yield from self._alerting.routes()
+        yield from identity_routes.routes(self._identities)
         yield from ci_logs.routes(self._state.ci, token=self._token, standing_of=self._standing_of_run)
         if self._gitops is not None:
             yield from webhooks.routes(lambda: webhooks.secrets_in(self.informers), self._gitops.pushed)

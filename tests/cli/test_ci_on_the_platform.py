@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tarfile
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from fairway.cli.client import Addresses, Client
 from fairway.cli.group import cli
 from fairway.cli.platform_process import leftovers, stop_platform
-from fairway.kube.resources import ENVIRONMENTS
+from fairway.kube.resources import ENVIRONMENTS, PIPELINE_RUNS
 from fairway.state import StateDir
 
 DEPLOY = """
@@ -33,6 +42,37 @@ jobs:
 SLOW = """
 on: workflow_dispatch
 jobs: {slow: {runs-on: ubuntu-latest, steps: [{run: echo begun; sleep 300}, {if: always(), run: echo tidied}]}}
+"""
+IDENTITY = """
+on: workflow_dispatch
+jobs:
+  known:
+    permissions: {id-token: write}
+    environment: staging
+    runs-on: ubuntu-latest
+    outputs: {token: "${{ steps.ask.outputs.token }}"}
+    steps:
+      - id: ask
+        shell: python
+        run: |
+          import json, os, urllib.request
+          url = os.environ["ACTIONS_ID_TOKEN_REQUEST_URL"] + "&audience=vault"
+          own = os.environ["ACTIONS_ID_TOKEN_REQUEST_TOKEN"]
+          print("asks with", own)
+          ask = urllib.request.Request(url, headers={"Authorization": "bearer " + own})
+          token = json.load(urllib.request.urlopen(ask))["value"]
+          open(os.environ["GITHUB_OUTPUT"], "a").write("token=" + token + chr(10))
+  unknown:
+    permissions: {contents: read}
+    runs-on: ubuntu-latest
+    steps: [{run: 'test -z "$ACTIONS_ID_TOKEN_REQUEST_URL"'}]
+"""
+GITLAB = """
+a:
+  id_tokens: {VAULT: {aud: [https://vault.example.com, other]}}
+  script: ['echo "it is $VAULT"; echo "$VAULT" > token.txt']
+  artifacts: {paths: [token.txt]}
+  rules: [{if: '$CI_PIPELINE_SOURCE == "web"'}]
 """
 
 
@@ -54,6 +94,8 @@ def pushed(state: StateDir, tmp_path_factory: pytest.TempPathFactory) -> None:
     (tree / ".github/workflows").mkdir(parents=True)
     (tree / ".github/workflows/deploy.yml").write_text(DEPLOY)
     (tree / ".github/workflows/slow.yml").write_text(SLOW)
+    (tree / ".github/workflows/identity.yml").write_text(IDENTITY)
+    (tree / ".gitlab-ci.yml").write_text(GITLAB)
     said = fairway(state, "repo", "create", "shop/app").output
     token = (state.root / "token").read_text().strip()
     [url] = re.findall(r"http://\S+/shop/app.git", said)
@@ -120,3 +162,44 @@ def test_a_run_is_cancelled_and_run_again(state: StateDir) -> None:
     again = started(state, "rerun", run)
     assert again.startswith(f"{run}-again-")
     fairway(state, "ci", "cancel", again)
+
+
+def verified(state: StateDir, token: str) -> dict[str, Any]:
+    """The claims, after the signature was checked as anybody would who knows the issuer alone."""
+    head, body, signature = token.split(".")
+    claims: dict[str, Any] = json.loads(decoded(body))
+    told = json.load(urllib.request.urlopen(f"{claims['iss']}/.well-known/openid-configuration"))
+    assert told["issuer"] == claims["iss"] == f"{Client.of(state).addresses.web_url}/ci"
+    [key] = json.load(urllib.request.urlopen(told["jwks_uri"]))["keys"]
+    assert json.loads(decoded(head)) == {"alg": "ES256", "kid": key["kid"]}
+    point = ec.EllipticCurvePublicNumbers(int.from_bytes(decoded(key["x"])), int.from_bytes(decoded(key["y"])), ec.SECP256R1())
+    raw = decoded(signature)
+    pair = encode_dss_signature(int.from_bytes(raw[:32]), int.from_bytes(raw[32:]))
+    point.public_key().verify(pair, f"{head}.{body}".encode(), ec.ECDSA(hashes.SHA256()))
+    assert 0 < claims["exp"] - claims["iat"] <= 300
+    return claims
+
+
+def decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def test_a_job_proves_who_it_is_where_its_permissions_let_it(state: StateDir) -> None:
+    run = started(state, "start", "shop/app", "identity.yml")
+    text = fairway(state, "logs", "-f", f"run/{run}").output
+    assert f"{run} Succeeded" in text and "known   │ asks with ***" in text
+    found = Client.of(state).get(PIPELINE_RUNS, run, "fairway")["status"]["jobs"]
+    claims = verified(state, found[0]["outputs"]["token"])
+    assert (claims["sub"], claims["aud"], claims["repository"], claims["event_name"]) == (
+        "repo:shop/app:environment:staging", "vault", "shop/app", "workflow_dispatch")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{claims['iss']}/token?audience=vault")
+    run = started(state, "start", "shop/app", ".gitlab-ci.yml")
+    assert "it is ***" in fairway(state, "logs", "-f", f"run/{run}").output
+    [kept] = (state.ci / "runs" / run / "artifacts").glob("*.tar")
+    with tarfile.open(kept) as tar:
+        file = tar.extractfile("token.txt")
+        assert file is not None
+        claims = verified(state, file.read().decode().strip())
+    assert claims["sub"] == "project_path:shop/app:ref_type:branch:ref:main"
+    assert claims["aud"] == ["https://vault.example.com", "other"]

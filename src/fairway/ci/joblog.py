@@ -65,6 +65,10 @@ class JobLog:
     def masked(self, text: str) -> str:
         return self._masker.mask(text)
 
+    def hide(self, secret: str) -> None:
+        """From here on."""
+        self._masker.add(secret)
+
     def say(self, text: str) -> None:
         """To whoever listens now; not for the file."""
         if self._listen is not None:

@@ -32,6 +32,7 @@ from fairway.ci.expressions import (
     truthy,
 )
 from fairway.ci.folders import JobFolders, RunFolders
+from fairway.ci.identity import Identities, github_claims
 from fairway.ci.job_run import DEFAULT_TIMEOUT_MINUTES, JobRun, StepFailed
 from fairway.ci.joblog import JobLog
 from fairway.ci.masking import MakeMasker, Masker
@@ -41,7 +42,7 @@ from fairway.ci.services import RunServices, ServiceError, ServiceWish, running_
 from fairway.ci.shelf import OwnShelf, Shelf
 from fairway.ci.spec import Container, Job, Workflow, secrets_named
 from fairway.ci.states import JobRow, Phase
-from fairway.ci.tokens import Tokens, contents_level
+from fairway.ci.tokens import Tokens, contents_level, may_prove_itself
 from fairway.ci.tools import secrets_in
 from fairway.ci.uses import Uses
 from fairway.images.reach import PUSH_TO
@@ -104,6 +105,8 @@ class RunnerConfig:
     prepare: Callable[[Path], None] | None = None
     """Called with the empty work tree of each job: the working-tree runner fills it."""
     tokens: Tokens | None = None
+    identities: Identities | None = None
+    """Who signs what jobs say of themselves; without it they cannot."""
     offline: Offline = NOTHING_OFFLINE
     on_failure: OnFailure | None = None
     """Called in a thread where a script failed, before anything is cleaned up: a person may look around."""
@@ -122,6 +125,8 @@ def stop_all(config: RunnerConfig, run: str, job: str, folders: JobFolders) -> N
     kill_tracked(config.tracking(run, job))
     if config.tokens is not None:
         config.tokens.revoke(config.tracking(run, job))
+    if config.identities is not None:
+        config.identities.revoke(config.tracking(run, job))
     if not config.keep_work:
         folders.discard_work()
 
@@ -177,7 +182,8 @@ class LocalRunner:
             return JobResult("Failed", f"line {job.line}: {error}")
         run = JobRun(
             job=job, folders=folders, log=log, masker=masker, contexts=contexts, env=env,
-            path=[*self.config.path_prepend, *SYSTEM_PATH.split(":")], process_env=self._process_env(request, folders),
+            path=[*self.config.path_prepend, *SYSTEM_PATH.split(":")],
+            process_env={**self._process_env(request, folders), **self._identity(request, contexts, masker)},
             on_failure=self.config.on_failure, now=self._clock.now, uses=self._uses, progress=progress, cancel=cancel,
             defaults=job.defaults.over(request.workflow.defaults),
         )
@@ -274,6 +280,15 @@ class LocalRunner:
         level = contents_level(request.workflow, request.workflow.jobs[request.row.job])
         owner = self.config.tracking(request.facts.name, request.row.id)
         return self.config.tokens.issue(owner, access.name or request.event.repository, level) if level is not None else ""
+
+    def _identity(self, request: JobRequest, contexts: Mapping[str, Value], masker: Masker) -> dict[str, str]:
+        """How a job asks for its tokens, where its `permissions` let it."""
+        if self.config.identities is None or not may_prove_itself(request.workflow, request.workflow.jobs[request.row.job]):
+            return {}
+        owner = self.config.tracking(request.facts.name, request.row.id)
+        found = self.config.identities.grant(owner, github_claims(contexts["github"], request.row.environment))
+        masker.add(found["ACTIONS_ID_TOKEN_REQUEST_TOKEN"])
+        return found
 
     def _env(self, request: JobRequest, contexts: Mapping[str, Value]) -> dict[str, str]:
         """Workflow env, then job env; neither sees its own level."""

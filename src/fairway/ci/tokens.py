@@ -74,5 +74,10 @@ def contents_level(workflow: Workflow, job: Job) -> Level | None:
     return "write" if level == "write" else "read" if level == "read" else None
 
 
+def may_prove_itself(workflow: Workflow, job: Job) -> bool:
+    """`id-token: write` has to be written; no default has it."""
+    return granted(job.permissions, granted(workflow.permissions, {})).get("id-token") == "write"
+
+
 def _permissions(workflow: Workflow, job: Job) -> Mapping[str, str]:
     return granted(job.permissions, granted(workflow.permissions, WRITE))

@@ -31,6 +31,7 @@ from fairway.ci.gitlab.script import coverage_of, exported, parse_dotenv, plain,
 from fairway.ci.gitlab.spec import Cache, Need
 from fairway.ci.gitlab.stores import Artifacts, Caches, cache_key, leads_out, selected
 from fairway.ci.gitlab.variables import expand
+from fairway.ci.identity import gitlab_claims
 from fairway.ci.joblog import JobLog
 from fairway.ci.process import TRACKING, Finished, run_process
 from fairway.ci.repositories import credentials
@@ -176,6 +177,7 @@ class _Attempt:
 
     async def _prepare(self) -> None:
         self.texts = self._variables("running")
+        self.texts |= self._id_tokens()
         self._said_plainly()
         async with self._step("Getting sources"):
             if self.leg.job.pre_get_sources:
@@ -199,6 +201,14 @@ class _Attempt:
                     if count:
                         self.log.line(f"Downloading artifacts for {upstream.name}: {count} entries")
 
+    def _id_tokens(self) -> dict[str, str]:
+        issuer, found = self.runner.config.identities, {}
+        for name, audience in self.leg.job.id_tokens.items() if issuer is not None else ():
+            assert issuer is not None
+            found[name] = issuer.issue(gitlab_claims(self.texts), [expand(text, self.texts) for text in audience])
+            self.log.hide(found[name])
+        return found
+
     def _take_from(self, need: Need) -> None:
         """`needs:project`: what the last good pipeline there kept of the job."""
         project, ref, job = (expand(text, self.texts) for text in (need.project, need.ref, need.job))
@@ -215,7 +225,7 @@ class _Attempt:
         job = self.leg.job
         if job.image.name and self.runner.config.image is None:
             self.log.line(f"image {expand(job.image.name, self.texts)}: jobs run directly on this machine, not in a container")
-        if job.id_tokens:
+        if job.id_tokens and self.runner.config.identities is None:
             self.log.line(f"##[warning]id_tokens: there is no identity provider here, {', '.join(job.id_tokens)} stay empty")
         if job.secrets:
             self.log.line(f"##[warning]secrets: no vault is asked here; give {', '.join(job.secrets)} as variables")
