@@ -115,6 +115,7 @@ def test_the_first_version_is_served_by_the_primary(shop: Shop) -> None:
         shop.running.until(lambda: len(load.answers()) > 20, "requests are answered")
         answers = load.answers()
     assert set(shares(answers)) == {"1.0.0"} and all(a.status == 200 for a in answers)
+    shop.until_release("1.0.0", "Promoted")
 
 
 def test_a_good_version_goes_up_by_weights_and_becomes_the_primary(shop: Shop, hooks: Listener) -> None:
