@@ -368,6 +368,7 @@ jobs:
       - id: build
         uses: docker/build-push-action@v6
         with: {{push: true, tags: "registry.example.com/team/made:1"}}
+      - run: docker build -t registry.example.com/team/shell:1 . && docker push registry.example.com/team/shell:1
 """
     name = pushed(delivering, tmp_path / "tree", "team/beside", {
         ".github/workflows/ci.yml": workflow, "Dockerfile": DOCKERFILE, "server.py": SERVER})
@@ -375,7 +376,8 @@ jobs:
     lines = log_of(delivering, name, "use")
     assert run["status"]["phase"] == "Succeeded", "\n".join([json.dumps(run["status"], indent=1), *lines])
     assert {"hello beside", "server.py"} <= set(lines)
-    [made] = run["status"]["images"]
+    made, by_script = run["status"]["images"]
+    assert by_script["digest"] in delivering.fairway("image", "inspect", "registry.example.com/team/shell:1").stdout
     assert made["digest"] == job(run, "image")["outputs"]["digest"]
     assert made["digest"] in delivering.fairway("image", "inspect", "registry.example.com/team/made:1").stdout
 

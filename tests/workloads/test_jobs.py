@@ -99,12 +99,13 @@ def test_a_finished_job_goes_after_its_time_to_live() -> None:
 
 def test_a_suspended_job_stops_its_pods_and_goes_on_when_it_is_resumed() -> None:
     async def story(world: World) -> None:
-        await world.api.create(job())
+        await world.api.create(job(backoffLimit=0))
         await asyncio.sleep(2)
         await world.patch(JOBS, "task", {"spec": {"suspend": True}})
         await asyncio.sleep(20)
         found = await world.get(JOBS, "task")
         assert said(found, "Suspended") == ("True", "JobSuspended")
+        assert not status_of(found).get("failed"), "a pod that was stopped for this has not failed"
         assert not status_of(found).get("active") and "startTime" not in status_of(found)
         await world.patch(JOBS, "task", {"spec": {"suspend": False}})
         await world.until(lambda: _ended(world))

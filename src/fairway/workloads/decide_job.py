@@ -116,7 +116,7 @@ def decide(seen: Seen, now: datetime) -> Decision:
         _conclude(job, status, verdict, pods, tally, now)
         reasons = (Reason(verdict.reason, verdict.message),)
     elif spec_of(job).get("suspend"):
-        actions += [_delete(pod) for pod in active]
+        actions += [action for pod in active for action in _unwanted(pod)]
         status["startTime"] = None
         status["active"] = 0
         status["conditions"] = with_entry(status["conditions"], now, "Suspended", "True", "JobSuspended",
@@ -269,7 +269,7 @@ def _run(job: Obj, active: Sequence[Obj], pods: Sequence[Obj], tally: _Tally, no
         wanted = min(parallelism, int(completions) - tally.succeeded - len(tally.failed_indexes))
     surplus = len(active) - wanted
     if surplus > 0:
-        return [_delete(pod) for pod in deletion_order(active)[:surplus]], None, ()
+        return [action for pod in deletion_order(active)[:surplus] for action in _unwanted(pod)], None, ()
     if surplus == 0:
         return [], None, (Reason("PodsRunning", f"{len(active)} pods run, {tally.succeeded} succeeded"),)
     ending = _ending(job, pods)
@@ -406,6 +406,11 @@ def _after_the_end(job: Obj, pods: Sequence[Obj], tally: _Tally, now: datetime) 
         return Decision(tuple(actions), wake_at=due, reasons=(Reason("KeptForTTL", f"until {rfc3339(due)}"),))
     namespace, name = key_of(job)
     return Decision((*actions, Delete(JOBS, namespace, name, uid=uid_of(job))))
+
+
+def _unwanted(pod: Obj) -> list[Action]:
+    """It goes because it is not wanted now, which is no failure of it: first it no longer counts."""
+    return [untrack(pod), _delete(pod)] if _is_tracked(pod) else [_delete(pod)]
 
 
 def _delete(pod: Obj) -> Action:
