@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from fairway.ci.cache_room import Entry, without_room
 from fairway.ci.retention import KEPT, LOOK_AGAIN, Expiry, expired_artifacts, is_outdated, number_of, older_ones
 from fairway.kube.api import MergePatch
 from fairway.kube.objects import Key, Obj, parse_time, rfc3339
@@ -128,5 +130,48 @@ def test_logs_of_a_deleted_run_go_with_it_and_the_next_run_counts_on(tmp_path: P
             async with asyncio.timeout(20):
                 while folder.exists():  # noqa: ASYNC110 (a folder tells nobody)
                     await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
+def test_caches_go_after_a_week_unused_and_the_longest_unused_where_there_is_no_room() -> None:
+    def entry(name: str, size: int, hours: float) -> Entry:
+        return Entry(Path(name), size, NOON - timedelta(hours=hours))
+
+    entries = [entry("old", 1, 24 * 7 + 1), entry("big", 60, 1), entry("second", 30, 2), entry("third", 20, 3),
+               entry("small", 5, 4)]
+    assert [gone.path.name for gone in without_room(entries, NOON, 100)] == ["third", "old"]
+    assert without_room(entries[1:3], NOON, 100) == ()
+
+
+def test_a_cache_that_is_used_stays_and_one_that_is_not_goes(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.push("shop/app", {CI: """
+on: push
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    steps:
+      - {uses: actions/cache@v4, with: {path: deps, key: "${{ hashFiles('none') }}used"}}
+      - run: mkdir -p deps && echo x > deps/x
+""", "n": "1"})
+    stale = tmp_path / "ci/cache/shop%2Fapp/refs%2Fheads%2Fmain/0123/stale.tar"
+    other = tmp_path / "ci/cache/shop%2Fother/refs%2Fheads%2Fmain/0123/stale.tar"
+    for file in (stale, other):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x")
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+
+    async def main() -> None:
+        await world.declare("shop/app")
+        async with world.running() as daemon:
+            await daemon.finished()
+            assert not stale.exists() and other.exists(), "each repository has its own room"
+            [used] = (tmp_path / "ci/cache/shop%2Fapp").rglob("used.tar")
+            os.utime(used, (1_000_000_000, 1_000_000_000))
+            world.push("shop/app", {"n": "2"})
+            daemon.pushed("shop/app")
+            await daemon.finished(2)
+            assert used.exists(), "the second run used it"
 
     asyncio.run(main())

@@ -104,6 +104,7 @@ jobs:
         run: |
           echo "::warning file=src/app.py,line=3,col=7::unused"
           echo "### Fine" >> $GITHUB_STEP_SUMMARY
+          echo "::group::Details"; echo inside; echo "::endgroup::"
           touch result
       - uses: actions/upload-artifact@v4
         with: {name: out, path: result}
@@ -115,6 +116,7 @@ jobs:
         "Unit tes…there is (3.12) │ ▸ Test",
         "Unit tes…there is (3.12) │   Run echo \"::warning file=src/app.py,line=3,col=7::unused\"",
         "Unit tes…there is (3.12) │   echo \"::warning file=src/app.py,line=3,col=7::unused\""]
+    assert "Unit tes…there is (3.12) │   ▸ Details" in lines and "Unit tes…there is (3.12) │ inside" in lines
     assert "warning  src/app.py:3:7  unused  (Unit tests of everything there is (3.12))" in lines
     assert lines[lines.index("summary of Unit tests of everything there is (3.12)") + 1] == "  ### Fine"
     assert any(line.startswith("artifacts: out  in ") for line in lines)

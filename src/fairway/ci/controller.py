@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from fairway.ci.cache_room import make_room
 from fairway.ci.called import CallingRunner
 from fairway.ci.course import JobResult, Look, RunDecision
 from fairway.ci.environments import Protection, decode_protection
@@ -394,6 +395,7 @@ class PipelineController:
         if finished:
             status["finishedAt"] = rfc3339_micro(now)
             status["artifacts"] = await asyncio.to_thread(RunFolders(self._root, key_of(obj).name).kept)
+            await asyncio.to_thread(make_room, self._root / "cache", material.repository, now)
         elif status_of(obj).get("finishedAt"):
             status["finishedAt"] = None  # a manual job was started after the end
         if decision.message or finished:

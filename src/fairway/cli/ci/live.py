@@ -31,6 +31,8 @@ class Lines:
         self._fresh: dict[str, str] = {}
         """Jobs whose last line named a step: the group that follows shows what the step runs."""
         self._dim: set[str] = set()
+        self._stepped: set[str] = set()
+        """Jobs that name their steps: their groups stand within a step."""
 
     def changed(self, rows: Sequence[JobRow]) -> None:
         """Matrices and called workflows become known as the run gets on; the column only ever gets wider."""
@@ -53,6 +55,7 @@ class Lines:
         title = self._fresh.pop(job, None)
         if line.startswith(STEP):
             self._fresh[job] = line.removeprefix(STEP)
+            self._stepped.add(job)
             return paint(f"▸ {line.removeprefix(STEP)}", "cyan")
         if line == "##[endgroup]":
             self._dim.discard(job)
@@ -62,6 +65,8 @@ class Lines:
             return None if line == f"##[group]{title}" else paint(f"  {line.removeprefix('##[group]')}", "bright_black")
         if job in self._dim:
             return paint(f"  {line}", "bright_black")
+        if line.startswith("##[group]") and job in self._stepped:
+            return paint(f"  ▸ {line.removeprefix('##[group]')}", "cyan")
         return next((_marked(line, mark, colour) for mark, colour in _MARKS if line.startswith(mark)), line)
 
 

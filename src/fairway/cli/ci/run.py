@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +166,8 @@ def _secrets(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _run_all(root: Path, path: Path, files: list[WorkflowFile], wish: Wish, how: How) -> list[dict[str, Any]]:
+    from fairway.ci.cache_room import make_room
+
     _prune(root)
     (root / "snapshots").mkdir(parents=True, exist_ok=True)
     with snapshot_begun(path, root / "snapshots") as taken:
@@ -174,6 +177,7 @@ def _run_all(root: Path, path: Path, files: list[WorkflowFile], wish: Wish, how:
         snapshot = taken()
         results = [_one(root, path, snapshot, file, f"{Path(file.path).stem.removeprefix('.')}-{token}", wish, how)
                    for file in files]
+        make_room(root / "cache", snapshot.repository, datetime.now(UTC))
     if wish.jobs and all(result["phase"] == "Skipped" for result in results):
         raise Misused(f"no workflow that {wish.event} starts has a job {wish.jobs[0]!r}")
     return results
