@@ -23,6 +23,7 @@ from aiohttp import web
 from fairway.ci.pods.runner import ClusterJobs
 from fairway.ci.pods.settings import JobSettings, JobSettingsMistake, decode_job_settings
 from fairway.delivery import Delivery
+from fairway.gitops.places import RemoteApi
 from fairway.kube import crds
 from fairway.kube.api import Api, WriteOptions
 from fairway.kube.cache import Informers
@@ -30,7 +31,7 @@ from fairway.kube.clock import WallClock
 from fairway.kube.cluster import ClusterApi
 from fairway.kube.errors import AlreadyExists, ApiError, Forbidden
 from fairway.kube.http.pki import ensure_pki
-from fairway.kube.kubeconfig import BadKubeconfig, read_kubeconfig
+from fairway.kube.kubeconfig import BadKubeconfig, Connection, read_kubeconfig
 from fairway.kube.leader import Candidate, Fenced, LeadershipLost
 from fairway.kube.objects import Obj
 from fairway.kube.resources import CRDS, NAMESPACES, Resource
@@ -78,7 +79,7 @@ class ClusterPlatform:
         jobs = _job_settings(settings.state)
         self.delivery = Delivery(
             self.informers, WallClock(), settings.state, without=settings.without, web_url=self.web_url, token=token,
-            data_plane=None, prometheus=settings.prometheus,
+            data_plane=None, prometheus=settings.prometheus, connect=self._connect,
             jobs=(cast(ClusterJobs, fenced), jobs) if jobs is not None else None)
         self.delivery.run_beside("discovery", self._follow_kinds)
 
@@ -106,6 +107,10 @@ class ClusterPlatform:
                 raise NoCluster(f"the cluster at {api.server} refuses: {error}") from error
             raise
         return platform
+
+    async def _connect(self, connection: Connection) -> RemoteApi:
+        """To another cluster: it, too, is written to by the one that leads alone."""
+        return cast(RemoteApi, Fenced(await ClusterApi.connect(connection), self._leases))
 
     def addresses(self) -> dict[str, Any]:
         """What `daemon.json` says."""

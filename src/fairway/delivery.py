@@ -44,10 +44,12 @@ from fairway.gitops import webhooks
 from fairway.gitops.application_set_controller import ApplicationSetController
 from fairway.gitops.controller import ApplicationController
 from fairway.gitops.forges import Forges
+from fairway.gitops.places import Connect
 from fairway.images import serving
 from fairway.images.registry import LocalRegistry
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
+from fairway.kube.cluster import ClusterApi
 from fairway.kube.errors import AlreadyExists, ApiError
 from fairway.kube.http.pki import write_private
 from fairway.kube.objects import Key, spec_of, status_of
@@ -99,17 +101,19 @@ class Delivery:
 
     `data_plane` is None where somebody else moves the requests: then no weight is confirmed, and the native gate has no counts.
     `prometheus` is the address of one that is asked instead of our own metrics, "" for none. With `jobs` the jobs of CI run in
-    pods of a cluster, else as processes of this machine.
+    pods of a cluster, else as processes of this machine. `connect` reaches the other clusters that Applications go to.
     """
 
     def __init__(self, informers: Informers, clock: Clock, state: StateDir, *, without: frozenset[str], web_url: str,
-                 token: str, data_plane: DataPlane | None, prometheus: str = "", jobs: JobsInPods | None = None) -> None:
+                 token: str, data_plane: DataPlane | None, prometheus: str = "", jobs: JobsInPods | None = None,
+                 connect: Connect = ClusterApi.connect) -> None:
         self.informers = informers
         self._clock = clock
         self._state = state
         self._token = token
         self._web_url = web_url
         self._jobs = jobs
+        self._connect = connect
         self._pods: PodRunner | None = None
         self._prometheus = prometheus
         self._elsewhere = Prometheuses()
@@ -155,7 +159,8 @@ class Delivery:
         return tuple(found)
 
     def _compose_gitops(self) -> None:
-        self._gitops = ApplicationController(self.informers, self._clock, self.known, more_actions=of_rollouts)
+        self._gitops = ApplicationController(self.informers, self._clock, self.known, connect=self._connect,
+                                             more_actions=of_rollouts)
         self._gitops.attach(self.add(self._gitops).look_again)
         self.run_beside("clusters", self._gitops.places.run)
         self._sets = ApplicationSetController(self.informers, self.known, forge=Forges(self.informers))

@@ -295,3 +295,20 @@ def test_a_kind_that_comes_with_its_definition_has_its_scope_at_once(perform: Pl
         assert len(dig(await world.app(), "status", "history", default=[])) == 1, "one sync was enough"
 
     perform(story)
+
+
+def test_who_does_not_lead_writes_nothing_to_other_clusters(perform: Play) -> None:
+    async def story(world: World) -> None:
+        east = await registered(world)
+        world.push(prod__all=CONFIG_MAP)
+        await world.create_app(destination={"name": "east", "namespace": "default"})
+        await world.until(synced)
+        world.late = True
+        world.push("change", prod__all=CONFIG_MAP.replace("'1'", "'2'"))
+        await asyncio.sleep(60)
+        assert dig(await east.api.get(CONFIG_MAPS, "settings", "default"), "data") == {"a": "1"}
+        world.late = False
+        await world.settled(world.repo.resolve("main"))
+        assert dig(await east.api.get(CONFIG_MAPS, "settings", "default"), "data") == {"a": "2"}
+
+    perform(story)

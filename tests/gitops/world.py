@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fairway.git import Change, GitPort, LocalRepository, Person, Repositories, UnknownRepository
 from fairway.gitops import ApplicationController, ApplicationSetController, Settings
@@ -21,6 +21,7 @@ from fairway.kube.clock import Clock
 from fairway.kube.embedded import EmbeddedApi
 from fairway.kube.errors import Conflict, NotFound, Unauthorized, Unavailable
 from fairway.kube.kubeconfig import Connection
+from fairway.kube.leader import Fenced
 from fairway.kube.objects import (
     Key,
     Obj,
@@ -85,6 +86,8 @@ class World:
         self.sets_loop: ControllerLoop
         self.applied: list[str] = []
         self.elsewhere: dict[str, RemoteCluster] = {}
+        self.late = False
+        """Whether this process could not renew its leases: another one may lead."""
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def _connect(self, connection: Connection) -> RemoteCluster:
@@ -93,7 +96,7 @@ class World:
             raise Unavailable(f"the API at {connection.server} cannot be reached")
         found.check(connection)
         found.connections.append(connection)
-        return found
+        return cast(RemoteCluster, Fenced(cast(Api, found), cast(Any, self)))
 
     # --- the platform's part ------------------------------------------------------------------------------------------
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
+from fairway.kube.credentials import Credentials
 from fairway.kube.http.pki import client_certificate, ensure_pki, write_kubeconfig
 from fairway.kube.kubeconfig import BadKubeconfig, Connection, kubeconfig_path, read_kubeconfig
 from tests.kube_http.serving import Served
@@ -107,3 +111,17 @@ def test_the_first_file_of_the_variable_that_exists(tmp_path: Path) -> None:
     (tmp_path / "b").touch()
     assert kubeconfig_path({"KUBECONFIG": f"{tmp_path / 'a'}:{tmp_path / 'b'}"}) == tmp_path / "b"
     assert kubeconfig_path({}) == Path.home() / ".kube" / "config"
+
+
+def test_a_user_with_a_password_shows_both(tmp_path: Path) -> None:
+    """As old clusters, and proxies in front of others, take them; a token goes before."""
+    path = tmp_path / "config"
+    write_kubeconfig(path, "https://api.example.com", "", "t")
+    config = yaml.safe_load(path.read_text())
+    config["users"][0]["user"] = {"username": "ann", "password": "horse"}
+    path.write_text(yaml.safe_dump(config))
+    found = read_kubeconfig(path)
+    assert (found.username, found.password) == ("ann", "horse")
+    assert asyncio.run(Credentials(found).authorization()) == {"Authorization": "Basic YW5uOmhvcnNl"}
+    both = replace(found, token="t")
+    assert asyncio.run(Credentials(both).authorization()) == {"Authorization": "Bearer t"}
