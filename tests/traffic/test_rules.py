@@ -197,7 +197,7 @@ def test_weights_of_a_virtual_service_move_under_load_and_no_request_fails(kind:
             made["metadata"] = {"name": "shop", "namespace": "default"}
             await w.api.create(made)
             await w.until(lambda: w.note(VIRTUAL_SERVICES, "shop", APPLIED_GENERATION) == "1")
-            async with w.load(500) as answers:
+            async with w.load(500 if kind == "envoy" else 150) as answers:
                 for weight in (0, 30, 100, 0):
                     hosts = [{"destination": {"host": "stable"}, "weight": 100 - weight},
                              {"destination": {"host": "canary"}, "weight": weight}]
