@@ -312,3 +312,29 @@ def test_who_does_not_lead_writes_nothing_to_other_clusters(perform: Play) -> No
         assert dig(await east.api.get(CONFIG_MAPS, "settings", "default"), "data") == {"a": "2"}
 
     perform(story)
+
+
+def test_windows_and_exclusions_name_clusters(perform: Play) -> None:
+    async def story(world: World) -> None:
+        east = await registered(world)
+        await world.api.create({"apiVersion": "v1", "kind": "ConfigMap",
+                                "metadata": {"name": "argocd-cm", "namespace": "argocd"},
+                                "data": {"resource.exclusions": f"[{{kinds: [Secret], clusters: ['{SERVER}']}}]"}})
+        await world.api.create({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject", "metadata": {"name": "default", "namespace": "argocd"},
+            "spec": {"sourceRepos": ["*"], "destinations": [{"name": "*", "namespace": "*"}], "syncWindows": [
+                {"kind": "deny", "schedule": "* * * * *", "duration": "1h", "clusters": ["east"], "manualSync": True}]}})
+        world.push(prod__all=CONFIG_MAP + "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\n")
+        await world.create_app("here")
+        await world.create_app(destination={"name": "east", "namespace": "default"})
+        found = await world.until(synced, name="here")
+        assert [r["name"] for r in found["status"]["resources"]] == ["settings", "s"]
+        held = await world.until(lambda o: dig(o, "status", "reasons"))
+        assert held["status"]["reasons"][0]["type"] == "SyncWindow"
+        assert condition(held)[0] == "ExcludedResourceWarning"
+        await world.edit_app({"operation": {"sync": {}}})
+        await world.until(synced)
+        assert await there(east) == ["settings"]
+        assert (await east.api.list(SECRETS, "default")).items == []
+
+    perform(story)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fairway.cli.app_live import client_of, namespace_option
-from fairway.cli.destination import destination_of
+from fairway.cli.destination import cluster_of, destination_of
 from fairway.cli.errors import FAILED, CommandError
 from fairway.kube.objects import Obj, spec_of, status_of
 from fairway.kube.resources import APPLICATIONS
@@ -103,8 +103,9 @@ def rendered(client: Client, state: StateDir, obj: Obj, revision: str,
         sources = Sources(_Repositories(client, state), Settings(), permits=lambda app, repo_url: True)
         commits = [resolve_revision(sources.port(source), revision if revision and source is app.source
                                     else source.target_revision) for source in app.sources]
+        server = cluster_of(client, obj).server
         rendered = asyncio.run(sources.objects(app, ",".join(commits)))
-        return app, prepare(app, rendered, resources, excluded=settings.excluded).objects
+        return app, prepare(app, rendered, resources, excluded=lambda one: settings.excluded(one, server)).objects
     except (GitError, ManifestError, InvalidSpec) as error:
         raise CommandError(str(error)) from error
 

@@ -25,15 +25,20 @@ def clusters(client: Client) -> list[Cluster]:
     return [*(() if any(cluster.is_here for cluster in found) else (OURS,)), *found]
 
 
-def destination_of(client: Client, app: Obj) -> Client:
-    """The client of the cluster where the Application's objects are."""
+def cluster_of(client: Client, app: Obj) -> Cluster:
+    """Where the Application is delivered to."""
+    from fairway.gitops.clusters import OURS, UnknownCluster, choose
+
     server, name = (str(dig(app, "spec", "destination", key, default="")) for key in ("server", "name"))
     if server in _OURS and name in _OURS:
-        return client
-    from fairway.gitops.clusters import UnknownCluster, choose
-
+        return OURS
     try:
-        cluster = choose(server, name, clusters(client))
+        return choose(server, name, clusters(client))
     except UnknownCluster as error:
         raise CommandError(str(error), mend="see: fairway cluster list") from error
+
+
+def destination_of(client: Client, app: Obj) -> Client:
+    """The client of the cluster where the Application's objects are."""
+    cluster = cluster_of(client, app)
     return client if cluster.connection is None else client.elsewhere(cluster.connection)

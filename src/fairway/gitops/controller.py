@@ -301,7 +301,8 @@ class ApplicationController:
                      and one.strange == unserved(one.strange, resources)), None)
         if same is None:
             cluster = this.place.cluster
-            targets = prepare(this.app, rendered, resources, excluded=this.settings.excluded,
+            targets = prepare(this.app, rendered, resources,
+                              excluded=lambda obj: this.settings.excluded(obj, cluster.server),
                               refuse=lambda obj: refuse(this.project, this.app, cluster, obj, resources))
             before = next((one.targets.objects for one in reversed(known) if one.spec == spec), ())
             targets = replace(targets, objects=tuple(with_same(targets.objects, before)))

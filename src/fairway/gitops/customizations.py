@@ -28,6 +28,7 @@ from fairway.gitops.health import Health, health, own_health
 from fairway.gitops.ignoring import BadExpression, IgnoreRule, check_expression
 from fairway.gitops.lua_actions import LuaActions, decode_actions
 from fairway.gitops.lua_health import LuaHealth
+from fairway.gitops.spec import HERE
 from fairway.gitops.tracking import BY_ANNOTATION, Tracking, decode_tracking
 from fairway.kube.decision import Reason
 from fairway.kube.objects import Obj, group_of
@@ -39,13 +40,14 @@ _PREFIX = "resource.customizations."
 
 @dataclass(frozen=True, slots=True)
 class KindPattern:
-    """`apiGroups` and `kinds` of an exclusion: patterns, all of them where none is given."""
+    """`apiGroups`, `kinds` and `clusters` (servers) of an exclusion: patterns, all of them where none is given."""
 
     groups: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
 
-    def fits(self, group: str, kind: str) -> bool:
-        return _any(self.groups, group) and _any(self.kinds, kind)
+    def fits(self, group: str, kind: str, server: str) -> bool:
+        return _any(self.groups, group) and _any(self.kinds, kind) and _any(self.clusters, server)
 
 
 def _any(patterns: tuple[str, ...], text: str) -> bool:
@@ -85,12 +87,12 @@ class Customizations:
         found = actions_of(obj, more) if own.with_built_in else {}
         return {**found, **{action.name: action for action in own.of(obj)}}
 
-    def excluded(self, obj: Obj) -> bool:
-        """Whether objects of this kind are left alone altogether."""
+    def excluded(self, obj: Obj, server: str = HERE) -> bool:
+        """Whether objects of this kind are left alone altogether, in this cluster."""
         group, kind = group_of(str(obj.get("apiVersion") or "")), str(obj.get("kind") or "")
-        if any(pattern.fits(group, kind) for pattern in self.exclusions):
+        if any(pattern.fits(group, kind, server) for pattern in self.exclusions):
             return True
-        return bool(self.inclusions) and not any(pattern.fits(group, kind) for pattern in self.inclusions)
+        return bool(self.inclusions) and not any(pattern.fits(group, kind, server) for pattern in self.inclusions)
 
 
 NONE = Customizations()
@@ -193,5 +195,5 @@ def _kinds(data: Mapping[str, str], key: str, mistakes: list[Reason]) -> tuple[K
     except ManifestError as error:
         mistakes.append(Reason("InvalidSpecError", f"ConfigMap {CONFIG_MAP}, {key}: {error}"))
         return ()
-    return tuple(KindPattern(_texts(entry.get("apiGroups")), _texts(entry.get("kinds")))
+    return tuple(KindPattern(_texts(entry.get("apiGroups")), _texts(entry.get("kinds")), _texts(entry.get("clusters")))
                  for entry in found or () if isinstance(entry, dict))
