@@ -347,6 +347,7 @@ def test_services_run_beside_the_job_and_images_go_home(cluster: Running, delive
     image(cluster, tmp_path / "service", "registry.example.com/team/server:1")
     workflow = f"""
 on: push
+env: {{WORDS: hello beside}}
 jobs:
   use:
     runs-on: ubuntu-latest
@@ -355,7 +356,7 @@ jobs:
       greeter:
         image: registry.example.com/team/server:1
         ports: [8099]
-        env: {{GREETING: "${{{{ secrets.WORDS || 'hello beside' }}}}"}}
+        env: {{GREETING: "${{{{ secrets.WORDS || env.WORDS }}}}"}}
     env: {{URL: "http://greeter:8099/"}}
     steps:
       - run: python3 -c '{ASK}' "$URL"

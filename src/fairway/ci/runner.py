@@ -174,7 +174,7 @@ class LocalRunner:
         if absent:
             log.line(f"##[warning]secrets that are not set, and so are empty: {', '.join(sorted(absent))}")
         try:
-            env = self._env(request, contexts)
+            env = env_of(request, contexts)
             minutes = to_number(interpolate(job.timeout_minutes, Scope(contexts))) if job.timeout_minutes is not None \
                 else DEFAULT_TIMEOUT_MINUTES
         except (ExpressionError, StepFailed) as error:
@@ -290,16 +290,6 @@ class LocalRunner:
         masker.add(found["ACTIONS_ID_TOKEN_REQUEST_TOKEN"])
         return found
 
-    def _env(self, request: JobRequest, contexts: Mapping[str, Value]) -> dict[str, str]:
-        """Workflow env, then job env; neither sees its own level."""
-        env: dict[str, str] = {}
-        for level in (request.workflow.env, request.workflow.jobs[request.row.job].env):
-            found = interpolate(level, Scope({**contexts, "env": dict(env)}))
-            if not isinstance(found, dict):
-                raise StepFailed("env must be a mapping")
-            env |= {name: to_text(value) for name, value in found.items()}
-        return env
-
     def _process_env(self, request: JobRequest, folders: JobFolders) -> dict[str, str]:
         return {
             "HOME": str(folders.home),
@@ -328,6 +318,17 @@ def contexts_before(request: JobRequest) -> dict[str, Value]:
             "max-parallel": interpolate(job.strategy.max_parallel, scope) or float(row.total),
         },
     }
+
+
+def env_of(request: JobRequest, contexts: Mapping[str, Value]) -> dict[str, str]:
+    """Workflow env, then job env; neither sees its own level. Raises `StepFailed`, `ExpressionError`."""
+    env: dict[str, str] = {}
+    for level in (request.workflow.env, request.workflow.jobs[request.row.job].env):
+        found = interpolate(level, Scope({**contexts, "env": dict(env)}))
+        if not isinstance(found, dict):
+            raise StepFailed("env must be a mapping")
+        env |= {name: to_text(value) for name, value in found.items()}
+    return env
 
 
 def services_wanted(job: Job, scope: Scope) -> list[ServiceWish]:

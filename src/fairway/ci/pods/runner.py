@@ -21,14 +21,14 @@ from fairway.ci.folders import RunFolders
 from fairway.ci.gitlab.job import LegRequest
 from fairway.ci.gitlab.job import services_wanted as gitlab_services
 from fairway.ci.gitlab.variables import expand
-from fairway.ci.job_run import DEFAULT_TIMEOUT_MINUTES
+from fairway.ci.job_run import DEFAULT_TIMEOUT_MINUTES, StepFailed
 from fairway.ci.plan import labels_of_runner
 from fairway.ci.pods import objects, report
 from fairway.ci.pods.copied_log import CopiedLog
 from fairway.ci.pods.objects import NoImage, Wanted, name_of
 from fairway.ci.pods.order import BadOrder, GithubWork, GitlabWork, Home, Order, decode_order, encode_order
 from fairway.ci.pods.settings import JobSettings
-from fairway.ci.runner import LONGEST_MINUTES, JobRequest, RunnerConfig, contexts_before, services_wanted
+from fairway.ci.runner import LONGEST_MINUTES, JobRequest, RunnerConfig, contexts_before, env_of, services_wanted
 from fairway.ci.services import ServiceError
 from fairway.ci.states import to_status
 from fairway.ci.tokens import JobTokens, contents_level
@@ -111,7 +111,8 @@ class PodRunner:
         try:
             if text is None:
                 raise BadOrder(f"{request.workflow.path} cannot be read from the commit")
-            scope = Scope({**contexts_before(request), "env": {}, "secrets": dict(request.secrets)})
+            contexts = {**contexts_before(request), "secrets": dict(request.secrets)}
+            scope = Scope({**contexts, "env": dict(env_of(request, contexts))})
             minutes = to_number(interpolate(job.timeout_minutes, scope)) if job.timeout_minutes is not None \
                 else DEFAULT_TIMEOUT_MINUTES
             wanted = Wanted(
@@ -122,7 +123,7 @@ class PodRunner:
                 tuple(services_wanted(job, scope)))
         except ExpressionError as error:
             return JobResult("Failed", f"line {job.line}: {error.message}")
-        except (BadOrder, ServiceError) as error:
+        except (BadOrder, ServiceError, StepFailed) as error:
             return JobResult("Failed", str(error))
         work = GithubWork(request.facts, to_status(request.row), request.workflow.path, text, request.event, request.contexts,
                           request.secrets)
