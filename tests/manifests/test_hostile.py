@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fairway.gitops import go_template
 from fairway.gitops.health import Health
 from fairway.gitops.lua_health import LuaHealth
 from fairway.manifests import DictTree, Directory, FolderTree, HelmOptions, ManifestError, Rendering, render
@@ -156,6 +157,20 @@ def test_patterns_of_files_do_not_backtrack() -> None:
 
 
 # --- foreign runtimes -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ('{{ printf ' + '"' * 41 + " }}", "an action is not closed"),
+    ("{{ " + "/**/ " * 40 + '" }}', "an action is not closed"),
+    ('{{ regexReplaceAll "a+" .s "${1}" }}', "invalid group reference"),
+    ("{{ div 1 0 }}", "division by zero"),
+    ("{{ default }}", "default: .*missing"),
+    ('{{ print "a\nb" }}', "is no text"),
+    ("{{ if .s }}a{{ else b }}c{{ end }}", "after else an if or a with may stand"),
+])  # fmt: skip
+def test_templates_that_mislead_are_refused_at_once(text: str, message: str) -> None:
+    with pytest.raises(go_template.TemplateError, match=message):
+        go_template.render(text, {"s": "aaa"})
 
 
 @needs_jsonnet

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-_ACTION = re.compile(r'\{\{(-\s)?((?:"(?:\\.|[^"\\])*"|`[^`]*`|/\*.*?\*/|(?!\}\}).)*?)(\s-)?\}\}', re.DOTALL)
+_ACTION = re.compile(
+    r'\{\{(-\s)?((?>"(?:\\.|[^"\\])*"|`[^`]*`|/\*.*?\*/|(?!\}\}|/\*)[^"`])*?)(\s-)?\}\}', re.DOTALL)
+"""Atomic: each sign has one reading only, so that quotes without end cost no time without end."""
 _TOKEN = re.compile(
     r'\s*(?:("(?:[^"\\]|\\.)*"|`[^`]*`)|(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)|(:=|[|()=,])'
     r"|(\$?[\w]*(?:\.[\w]+)+|\.|\$[\w]*|[\w]+))"
@@ -150,9 +152,11 @@ def _block(
     body, stopped, at = _parse(pieces, at, definitions)
     otherwise: tuple[_Node, ...] = ()
     if stopped is not None and stopped.startswith("else"):
-        chained = stopped[4:].strip()
+        chained, _, rest = stopped[4:].strip().partition(" ")
         if chained:
-            inner, at = _block(chained.split(None, 1)[0], chained.split(None, 1)[1], pieces, at, definitions)
+            if chained not in ("if", "with") or not rest:
+                raise TemplateError(f"{{{{ {stopped} }}}}: after else an if or a with may stand, with its condition")
+            inner, at = _block(chained, rest.strip(), pieces, at, definitions)
             return _Node(word, condition, body, (inner,)), at
         otherwise, stopped, at = _parse(pieces, at, definitions)
     if stopped is None:
@@ -266,12 +270,7 @@ class _Run:
             if len(arguments) != 1 or piped:
                 raise TemplateError(f"{{{{ {text} }}}}: {first!r} is no function")
             return arguments[0], tokens
-        try:
-            return function(*arguments, *piped), tokens
-        except TemplateError:
-            raise
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-            raise TemplateError(f"{{{{ {text} }}}}: {first}: {error}") from error
+        return _called(function, first, (*arguments, *piped), text), tokens
 
     def _operand(self, tokens: list[str], dot: Any, names: Mapping[str, Any], text: str) -> tuple[Any, list[str]]:
         token, rest = tokens[0], tokens[1:]
@@ -284,7 +283,10 @@ class _Run:
                 return self._steps(value, rest[0][1:].split("."), text), rest[1:]
             return value, rest
         if token.startswith('"'):
-            return json.loads(token), rest
+            try:
+                return json.loads(token), rest
+            except ValueError as error:
+                raise TemplateError(f"{{{{ {text} }}}}: {token[:40]} is no text: {error}") from error
         if token.startswith("`"):
             return token[1:-1], rest
         if token in _CONSTANTS:
@@ -292,7 +294,7 @@ class _Run:
         if re.fullmatch(r"-?\d+(\.\d+)?([eE][-+]?\d+)?", token):
             return (int(token) if re.fullmatch(r"-?\d+", token) else float(token)), rest
         if token in self._language.functions:
-            return self._language.functions[token](), rest
+            return _called(self._language.functions[token], token, (), text), rest
         return self._field(token, dot, names, text), rest
 
     def _field(self, token: str, dot: Any, names: Mapping[str, Any], text: str) -> Any:
@@ -315,6 +317,15 @@ class _Run:
             else:
                 raise TemplateError(f"{{{{ {text} }}}}: can't evaluate field {step} of {language.show(value)[:40]!r}")
         return value
+
+
+def _called(function: Callable[..., Any], name: object, arguments: Sequence[Any], text: str) -> Any:
+    try:
+        return function(*arguments)
+    except TemplateError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, re.error) as error:
+        raise TemplateError(f"{{{{ {text} }}}}: {name}: {error}") from error
 
 
 @lru_cache(maxsize=4096)
