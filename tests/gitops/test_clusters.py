@@ -338,3 +338,19 @@ def test_windows_and_exclusions_name_clusters(perform: Play) -> None:
         assert (await east.api.list(SECRETS, "default")).items == []
 
     perform(story)
+
+
+def test_a_kind_that_may_not_be_listed_is_looked_up(perform: Play) -> None:
+    async def story(world: World) -> None:
+        east = await registered(world)
+        east.forbidden = {"secrets"}
+        secret_text = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: b}\n"
+        world.push(prod__all=CONFIG_MAP + "---\n" + secret_text)
+        await world.create_app(destination={"name": "east", "namespace": "default"})
+        await world.until(synced)
+        assert (await east.api.get(SECRETS, "s", "default"))["data"] == {"a": "Yg=="}
+        await east.api.patch(CONFIG_MAPS, "settings", "default", MergePatch({"data": {"a": "by hand"}}))
+        await world.until(lambda o: dig(o, "status", "operationState", "operation", "sync", "resources") and synced(o))
+        assert dig(await east.api.get(CONFIG_MAPS, "settings", "default"), "data") == {"a": "1"}
+
+    perform(story)

@@ -19,7 +19,7 @@ from fairway.kube.api import Api, MergePatch, WriteOptions
 from fairway.kube.cache import Informers
 from fairway.kube.clock import Clock
 from fairway.kube.embedded import EmbeddedApi
-from fairway.kube.errors import Conflict, NotFound, Unauthorized, Unavailable
+from fairway.kube.errors import Conflict, Forbidden, NotFound, Unauthorized, Unavailable
 from fairway.kube.kubeconfig import Connection
 from fairway.kube.leader import Fenced
 from fairway.kube.objects import (
@@ -50,6 +50,14 @@ class RemoteCluster:
         self.token = token
         self.away = False
         self.connections: list[Connection] = []
+        self.forbidden: set[str] = set()
+
+    async def list(self, resource: Resource, namespace: str = "", **chosen: Any) -> Any:
+        if self.away:
+            raise Unavailable("connection refused")
+        if resource.plural in self.forbidden:
+            raise Forbidden(f"{resource.plural} is forbidden")
+        return await self.api.list(resource, namespace, **chosen)
 
     def check(self, connection: Connection) -> None:
         if self.away:

@@ -65,6 +65,8 @@ class Place:
         self.cluster = cluster
         self.informers = informers
         self.watched = set(watched)
+        self.hidden: set[Resource] = set()
+        """Kinds that may not be listed: their objects are looked up one by one."""
         self.comparison = Comparison(informers, self.watched)
         self.operator = Operator(informers, self.comparison, settings)
         self.deletion = Deletion(home, informers, self.comparison, hooks_of)
@@ -205,15 +207,17 @@ class Places:
                     line.failure = f"no answer within {_ANSWERS_WITHIN_S:.0f} s"
                 except (ApiError, OSError, ValueError) as error:
                     line.failure = str(error)
+                except Exception as error:  # the outermost loop: a cluster whose watch has ended may not count as there
+                    log.exception("cluster %s", line.cluster.name)
+                    line.failure = f"{type(error).__name__}: {error}"
                 if (line.place, line.failure) != before:
-                    log.info("cluster %s: %s", line.cluster.name, line.failure or "connected")
+                    log.info("cluster %s: %s", line.cluster.name, line.failure or (
+                        "connected" if line.place is not None else "its objects are being listed"))
                     self.changed(line.cluster)
                 delay = min(max(2 * delay, _FIRST_S), _LONGEST_S) if line.failure else _LOOK_EVERY_S
                 await self._wait(line, delay)
         finally:
-            for place in (line.filling, line.place):
-                if place is not None:
-                    await place.informers.close()
+            await self._empty(line)
             if line.api is not None:
                 await line.api.close()
 
@@ -238,20 +242,32 @@ class Places:
             line.api = await self._connect(line.cluster.connection)
         else:
             await line.api.version()
+            if line.failure:  # what its caches have missed is not known: they are filled anew
+                await self._empty(line)
+                await line.api.refresh()
         if line.place is None and line.filling is None:
             line.filling = await self._begin(line, line.api)
         if line.filling is not None and line.filling.informers.all_synced:
             line.place, line.filling = line.filling, None
         if line.kinds_changed and line.place is not None:
             await line.api.refresh()
-            line.kinds_changed = not self._watch_new(line.place, _served(line.api, line.cluster, line.place.watched))
+            line.kinds_changed = not await self._watch_new(line.place, line.api)
             self.changed(line.cluster)
 
-    def _watch_new(self, place: Place, rows: Iterable[Resource]) -> bool:
-        """Whether all of them are watched now: a cache that is not full says nothing."""
+    async def _empty(self, line: _Line) -> None:
+        before, line.place, line.filling = (line.place, line.filling), None, None
+        for place in before:
+            if place is not None:
+                await place.informers.close()
+
+    async def _watch_new(self, place: Place, api: RemoteApi) -> bool:
+        """Whether all kinds that are served and may be listed are watched now: a cache that is not full says nothing."""
         waiting = False
-        for resource in rows:
+        for resource in _served(api, place.cluster, place.watched | place.hidden):
             if place.informers.known(resource) is None:
+                if not await _may_list(api, place.cluster, resource):
+                    place.hidden.add(resource)
+                    continue
                 place.informers.of(resource).on_change(self._told)
             if place.informers.of(resource).synced.is_set():
                 place.watch(resource)
@@ -264,9 +280,10 @@ class Places:
         cluster = line.cluster
         seen: Api = NamespacesApi(api, cluster.namespaces) if cluster.namespaces else api
         rows = _served(api, cluster, ())
-        may = await asyncio.gather(*(_may_list(seen, row) for row in rows))
+        may = await asyncio.gather(*(_may_list(api, cluster, row) for row in rows))
         place = Place(cluster, self._informers.api, Informers(seen), self._settings, self._hooks_of,
                       [row for row, allowed in zip(rows, may, strict=True) if allowed])
+        place.hidden.update(row for row, allowed in zip(rows, may, strict=True) if not allowed)
         for resource in place.watched:
             place.informers.of(resource).on_change(self._told)
         if CRDS in place.watched:
@@ -279,8 +296,8 @@ class Places:
                 self.seen(obj)
 
     def _new_kinds(self, line: _Line) -> None:
+        line.kinds_changed = True
         if line.place is not None:
-            line.kinds_changed = True
             line.look.set()
 
 
@@ -296,11 +313,12 @@ def _served(api: Api, cluster: Cluster, known: Iterable[Resource]) -> list[Resou
             and api.resources.of_plural(row.group, row.version, row.plural) is not None]
 
 
-async def _may_list(api: Api, resource: Resource) -> bool:
-    """A kind that may not be listed is looked up object by object."""
-    with suppress(NotFound):
-        try:
-            await api.list(resource, limit=1)
-        except Forbidden:
-            return False
+async def _may_list(api: Api, cluster: Cluster, resource: Resource) -> bool:
+    """Whether this kind may be listed, in every namespace that counts."""
+    for namespace in (cluster.namespaces if resource.namespaced else ()) or ("",):
+        with suppress(NotFound):
+            try:
+                await api.list(resource, namespace, limit=1)
+            except Forbidden:
+                return False
     return True

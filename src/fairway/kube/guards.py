@@ -57,6 +57,10 @@ class Guarded:
                 "name": str(meta.get("name", "")), "group": self._resource.group, "kind": self._resource.plural})
 
     async def seen(self, events: AsyncIterator[WatchEvent]) -> AsyncIterator[WatchEvent]:
-        async for event in events:
-            if event.type == "BOOKMARK" or self.sees(event.object):
-                yield event
+        try:
+            async for event in events:
+                if event.type == "BOOKMARK" or self.sees(event.object):
+                    yield event
+        finally:
+            if (close := getattr(events, "aclose", None)) is not None:
+                await close()
