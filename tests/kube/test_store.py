@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ from tests.kube.kills import Known, content, judge
 _WRITER = """
 import asyncio, sys
 from pathlib import Path
+from typing import Any
 from fairway.kube.clock import WallClock
 from fairway.kube.embedded import EmbeddedApi
 
@@ -240,3 +242,26 @@ def test_one_seed_is_one_world() -> None:
         return [obj["metadata"]["uid"] + obj["metadata"]["name"] for obj in made]
 
     assert run_virtual(main) == run_virtual(main)
+
+
+def test_what_stored_objects_have_alike_is_held_once(tmp_path: Path) -> None:
+    async def made(api: EmbeddedApi) -> list[Any]:
+        versions = [api.store.get(table_of(CONFIG_MAPS), Key("default", name)) for name in ("a", "b")]
+        return [version.obj["metadata"] for version in versions if version is not None]
+
+    async def story() -> None:
+        api = await EmbeddedApi.open(tmp_path / "state.db", WallClock())
+        texts = [(await api.create({**config("default", name), "data": {"x": "1"}}))["metadata"]["managedFields"]
+                 for name in ("a", "b")]
+        a, b = await made(api)
+        assert a["managedFields"][0]["fieldsV1"] is b["managedFields"][0]["fieldsV1"]
+        assert a["namespace"] is b["namespace"]
+        texts[0][0]["fieldsV1"].clear()  # an answer is one's own
+        assert (await api.get(CONFIG_MAPS, "a", "default"))["metadata"]["managedFields"] == texts[1]
+        await api.close()
+        again = await EmbeddedApi.open(tmp_path / "state.db", WallClock())
+        a, b = await made(again)
+        assert a["managedFields"][0]["fieldsV1"] is b["managedFields"][0]["fieldsV1"]
+        await again.close()
+
+    asyncio.run(story())

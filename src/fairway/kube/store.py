@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from fairway.kube.alike import share_fields
+from fairway.kube.alike import share
 from fairway.kube.errors import ApiError, Expired, Timeout
 from fairway.kube.objects import Key, Obj
 
@@ -48,7 +48,6 @@ class Version:
     __slots__ = ("_obj", "_raw", "revision")
 
     def __init__(self, revision: int, obj: Obj, raw: bytes | None = None) -> None:
-        share_fields(obj)
         self.revision = revision
         self._obj: Obj | None = obj
         self._raw = raw
@@ -193,9 +192,10 @@ class Store:
         self._last = revision = self._last + 1
         obj["metadata"]["resourceVersion"] = str(revision)
         change = Change(revision, table, key, old, Version(revision, obj), deleted)
-        if self._journal is None:
+        if self._journal is None:  # a rehearsal's: short, and in a hurry
             self._show(change)
         else:
+            share(obj)
             self._heads[table, key] = change
             self._in_flight.append((change, asyncio.get_running_loop().create_future()))
             self._journal.append(change)
@@ -227,9 +227,13 @@ class Store:
     def restore(self, rows: Iterable[tuple[int, Table, Key, bytes]], revision: int) -> None:
         """Become what a journal holds. Watches cannot go back before this point."""
         for number, table, key, raw in rows:
-            version = self._tables.setdefault(table, {})[key] = Version(number, _decode(raw), raw)
+            obj = _decode(raw)
+            share(obj)
+            version = self._tables.setdefault(table, {})[key] = Version(number, obj, raw)
             if table in _TEXTS:
                 version.keep_text()
+            else:
+                version.keep_object()
         self._last = self.revision = self.oldest = revision
 
     def snapshot(self) -> Snapshot:
@@ -259,7 +263,7 @@ class Store:
             change.old.keep_text()
         if change.deleted or change.table in _TEXTS:
             change.new.keep_text()
-        elif self._journal is not None:  # one in memory alone is a rehearsal's: short, and in a hurry
+        elif self._journal is not None:
             change.new.keep_object()
 
     def _remember(self, change: Change) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fairway.kube.cache import Informers
+from fairway.kube.decision import rest_after
 from fairway.kube.objects import Key, Obj, key_of, labels_of, spec_of
 from fairway.kube.resources import ENDPOINT_SLICES, SERVICES
 
@@ -114,9 +115,9 @@ class HostsFiles:
     async def run(self) -> None:
         while True:
             await self._changed.wait()
-            await asyncio.sleep(_REST_S)
+            await asyncio.sleep(max(_REST_S, rest_after(len(self._services))))
             self._changed.clear()
-            names = self._names()
+            names = self._names() if self._kept else {}
             for path, pod in list(self._kept.items()):
                 self._write(path, pod, names)
                 await asyncio.sleep(0)

@@ -41,7 +41,7 @@ from fairway.traffic.gateway_api import read_http_route
 from fairway.traffic.istio import read_subsets, read_virtual_service
 from fairway.traffic.model import Model
 from fairway.traffic.port import DataPlane, TrafficError
-from fairway.traffic.read import Remark
+from fairway.traffic.read import Readings, Remark
 from fairway.traffic.rules import RuleKind, RuleSet
 
 T = TypeVar("T")
@@ -83,6 +83,8 @@ class TrafficController:
         self._events = EventRecorder(informers.api, clock, MANAGER)
         self._refused: tuple[Remark, ...] = ()
         self._said: frozenset[Remark] = frozenset()
+        self._services, self._slices = Readings(read.read_service), Readings(read.read_slice)
+        self._ingresses = Readings(lambda obj: _read(read.read_ingress, obj, None))
         self._dirty = asyncio.Event()
         self.in_force: Model | None = None
 
@@ -140,17 +142,14 @@ class TrafficController:
         ingresses: list[read.Ingress] = []
         remarks: list[Remark] = []
         objects = self._objects(INGRESSES)
-        for obj in objects:
-            if read.ingress_class(obj) == "alb":
-                continue  # a rule set
-            found, why = _read(read.read_ingress, obj, None)
+        for found, why in self._ingresses.of(obj for obj in objects if read.ingress_class(obj) != "alb"):  # those are rule sets
             remarks.extend(why)
             if found is not None:
                 ingresses.append(found)
         rule_sets, said = self._rules()
         routing = route(Seen(
-            services=tuple(read.read_service(obj) for obj in self._objects(SERVICES)),
-            slices=tuple(read.read_slice(obj) for obj in self._objects(ENDPOINT_SLICES)),
+            services=self._services.of(self._objects(SERVICES)),
+            slices=self._slices.of(self._objects(ENDPOINT_SLICES)),
             ingresses=tuple(ingresses),
             pod_hashes=read.hashes_of_pods(self._objects(PODS)),
             ingress_address=self._ingress[0],

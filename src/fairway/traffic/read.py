@@ -6,10 +6,10 @@ Annotations are those of ingress-nginx. What cannot be understood becomes a `Rea
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from fairway.kube.decision import Reason
 from fairway.kube.objects import Key, Obj, annotations_of, key_of, labels_of, meta_of, spec_of
@@ -19,6 +19,8 @@ NGINX = "nginx.ingress.kubernetes.io/"
 HASH_LABEL = "rollouts-pod-template-hash"
 SERVICE_LABEL = "kubernetes.io/service-name"
 NGINX_READ_TIMEOUT_S = 60  # ingress-nginx's own default of proxy-read-timeout
+
+T = TypeVar("T")
 
 _HTTP_WORDS = ("http", "web", "ws")
 _HTTP2_WORDS = ("grpc", "http2", "h2c")
@@ -110,6 +112,23 @@ class Ingress:
     canary: Canary | None
     rewrite: str
     idle_timeout_s: int
+
+
+class Readings(Generic[T]):
+    """What was read of each object, kept while the object stays as it is: most passes bring one of a thousand."""
+
+    def __init__(self, read: Callable[[Obj], T]) -> None:
+        self._read = read
+        self._kept: dict[Key, tuple[Obj, T]] = {}
+
+    def of(self, objects: Iterable[Obj]) -> tuple[T, ...]:
+        now: dict[Key, tuple[Obj, T]] = {}
+        for obj in objects:
+            key = key_of(obj)
+            known = self._kept.get(key)
+            now[key] = known if known is not None and known[0] is obj else (obj, self._read(obj))
+        self._kept = now
+        return tuple(found for _, found in now.values())
 
 
 def read_service(obj: Obj) -> Service:
