@@ -28,12 +28,19 @@ def main(argv: list[str]) -> int:
         print("usage: python -m fairway.job_pod ORDER ROOT", file=sys.stderr)
         return 2
     try:
-        order = decode_order(Path(argv[0]).read_bytes())
+        order = decode_order(_taken(Path(argv[0])))
     except (BadOrder, OSError) as error:
         return _end(JobResult("Failed", str(error), failure="runner_system_failure"))
     root = Path(argv[1])
     root.mkdir(parents=True, exist_ok=True)
     return _end(asyncio.run(_run(order, root)))
+
+
+def _taken(file: Path) -> bytes:
+    """The order holds every secret of the job, of which a step sees only what it is given."""
+    data = file.read_bytes()
+    file.unlink()
+    return data
 
 
 async def _run(order: Order, root: Path) -> JobResult:

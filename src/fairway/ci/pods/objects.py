@@ -1,7 +1,8 @@
 """The objects that a job becomes: a Secret with its order, and a Job of one pod. Pure.
 
-The pod: the job's container, its services as sidecars before it, and where the job names an image of its own, a container
-before all of them that copies the runner's Python into a volume.
+The pod: a container that lays out what the runner needs, the job's services as sidecars, the job's container. The order holds
+every secret of the job, so the job's container does not have the Secret: it gets a copy in memory, which the runner removes
+before the first step.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from fairway.kube.objects import Obj
 
 RUN, JOB, ATTEMPT = "fairway.dev/run", "fairway.dev/job", "fairway.dev/attempt"
 CONTAINER = "job"
-ORDER, ROOT, RUNNER = "/fairway/order", "/fairway/job", "/fairway/runner"
+SECRET, ORDER, ROOT, RUNNER = "/fairway/secret", "/fairway/order", "/fairway/job", "/fairway/runner"
 ORDER_FILE = "order.json"
 _DEADLINE_MORE_S = 600  # for the pod to start, and for what is kept to be sent
 
@@ -70,12 +71,13 @@ def job(wanted: Wanted, settings: JobSettings) -> Obj:
     pod: Obj = {
         "restartPolicy": "Never", "enableServiceLinks": False, "terminationGracePeriodSeconds": settings.grace_s,
         "automountServiceAccountToken": bool(settings.service_account),
-        "initContainers": [*_copying(wanted, runner, settings),
+        "initContainers": [_layout(wanted, runner, settings),
                            *(_sidecar(number, wish, wanted, settings) for number, wish in enumerate(sidecars))],
         "containers": [_container(wanted, runner, settings)],
-        "volumes": [{"name": "order", "secret": {"secretName": name_of(wanted.run, wanted.job, wanted.attempt),
-                                                 "items": [{"key": ORDER_FILE, "path": ORDER_FILE}], "defaultMode": 0o400}},
-                    {"name": "job", "emptyDir": {}}, *([{"name": "runner", "emptyDir": {}}] if wanted.image else [])],
+        "volumes": [{"name": "secret", "secret": {"secretName": name_of(wanted.run, wanted.job, wanted.attempt),
+                                                  "items": [{"key": ORDER_FILE, "path": ORDER_FILE}], "defaultMode": 0o444}},
+                    {"name": "order", "emptyDir": {"medium": "Memory", "sizeLimit": "4Mi"}}, {"name": "job", "emptyDir": {}},
+                    *([{"name": "runner", "emptyDir": {}}] if wanted.image else [])],
     }
     optional = {
         "serviceAccountName": settings.service_account, "nodeSelector": dict(settings.node_selector),
@@ -108,7 +110,7 @@ def _metadata(wanted: Wanted, settings: JobSettings) -> Obj:
 
 def _container(wanted: Wanted, runner: str, settings: JobSettings) -> Obj:
     command = list(settings.command)
-    mounts = [{"name": "order", "mountPath": ORDER, "readOnly": True}, {"name": "job", "mountPath": ROOT}]
+    mounts: list[Obj] = [{"name": "order", "mountPath": ORDER}, {"name": "job", "mountPath": ROOT}]
     if wanted.image:
         command = [f"{RUNNER}/bin/python3", *command[1:]]
         mounts.append({"name": "runner", "mountPath": RUNNER, "readOnly": True})
@@ -121,16 +123,17 @@ def _container(wanted: Wanted, runner: str, settings: JobSettings) -> Obj:
     return {**found, "resources": dict(settings.resources)} if settings.resources else found
 
 
-def _copying(wanted: Wanted, runner: str, settings: JobSettings) -> list[Obj]:
-    if not wanted.image:
-        return []
-    if not settings.portable:
+def _layout(wanted: Wanted, runner: str, settings: JobSettings) -> Obj:
+    words = f"cat {SECRET}/{ORDER_FILE} > {ORDER}/{ORDER_FILE}"
+    mounts: list[Obj] = [{"name": "secret", "mountPath": SECRET, "readOnly": True}, {"name": "order", "mountPath": ORDER}]
+    if wanted.image and not settings.portable:
         raise NoImage(f"the job asks for the image {wanted.image}, in which there is no Fairway: set `portable` in jobs.yaml "
                       "to the folder of the runner's image that holds a Python which runs in other images, or leave out the "
                       "job's image")
-    words = f"cp -a {shlex.quote(settings.portable.rstrip('/'))}/. {RUNNER}/"
-    return [{"name": "runner", "image": runner, "command": ["sh", "-c", words],
-             "volumeMounts": [{"name": "runner", "mountPath": RUNNER}]}]
+    if wanted.image:
+        words += f" && cp -a {shlex.quote(settings.portable.rstrip('/'))}/. {RUNNER}/"
+        mounts.append({"name": "runner", "mountPath": RUNNER})
+    return {"name": "layout", "image": runner, "command": ["sh", "-c", words], "volumeMounts": mounts}
 
 
 # --- services -------------------------------------------------------------------------------------------------------
