@@ -215,6 +215,20 @@ def test_while_a_rollout_is_under_way_its_namespace_is_scraped_each_second() -> 
     in_world(story)
 
 
+def test_the_state_of_very_many_objects_is_recorded_more_rarely_than_applications(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fairway.metrics.controller.STATE_AT_EVERY_BEAT", 10)
+
+    async def story(world: World) -> None:
+        world.script.answers["127.1.0.2"] = "x 1\n"
+        await world.add(pod("shop-1", "127.1.0.2", annotations=SCRAPED))  # 30 series and more
+        await asyncio.sleep(121)
+        samples = await world.ask("count_over_time(kube_pod_info[2m])")
+        assert all(2 <= count <= 120 / 5 / 3 for count in samples.values()) and samples
+        assert all(count >= 23 for count in (await world.ask("count_over_time(x[2m])")).values())
+
+    in_world(story)
+
+
 def test_a_burst_of_errors_through_envoy_is_seen_though_its_counter_is_new() -> None:
     def envoy(ok: int, bad: int) -> str:
         name = 'envoy_cluster_name="shop|shop|80|abc"'

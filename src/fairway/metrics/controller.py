@@ -25,6 +25,10 @@ log = logging.getLogger("fairway.metrics")
 DEFAULT_INTERVAL_S = 5.0
 PROGRESSING_INTERVAL_S = 1.0
 """While a Rollout is under way its namespace is scraped this often: a background analysis looks every few seconds."""
+STATE_AT_EVERY_BEAT = 10_000
+"""Series of the state of objects that are recorded at every beat; of more, every second, every third beat: the 50,000 of a
+thousand Deployments and what is around them every 25 s (a cluster's kube-state-metrics is asked every 30 s). At every beat they
+would fill the store, and push out what applications say, within half an hour."""
 _EXPIRE_EVERY_S = 60.0
 _KUBE_STATE = "kube-state"
 
@@ -169,7 +173,8 @@ class Scraper:
 
     def _record_state(self, hot: bool) -> None:
         now = millis(self._clock.now())
-        beat = now // round((PROGRESSING_INTERVAL_S if hot else self._interval_s) * 1000)
+        rarer = max(1, self._state.series // STATE_AT_EVERY_BEAT)
+        beat = now // round((PROGRESSING_INTERVAL_S if hot else self._interval_s) * rarer * 1000)
         if beat == self._state_beat:
             return
         self._state_beat = beat

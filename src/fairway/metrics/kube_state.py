@@ -6,6 +6,7 @@ here too. Labels of objects are all shown (`kube_pod_labels` and its like), wher
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -32,8 +33,8 @@ class _Shown:
     """What an object shows for as long as it is this one."""
 
     version: str
-    rows: list[int]
-    values: list[float]
+    rows: array[int]
+    values: array[float]
 
 
 class StateRecorder:
@@ -64,8 +65,7 @@ class StateRecorder:
         return rows, values
 
     def _show(self, resource: Resource, obj: Obj, version: str) -> _Shown:
-        rows: list[int] = []
-        values: list[float] = []
+        rows, values = array("l"), array("d")
         for labels, value in SERIES[resource](obj):
             row = self._block.row(labels, counter=labels[NAME] in kube_state_pods.COUNTERS)
             if row >= 0:
