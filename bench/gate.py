@@ -29,6 +29,7 @@ from typing import Any
 
 RATE, TRIES, RUNS, CHUNK = 200, 3, 1000, 50
 POD_PORT = 8000
+STEPS = ((0.05, 300.0), (0.2, 300.0), (0.5, 300.0), (0.8, 300.0))
 LONGEST_S = 11 * 60.0
 PATIENCE_S = 3.0
 """Of a client; then it counts as failed."""
@@ -92,15 +93,11 @@ def _share(found: list[bool]) -> float:
 def _healthy(at: tuple[int, int]) -> list[bool]:
     from tests.rollouts.test_gate import play
 
-    from bench.rehearse import STEPS
-
     return [play(seed, at[0], 0.005, 0.005, steps=STEPS)[0] for seed in range(at[1], at[1] + CHUNK)]
 
 
 def _incident(at: tuple[int, int]) -> list[bool]:
     from tests.rollouts.test_gate import play
-
-    from bench.rehearse import STEPS
 
     return [play(seed, at[0], 0.001, 0.001, steps=STEPS, incident=(400, 520, 0.05))[0] for seed in range(at[1], at[1] + CHUNK)]
 

@@ -1,7 +1,8 @@
-"""A twenty-minute canary rehearsed by the real controllers, and the native gate's error bounds over a thousand runs each.
+"""A twenty-minute canary rehearsed by the real controllers, once and a thousand times.
 
 `rehearsal` is one process, imports done, all files rendered; the goal is 200 ms. `thousand_runs_s` is the wall time of a
-thousand, on all processors; the goal is 60 s.
+thousand with a good version, on all processors; the goal is 60 s. `thousand_apart_s` is that of the dearest case,
+extrapolated: a version at the very limit, of which looks say something else for every seed, so that they share little.
 """
 
 from __future__ import annotations
@@ -12,18 +13,17 @@ from typing import Any
 
 from tests.rehearse.files import shop, template
 from tests.rehearse.test_random import play as random_play
-from tests.rollouts.test_gate import play as gate_play
 
 from fairway.rehearse.many import rehearse_many
 from fairway.rehearse.run import rehearse
 from fairway.rehearse.spec import Scenario, decode_scenario
+from fairway.rehearse.subject import Subject
 
-STEPS = ((0.05, 300.0), (0.2, 300.0), (0.5, 300.0), (0.8, 300.0))
-ONES, MANY, RANDOM, GATES = 15, 1000, 200, 1000
+ONES, MANY, FEW, RANDOM = 15, 1000, 100, 200
 
 
 def measure() -> dict[str, Any]:
-    return {"rehearsal": _rehearsal(), "random": _random(), "gate": _gate()}
+    return {"rehearsal": _rehearsal(), "random": _random()}
 
 
 def _rehearsal() -> dict[str, Any]:
@@ -35,14 +35,21 @@ def _rehearsal() -> dict[str, Any]:
         found = rehearse(subject, good, seed)
         walls.append(time.perf_counter() - wall)
         cpus.append(time.process_time() - cpu)
-    begun = time.perf_counter()
-    rehearse_many(subject, good, 0, MANY)
-    many = time.perf_counter() - begun
+    many = _many(subject, good, MANY)
+    apart = _many(subject, decode_scenario({"canary": {"errors": "1.2%"}}), FEW)
     bad = rehearse(subject, decode_scenario({"canary": {"errors": "100%"}}), 0)
     return {"virtual_minutes": round(found.decided_at / 60, 1), "measurements": found.judged,
             "wall_ms": round(1000 * statistics.median(walls)), "cpu_ms": round(1000 * statistics.median(cpus)),
-            "best_wall_ms": round(1000 * min(walls)), "thousand_runs_s": round(many * 1000 / MANY, 1),
+            "best_wall_ms": round(1000 * min(walls)), "thousand_runs_s": round(many * 1000, 1),
+            "thousand_apart_s": round(apart * 1000, 1),
             "all_failing_stopped_s": round(bad.clear_at, 1)}
+
+
+def _many(subject: Subject, scenario: Scenario, runs: int) -> float:
+    """Seconds a run."""
+    begun = time.perf_counter()
+    rehearse_many(subject, scenario, 0, runs)
+    return (time.perf_counter() - begun) / runs
 
 
 def _random() -> dict[str, Any]:
@@ -51,19 +58,3 @@ def _random() -> dict[str, Any]:
     for seed in range(RANDOM):
         broken += bool(random_play(seed).broken)
     return {"runs": RANDOM, "broken": broken, "seconds": round(time.perf_counter() - begun, 1)}
-
-
-def _gate() -> dict[str, Any]:
-    """Looks every half second, four steps of five minutes. The bound on false aborts is 1 %."""
-    found: dict[str, Any] = {}
-    for rate in (2, 20, 200):
-        runs = GATES if rate < 200 else GATES // 5
-        false = sum(gate_play(seed, rate, 0.005, 0.005, steps=STEPS)[0] for seed in range(runs))
-        incident = sum(gate_play(seed, rate, 0.001, 0.001, steps=STEPS, incident=(400, 520, 0.05))[0] for seed in range(runs))
-        found[f"{rate} rps"] = {"runs": runs, "false_aborts": false / runs, "in_an_incident": incident / runs}
-    dead = [gate_play(seed, 200, 1.0, 0.001, steps=((0.05, 10),)) for seed in range(GATES)]
-    five = [gate_play(seed, 200, 0.05, 0.001, steps=((0.05, 900),)) for seed in range(GATES)]
-    worst = {"worst_s": max(at for _, at, _, _ in dead), "worst_bad": max(bad for *_, bad in dead)}
-    found["100 % failing, 200 rps, 5 %"] = worst
-    found["5 % failing"] = {"median_requests": statistics.median(requests for _, _, requests, _ in five), "twice_wald": 62}
-    return found
