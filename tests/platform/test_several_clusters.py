@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from fairway.kube.objects import Obj, dig
-from fairway.kube.resources import APPLICATIONS, CONFIG_MAPS, PODS, ROLLOUTS, SECRETS
+from fairway.kube.resources import APPLICATIONS, CONFIG_MAPS, PODS, ROLLOUTS, SECRETS, SERVICE_ACCOUNTS
 from fairway.parts import DELIVERY
 from tests.platform.running import Repository, Running, as_json, platform
 from tests.platform.test_platform import application, deployment
@@ -36,6 +36,7 @@ def test_a_registered_cluster_is_delivered_to_and_followed(east: Running, hub: R
     added = hub.fairway("cluster", "add", "fairway", "--kubeconfig", str(east.state.kubeconfig), "--name", "east",
                         "--label", "region=east")
     assert "cluster 'east'" in added.stdout
+    assert east.client.find(SERVICE_ACCOUNTS, "argocd-manager", "kube-system") is not None
     again = hub.fairway("cluster", "add", "fairway", "--kubeconfig", str(east.state.kubeconfig), check=False)
     assert again.returncode == 1
     assert "is registered already, as 'east'" in again.stderr
@@ -59,7 +60,9 @@ def test_a_registered_cluster_is_delivered_to_and_followed(east: Running, hub: R
 
 
 def test_credentials_are_never_printed(east: Running, hub: Running) -> None:
-    token = east.state.token.read_text().strip()
+    made = east.client.get(SECRETS, "argocd-manager-token", "kube-system")["data"]["token"]
+    token = base64.b64decode(made).decode()
+    assert token != east.state.token.read_text().strip(), "nobody's own credentials"
     for arguments in (("cluster", "list"), ("cluster", "get", "east"), ("cluster", "get", "east", "-o", "json")):
         shown = hub.fairway(*arguments).stdout
         assert "east" in shown

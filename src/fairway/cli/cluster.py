@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fairway.cli.cluster_account import as_account
 from fairway.cli.destination import clusters
 from fairway.cli.errors import CommandError, Misused
 from fairway.cli.output import machine, output_option, table
@@ -149,12 +150,14 @@ def _login(connection: Connection | None) -> str:
 @click.option("--project", default="", help="The AppProject that it belongs to.")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="For the cluster generator. May be given again.")
 @click.option("--upsert", is_flag=True, help="Change it where it is there already.")
+@click.option("--service-account/--own-credentials", "account", default=True, show_default=True,
+              help="Make the service account argocd-manager there and use its token, or use what stands in the kubeconfig.")
 @click.pass_obj
 def add(state: StateDir, context: str, kubeconfig: Path | None, name: str, namespaces: tuple[str, ...], cluster_resources: bool,
-        project: str, labels: tuple[str, ...], upsert: bool) -> None:
-    """Register the cluster of a kubeconfig's CONTEXT, with the credentials that stand there.
+        project: str, labels: tuple[str, ...], upsert: bool, account: bool) -> None:
+    """Register the cluster of a kubeconfig's CONTEXT.
 
-    Whatever the platform does in that cluster it does with these: better a service account's token than your own.
+    Whatever the platform does in that cluster it does as a service account that is made there, with the rights of CONTEXT.
     """
     from fairway.kube.kubeconfig import BadKubeconfig, kubeconfig_path, read_kubeconfig
 
@@ -173,6 +176,8 @@ def add(state: StateDir, context: str, kubeconfig: Path | None, name: str, names
     if known is not None and not upsert:
         raise CommandError(f"{connection.server} is registered already, as {known.name!r}", mend="change it with --upsert")
     pairs = dict(_pair(text) for text in labels)
+    if account:
+        connection = asyncio.run(as_account(connection, namespaces, cluster_resources=cluster_resources))
     client.apply(SECRETS, _secret(known.secret if known else "", connection, name or context, namespaces, pairs, {
         "clusterResources": "true" if cluster_resources else "", "project": project}))
     click.echo(f"cluster {name or context!r} ({connection.server}, {version}) {'changed' if known else 'added'}")
