@@ -548,7 +548,10 @@ def step_title(step: Step, scope: Scope | None = None) -> str:
         return interpolate_text(step.name, scope) if scope is not None else to_text(step.name)
     if step.uses:
         return f"Run {step.uses}"
-    return f"Run {to_text(step.run).strip().partition(chr(10))[0]}"
+    text = to_text(step.run)
+    if scope is not None and "hashfiles" not in text.lower():  # what takes time is not done twice
+        text = interpolate_text(step.run, scope)
+    return f"Run {text.strip().partition(chr(10))[0]}"
 
 
 def indented(value: str) -> str:

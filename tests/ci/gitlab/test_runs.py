@@ -200,9 +200,9 @@ maybe: {needs: [{project: shop/deploy, job: bundle, ref: main, optional: true}],
 
 
 def test_from_a_working_tree_there_are_no_other_projects(tmp_path: Path) -> None:
-    tree = tree_of(tmp_path, {".gitlab-ci.yml": "a: {trigger: shop/deploy}\nb: {script: [x], needs: [{project: shop/x, job: y, "
-                                                "ref: main}]}\n"})
+    tree = tree_of(tmp_path, {".gitlab-ci.yml": "a: {trigger: shop/deploy}\nb: {script: [echo went on], needs: "
+                                                "[{project: shop/x, job: y, ref: main}]}\n"})
     code, output = invoke(tmp_path, "run", str(tree))
     assert code == 1
     assert "pipelines of other projects are started on the platform only" in output
-    assert "artifacts of other projects are on the platform only" in output
+    assert "artifacts of other projects are on the platform only; 'y' is left out" in output and "b │ went on" in output

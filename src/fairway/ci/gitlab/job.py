@@ -25,7 +25,7 @@ from fairway.ci.gitlab.durations import seconds
 from fairway.ci.gitlab.kaniko import is_kaniko, lay_out, redirected
 from fairway.ci.gitlab.plan import Leg
 from fairway.ci.gitlab.predefined import environment_variables
-from fairway.ci.gitlab.projects import NoArtifacts, NoProjects, Projects
+from fairway.ci.gitlab.projects import NoArtifacts, NoProjects, NotHere, Projects
 from fairway.ci.gitlab.regexps import compile_re2
 from fairway.ci.gitlab.script import coverage_of, exported, parse_dotenv, plain, script_of, sections
 from fairway.ci.gitlab.spec import Cache, Need
@@ -214,6 +214,8 @@ class _Attempt:
         project, ref, job = (expand(text, self.texts) for text in (need.project, need.ref, need.job))
         try:
             count = unpack(self.runner.projects.artifacts(project, ref, job), self.work)
+        except NotHere as error:
+            self.log.line(f"##[warning]{error}")
         except NoArtifacts as error:
             if not need.optional:
                 raise _Failed(str(error), "missing_dependency_failure") from None

@@ -15,6 +15,7 @@ from fairway.ci.gitlab.job import GitlabRunner
 from fairway.ci.gitlab.local_settings import LocalSettings, read_settings
 from fairway.ci.gitlab.making import gitlab_pipeline
 from fairway.ci.gitlab.plan import Pipeline
+from fairway.ci.gitlab.projects import ProjectsElsewhere
 from fairway.ci.gitlab.sources import FileTree, Tree
 from fairway.ci.gitlab.variables import Variable, Variables
 from fairway.ci.runner import LocalRunner
@@ -47,7 +48,8 @@ def prepared_pipeline(root: Path, snapshot: Snapshot, runner: LocalRunner, path:
         raise WorkflowError(path, pipeline.unmet)
     chosen = frozenset({*wish.manual, *wish.jobs})
     _check_manual(pipeline, chosen, only)
-    course = GitlabCourse(pipeline, GitlabRunner(runner.config), name, event.repository, event.sha, event.ref_name,
+    hands = GitlabRunner(runner.config, projects=ProjectsElsewhere())
+    course = GitlabCourse(pipeline, hands, name, event.repository, event.sha, event.ref_name,
                           sources, only=only, chosen=chosen, attended=False)
     return Prepared(path, name, course, course.first_rows())
 

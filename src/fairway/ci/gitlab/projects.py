@@ -30,6 +30,10 @@ class NoArtifacts(Exception):
     """What a job needs of another project is not there; the message says what was looked for."""
 
 
+class NotHere(NoArtifacts):
+    """Nobody can say here whether it is there: the job goes on without, and says so."""
+
+
 class Projects(Protocol):
     async def start(self, downstream: Downstream, cancel: asyncio.Event) -> JobResult:
         """The same one where it was started before."""
@@ -41,7 +45,7 @@ class Projects(Protocol):
 
 
 class NoProjects:
-    """A run from a working tree, or within a pod: there is no platform to ask."""
+    """Within a pod there is no platform to ask."""
 
     async def start(self, downstream: Downstream, cancel: asyncio.Event) -> JobResult:
         return JobResult("Failed", f"downstream pipeline can not be created: trigger:project {downstream.project}: pipelines "
@@ -49,5 +53,12 @@ class NoProjects:
                          failure="script_failure")
 
     def artifacts(self, project: str, ref: str, job: str) -> Path:
-        raise NoArtifacts(f"needs:project {project}: artifacts of other projects are on the platform only; push this there, "
-                          "or write `optional: true`")
+        raise NoArtifacts(f"needs:project {project}: artifacts of other projects cannot be had in a pod; write `optional: "
+                          "true`, or run the job on the platform itself")
+
+
+class ProjectsElsewhere(NoProjects):
+    """For a run from a working tree."""
+
+    def artifacts(self, project: str, ref: str, job: str) -> Path:
+        raise NotHere(f"needs:project {project}: artifacts of other projects are on the platform only; {job!r} is left out")
