@@ -193,3 +193,22 @@ def test_the_metadata_of_custom_kinds_has_its_types_too(metadata: Obj, said: str
             await EmbeddedApi.in_memory(clock).create(rollout)
 
     run_virtual(story)
+
+
+@pytest.mark.parametrize(("containers", "said"), [
+    ([["c"]], "PodSpec.spec.template.spec.containers of type v1.Container"),
+    ([{"name": "c", "image": "i", "lifecycle": True}], "spec.template.spec.containers.lifecycle of type v1.Lifecycle"),
+    ([{"name": "c", "image": "i", "fromTheFuture": {}}], ""),
+])  # fmt: skip
+def test_a_rollout_s_pods_have_the_types_of_pods(containers: list[Any], said: str) -> None:
+    async def story(clock: Clock) -> None:
+        api, spec = EmbeddedApi.in_memory(clock), {"template": {"spec": {"containers": containers}}}
+        rollout: Obj = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "spec": spec,
+                        "metadata": {"name": "a", "namespace": "default"}}
+        if said:
+            with pytest.raises(BadRequest, match=said):
+                await api.create(rollout)
+        else:
+            assert (await api.create(rollout))["spec"]["template"] == spec["template"]
+
+    run_virtual(story)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fairway.kube.clock import Clock, run_virtual
+from fairway.kube.errors import BadRequest
 from fairway.kube.objects import Obj, dig
 from fairway.kube.resources import ANALYSIS_TEMPLATES, REPLICA_SETS
 from fairway.rollouts import commands
@@ -74,10 +75,13 @@ def test_a_template_that_the_api_refuses_is_said_in_the_status_and_the_old_versi
             stable = (await world.healthy())["status"]["stableRS"]
             broken = template("shop:2")
             broken["spec"]["containers"][0]["resources"] = {"requests": {"memory": "much"}}
+            with pytest.raises(BadRequest, match="quantities must match"):
+                await world.patch({"spec": {"template": broken}})
+            broken["spec"]["containers"][0] |= {"resources": {}, "ports": [{"containerPort": 70_000}]}
             await world.patch({"spec": {"template": broken}})
             found = await world.until(lambda r: dig(r, "status", "phase") == "Degraded", within=5)
             assert found["status"]["message"].startswith('InvalidSpec: The Rollout "shop" is invalid: ')
-            assert "quantities must match" in found["status"]["message"]
+            assert "must be between 1 and 65535" in found["status"]["message"]
             assert await world.selects("shop-stable") == stable
             await world.image("shop:3")
             assert (await world.healthy())["status"]["stableRS"] != stable

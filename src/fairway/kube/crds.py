@@ -17,7 +17,7 @@ import yaml
 
 from fairway.kube import rules
 from fairway.kube.api import WriteOptions
-from fairway.kube.decoding import check_metadata, report
+from fairway.kube.decoding import check_metadata, check_type, report
 from fairway.kube.facts import facts
 from fairway.kube.objects import Obj, dig
 from fairway.kube.refusals import FieldError, invalid, invalid_value, required
@@ -31,6 +31,11 @@ CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NOT_CHECKED = FieldError("<nil>", "Invalid value: null: some validation rules were not checked because the object was "
                           "invalid; correct the existing errors to complete validation", "FieldValueInvalid")
+
+
+_POD_TEMPLATE = "io.k8s.api.core.v1.PodTemplateSpec"
+_POD_TEMPLATES = {("argoproj.io", "Rollout"): ("spec", "template")}
+"""Custom kinds that hold what a built-in one holds, which their definitions would have to repeat in a thousand lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,10 @@ class CustomType:
     def check(self, obj: Obj, old: Obj | None = None) -> None:
         """Refuse what the schema does not allow, then what its rules do not allow, given what was there before."""
         errors = self.validator.errors(obj)
+        if not errors and (path := _POD_TEMPLATES.get((self.resource.group, self.resource.kind))) is not None:
+            template = dig(obj, *path)
+            if template is not None and (old is None or dig(old, *path) != template):
+                check_type(self.resource, template, facts().type(_POD_TEMPLATE), path)
         if not errors and self.has_rules:
             errors = [*rules.check(obj, old, self.openapi)]
             if errors:

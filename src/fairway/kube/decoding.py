@@ -55,9 +55,13 @@ def decoded(resource: Resource, obj: Obj, schema: Schema, options: WriteOptions)
 
 def check_metadata(resource: Resource, metadata: Any) -> None:
     """That of a custom kind, whose definition says nothing of it."""
-    walk = _Walk(path=["metadata"], struct="ObjectMeta")
+    check_type(resource, metadata if metadata is not None else {}, facts().object_meta, ("metadata",), "ObjectMeta")
+
+
+def check_type(resource: Resource, value: Any, schema: Schema, path: tuple[str, ...], struct: str = "") -> None:
+    """A part of a custom kind that is of a type which its definition does not spell out."""
     try:
-        _value(metadata if metadata is not None else {}, facts().object_meta, walk)
+        _value(value, schema, _Walk(path=[*path], struct=struct or resource.kind))
     except DecodeError as error:
         raise BadRequest(f"{unhandled(resource)}: {error}") from error
 
