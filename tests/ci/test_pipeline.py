@@ -123,7 +123,8 @@ jobs:
         async with world.running() as daemon:
             await daemon.until(lambda runs: runs and jobs_or_none(runs[0]).get("long") == "Running")
             async with asyncio.timeout(20):
-                while not (tmp_path / "long").exists():  # noqa: ASYNC110 (another process writes it)
+                mark = tmp_path / "long"
+                while not (mark.exists() and mark.read_text()):  # noqa: ASYNC110 (another process writes it)
                     await asyncio.sleep(0.01)
         async with world.running() as daemon:
             [run] = await daemon.finished()
