@@ -28,13 +28,14 @@ from fairway.ci.gitlab.script import plain
 from fairway.ci.gitlab.spec import AllowFailure
 from fairway.ci.plan import InputError
 from fairway.ci.runner import LocalRunner, RunnerConfig
+from fairway.ci.said_event import event_of
 from fairway.ci.snapshot import Snapshot, SnapshotRepositories, take_snapshot
 from fairway.ci.spec import WorkflowError
 from fairway.ci.states import JobRow
 from fairway.ci.tools import link_tools
 from fairway.ci.wish import NoSuchJob, Prepared, Wish
 from fairway.ci.workflow_files import WorkflowFile
-from fairway.ci.working_tree import Bench, event_of
+from fairway.ci.working_tree import Bench
 from fairway.secrets.masking import Masker
 from tests.conformance.result import CaseResult
 

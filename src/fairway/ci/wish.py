@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fairway.ci.course import Course
-from fairway.ci.states import JobRow
+if TYPE_CHECKING:
+    from fairway.ci.course import Course
+    from fairway.ci.states import JobRow
 
 
 class NoSuchJob(Exception):

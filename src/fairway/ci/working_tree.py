@@ -1,10 +1,9 @@
-"""Runs from a working tree: what happened (or is said to have happened), and the course of each workflow that it starts."""
+"""Runs from a working tree: the course of each workflow that an event starts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from fairway.ci.called import CallingRunner
 from fairway.ci.environment import RunFacts, github_context
@@ -14,49 +13,13 @@ from fairway.ci.github import GithubCourse
 from fairway.ci.needs import reaches
 from fairway.ci.plan import InputError, checked_inputs, first_rows
 from fairway.ci.runner import LocalRunner
-from fairway.ci.snapshot import Snapshot, changed_paths, resolve
+from fairway.ci.said_event import event_of, github_event
+from fairway.ci.snapshot import Snapshot
 from fairway.ci.spec import Workflow, WorkflowError
 from fairway.ci.states import JobRow
 from fairway.ci.wish import Prepared, Wish
 from fairway.ci.workflow_files import WorkflowFile
 from fairway.kube.decision import Reason
-
-_AS_GITHUB = {"merge_request": "pull_request", "merge_request_event": "pull_request", "tag": "push", "web": "workflow_dispatch",
-              "api": "repository_dispatch", "trigger": "repository_dispatch"}
-
-
-def event_of(snapshot: Snapshot, wish: Wish) -> Event:
-    """What happened. A push moved the branch from its last commit; a pull request starts at its base."""
-    name = _AS_GITHUB.get(wish.event, wish.event)
-    ref = wish.ref or (f"refs/tags/{snapshot.branch}" if wish.event == "tag" else f"refs/heads/{snapshot.branch}")
-    if not ref.startswith("refs/"):
-        ref = f"refs/tags/{ref}" if wish.event == "tag" else f"refs/heads/{ref}"
-    before, changed = snapshot.before, snapshot.changed
-    payload: dict[str, Any] = dict(wish.payload)
-    base = wish.base or snapshot.default_branch
-    if wish.base or name.startswith("pull_request"):
-        found = resolve(snapshot.path, base)
-        if found:
-            before = found
-            changed = changed_paths(snapshot.path, found, snapshot.sha, since_fork=name.startswith("pull_request"))
-    if name.startswith("pull_request"):
-        head = ref.removeprefix("refs/heads/")
-        payload = {"action": "synchronize", "number": 1.0, "pull_request": {
-            "number": 1.0, "title": snapshot.message.partition("\n")[0], "draft": False,
-            "head": {"ref": head, "sha": snapshot.sha, "repo": {"full_name": snapshot.repository}},
-            "base": {"ref": base, "sha": before, "repo": {"full_name": snapshot.repository}}}, **payload}
-        ref = "refs/pull/1/merge"
-    return Event(
-        wish.event if wish.event in ("web", "api", "trigger") else name, snapshot.repository, ref, snapshot.sha, before=before,
-        actor=snapshot.author, email=snapshot.email, message=snapshot.message, default_branch=snapshot.default_branch,
-        committed_at=snapshot.committed_at, changed=changed, inputs=wish.inputs, payload=payload)
-
-
-def github_event(event: Event) -> Event:
-    return replace(event, name=_AS_GITHUB.get(event.name, event.name))
-
-
-# --- one workflow ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -6,23 +6,22 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from fairway.ci.events import Event
-from fairway.ci.gitlab.course import GitlabCourse, wanted_legs
-from fairway.ci.gitlab.job import GitlabRunner
 from fairway.ci.gitlab.local_settings import LocalSettings, read_settings
 from fairway.ci.gitlab.making import gitlab_pipeline
 from fairway.ci.gitlab.plan import Pipeline
-from fairway.ci.gitlab.projects import ProjectsElsewhere
 from fairway.ci.gitlab.sources import FileTree, Tree
 from fairway.ci.gitlab.variables import Variable, Variables
-from fairway.ci.runner import LocalRunner
 from fairway.ci.snapshot import Snapshot, changed_paths, resolve
 from fairway.ci.spec import WorkflowError
 from fairway.ci.wish import NoSuchJob, Prepared, Wish
 from fairway.kube.decision import Reason
+
+if TYPE_CHECKING:
+    from fairway.ci.runner import LocalRunner
 
 _FETCH_S = 10.0
 _FETCHED_BYTES = 1 << 20
@@ -32,6 +31,10 @@ _TEMPLATES = "https://gitlab.com/gitlab-org/gitlab/-/raw/master/lib/gitlab/ci/te
 def prepared_pipeline(root: Path, snapshot: Snapshot, runner: LocalRunner, path: str, name: str, event: Event,
                   wish: Wish) -> Prepared | Reason:
     """The run, or why there is none. Raises `WorkflowError`, `NoSuchJob`."""
+    from fairway.ci.gitlab.course import GitlabCourse, wanted_legs  # slow to load, and who only lists jobs runs none
+    from fairway.ci.gitlab.job import GitlabRunner
+    from fairway.ci.gitlab.projects import ProjectsElsewhere
+
     sources = FolderSources(root)
     pipeline = pipeline_of(root, snapshot, path, name, event, wish)
     if pipeline.refused is not None:

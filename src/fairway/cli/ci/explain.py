@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def explain_command(path: Path, workflow: str, event: str, ref: str, base: str, payload: Path | None, gitlab_file: str,
                     output: str) -> None:
     """Which jobs an event starts, and why the others do not. Nothing is run."""
+    from fairway.ci.said_event import event_of
     from fairway.ci.wish import Wish
-    from fairway.ci.working_tree import event_of
 
     wish = Wish(event=event, ref=ref, base=base, payload=payload_of(payload))
     with snapshot_of(path) as snapshot:
@@ -48,8 +48,8 @@ def explain_command(path: Path, workflow: str, event: str, ref: str, base: str, 
 def _explained(path: Path, snapshot: Snapshot, file: WorkflowFile, event: Event, wish: Wish) -> dict[str, Any]:
     from fairway.ci.events import why_not
     from fairway.ci.gitlab.local_tree import pipeline_of
+    from fairway.ci.said_event import github_event
     from fairway.ci.spec import WorkflowError
-    from fairway.ci.working_tree import github_event
 
     answer: dict[str, Any] = {"workflow": file.path, "why": "", "jobs": []}
     try:

@@ -21,9 +21,9 @@ def graph_command(path: Path, workflow: str, form: str, event: str, ref: str, ba
     """Which jobs wait for which: one line a job, a Mermaid flowchart, or a picture. Of GitLab's file, for the event."""
     from fairway.ci.gitlab.local_tree import pipeline_of
     from fairway.ci.graph import as_mermaid, as_svg, as_text, graph_of_pipeline, graph_of_workflow
+    from fairway.ci.said_event import event_of
     from fairway.ci.spec import WorkflowError
     from fairway.ci.wish import Wish
-    from fairway.ci.working_tree import event_of
 
     files = chosen(read(path, gitlab_file), workflow)
     if form == "svg" and len(files) > 1:

@@ -47,9 +47,9 @@ def _github(file: WorkflowFile) -> dict[str, Any]:
 
 def _gitlab(path: Path, file: WorkflowFile) -> dict[str, Any]:
     from fairway.ci.gitlab.local_tree import pipeline_of
+    from fairway.ci.said_event import event_of
     from fairway.ci.spec import WorkflowError
     from fairway.ci.wish import Wish
-    from fairway.ci.working_tree import event_of
 
     wish = Wish()
     with snapshot_of(path) as snapshot:

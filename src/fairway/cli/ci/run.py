@@ -171,7 +171,11 @@ def _run_all(root: Path, path: Path, files: list[WorkflowFile], wish: Wish, how:
     _prune(root)
     (root / "snapshots").mkdir(parents=True, exist_ok=True)
     with snapshot_begun(path, root / "snapshots") as taken:
-        import fairway.ci.working_tree  # noqa: F401 (loaded while git works)
+        import fairway.ci.working_tree
+
+        if any(file.is_gitlab for file in files):
+            import fairway.ci.gitlab.course
+            import fairway.ci.gitlab.local_tree  # noqa: F401 (so too)
 
         token = os.urandom(3).hex()
         snapshot = taken()
