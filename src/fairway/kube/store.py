@@ -20,7 +20,7 @@ from fairway.kube.objects import Key, Obj
 
 HISTORY = 10_000
 """Changes kept for watches that come back: at 100 writes a second, more than a minute and a half."""
-HISTORY_BYTES = 16 << 20
+HISTORY_BYTES = 8 << 20
 """And no more than this of their JSON: a thousand Applications that move at once would fill 100 MB with it."""
 
 _encode = msgspec.json.encode
