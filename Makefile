@@ -35,7 +35,7 @@ demo: $(STAMP) $(WHEELS)/.ready
 	@$(OFFLINE) $(BIN)/fairway demo $(DEMO_FLAGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q $(TEST_FLAGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile -q $(TEST_FLAGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests bench
