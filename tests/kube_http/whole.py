@@ -19,12 +19,12 @@ from fairway.metrics.querier import EmbeddedQuerier
 from fairway.metrics.store import Store
 from fairway.node.controller import NodeController
 from fairway.node.exec import NodeExec
-from fairway.node.images import NoImages
 from fairway.node.logs import ShimLogs
 from fairway.node.settings import NodeSettings
 from fairway.pod_metrics import PodMetrics
 from fairway.workloads.controllers import workload_controllers
 from tests.kube_http.serving import Served
+from tests.node.no_images import NoImages
 
 
 class Whole(Served):

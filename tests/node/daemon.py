@@ -22,9 +22,9 @@ from fairway.kube.reconcile import ControllerLoop
 from fairway.kube.resources import PODS
 from fairway.node.controller import NodeController
 from fairway.node.folder import PodFolder, write_atomic
-from fairway.node.images import NoImages
 from fairway.node.settings import NodeSettings
 from fairway.workloads.controllers import workload_controllers
+from tests.node.no_images import NoImages
 
 COMMAND = ["python3", "-m", "http.server", "--bind", "0.0.0.0", "8000"]
 CONTAINER = {"name": "main", "image": "host", "command": COMMAND,

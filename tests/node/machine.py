@@ -20,11 +20,12 @@ from fairway.kube.reconcile import ControllerLoop
 from fairway.kube.resources import PODS, Resource
 from fairway.node.controller import NodeController
 from fairway.node.folder import PodFolder
-from fairway.node.images import ImageSource, NoImages
+from fairway.node.images import ImageSource
 from fairway.node.logs import ShimLogs
 from fairway.node.settings import NodeSettings
 from fairway.node.tokens import AccountTokens
 from fairway.workloads.controllers import workload_controllers
+from tests.node.no_images import NoImages
 
 DEADLINE_S = 10.0
 ISOLATION: Literal["auto", "paths"] = "auto" if os.environ.get("FAIRWAY_TEST_ISOLATION") == "auto" else "paths"

@@ -75,10 +75,3 @@ class HostImage:
 
 def is_host(reference: str) -> bool:
     return reference == "host" or reference.startswith("host:")
-
-
-class NoImages:
-    """An `ImageSource` that has nothing: for nodes that run host commands only."""
-
-    async def ensure(self, reference: str, pull: Pull = AS_IT_IS) -> UnpackedImage:
-        raise ImageUnavailable(f'image "{reference}" is not here: this node has no image store; use the image "host"')
