@@ -6,11 +6,15 @@ The same ones after every start, so that kubeconfigs, git remotes and bookmarks 
 from __future__ import annotations
 
 import json
+import random
 import socket
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+_OURS = range(22_000, 32_000)
+_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class PortTaken(Exception):
@@ -44,7 +48,7 @@ def choose_ports(remembered_at: Path, wanted: Ports, *, ingress_may_be_ours: boo
         ours = name == "ingress" and ingress_may_be_ours and port == before
         if port and not ours and not is_free(port):
             raise PortTaken(name, port)
-        chosen = replace(chosen, **{name: port or _free_port()})
+        chosen = replace(chosen, **{name: port or _free_port(astuple(chosen))})
     temporary = remembered_at.with_suffix(".tmp")
     temporary.write_text(json.dumps(asdict(chosen)))
     temporary.replace(remembered_at)
@@ -68,7 +72,18 @@ def is_free(port: int) -> bool:
         return True
 
 
-def _free_port() -> int:
+def _free_port(taken: Collection[int]) -> int:
+    """One that no outgoing connection is given by the system: ours are remembered, and have to be free when we come back."""
+    for port in random.sample(_OURS, len(_OURS)):
+        if port not in taken and port < _first_outgoing() and is_free(port):
+            return port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def _first_outgoing() -> int:
+    try:
+        return int(_OUTGOING.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 32_768
