@@ -45,13 +45,14 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix src tests bench
 
-# Other people's Kubernetes clients, which only the end-to-end tests use.
-.venv/.clients-ready: $(STAMP)
+# What only the end-to-end tests use: other people's Kubernetes clients, and what a wheel of Fairway is built from and needs.
+.venv/.e2e-ready: $(STAMP) $(WHEELS)/.ready
 	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e '.[clients]'; \
 	else $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[clients]'; fi
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --dest $(WHEELS) 'hatchling>=1.27' .
 	@touch $@
 
-e2e: $(STAMP) $(WHEELS)/.ready .venv/.clients-ready
+e2e: .venv/.e2e-ready
 	$(OFFLINE) $(BIN)/python -m pytest -q -m e2e tests $(TEST_FLAGS)
 
 conformance: $(STAMP)
