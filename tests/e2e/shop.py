@@ -7,7 +7,7 @@ a database of its own, so that no version waits for another's migration.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from fairway.cli.demo.load import HOST, Load
 from fairway.cli.demo.shop import VERSIONS, lay_out
 from fairway.kube.objects import Obj, dig, spec_of, status_of
 from fairway.kube.resources import APPLICATIONS, CORE_EVENTS, RELEASES
-from tests.platform.running import Repository, Running
+from tests.platform.running import Repository, Running, platform
 
 NS = "shop"
 IMAGE = "registry.example.com/shop/app"
@@ -45,6 +45,17 @@ class Shop:
             built = running.fairway("image", "build", str(tree), "-t", f"{IMAGE}:{version}", "--push", "-o", "json")
             images[version] = f"{IMAGE}@{json.loads(built.stdout)['digest']}"
         return Shop(running, Repository.begin(running, folder / "deploy", "shop/deploy"), images, folder)
+
+    @staticmethod
+    @contextmanager
+    def serving(folder: Path, delivery: Callable[[str], list[Obj]]) -> Iterator[Shop]:
+        """A platform of its own on which version 1.0.0 is synced; `delivery` gives the objects for an image."""
+        with platform(folder) as running:
+            made = Shop.begin(running, folder)
+            revision = made.push("Version 1.0.0", *delivery(made.images["1.0.0"]))
+            made.begin_application()
+            made.until_synced(revision)
+            yield made
 
     def push(self, message: str, *objects: Obj) -> str:
         """Commit these objects as the whole of what is deployed; the commit's id."""

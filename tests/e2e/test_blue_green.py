@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from fairway.kube.objects import Obj, dig, labels_of, status_of
 from fairway.kube.resources import ANALYSIS_RUNS, PODS, ROLLOUTS
 from tests.e2e.shop import NS, SELECTOR, Shop, ingress, pod_monitor, pod_template, service, shares, success_rate
-from tests.platform.running import platform
 
 pytestmark = pytest.mark.e2e
 PREVIEW = "preview.shop.example.com"
@@ -40,12 +38,7 @@ def delivery(image: str, **green: Any) -> list[Obj]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    folder: Path = tmp_path_factory.mktemp("blue-green")
-    with platform(folder) as running:
-        made = Shop.begin(running, folder)
-        revision = made.push("Version 1.0.0", *delivery(made.images["1.0.0"]))
-        made.begin_application()
-        made.until_synced(revision)
+    with Shop.serving(tmp_path_factory.mktemp("blue-green"), delivery) as made:
         yield made
 
 

@@ -20,7 +20,6 @@ import yaml
 from fairway.kube.objects import Obj, dig, labels_of, status_of
 from fairway.kube.resources import ANALYSIS_RUNS, ROLLOUTS
 from tests.e2e.shop import NS, Shop, ingress, pod_template, shares
-from tests.platform.running import platform
 
 GUIDE = Path(os.environ.get("FAIRWAY_GUIDES", "../shared/guides")).absolute() / "S4" / "kubernetes"
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not GUIDE.is_dir(), reason=f"no guide at {GUIDE}; set FAIRWAY_GUIDES")]
@@ -53,12 +52,7 @@ def delivery(image: str) -> list[Obj]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    folder: Path = tmp_path_factory.mktemp("s4")
-    with platform(folder) as running:
-        made = Shop.begin(running, folder)
-        revision = made.push("Version 1.0.0", *delivery(made.images["1.0.0"]))
-        made.begin_application()
-        made.until_synced(revision)
+    with Shop.serving(tmp_path_factory.mktemp("s4"), delivery) as made:
         yield made
 
 

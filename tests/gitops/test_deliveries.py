@@ -346,6 +346,8 @@ def test_a_hook_with_a_deadline_of_its_own_is_given_up_soon_after(play: Play) ->
         stuck = hook("migrate", "PreSync", outcome="Never").replace("spec:\n", "spec:\n  activeDeadlineSeconds: 20\n", 1)
         bad = world.push(prod__migrate=stuck, prod__a=config_map("a"))
         await world.create_app(policy={"retry": {"limit": 0}})
-        await world.settled(bad, phase="Failed", within=100)
+        app = await world.settled(bad, phase="Failed", within=100)
+        assert "did not finish within" in app["status"]["operationState"]["message"]
+        assert await world.get(CONFIG_MAPS, "a") is None
 
     play(story)

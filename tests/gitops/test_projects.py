@@ -51,7 +51,7 @@ def test_a_project_that_does_not_exist_refuses_and_its_arrival_lets_go(perform: 
      "application destination server 'https://kubernetes.default.svc' and namespace 'default' do not match any of the allowed "
      "destinations in project 'team'"),
     ({"syncWindows": [{"kind": "deny", "schedule": "* * * * 9", "duration": "1h", "applications": ["*"]}]},
-     "AppProject team: spec.syncWindows[0]: cannot parse schedule '* * * * 9': day of week '9' is not within 0-6"),
+     "AppProject team: spec.syncWindows[0]: cannot parse schedule '* * * * 9': day of week: '9' is outside of 0-6"),
 ])  # fmt: skip
 def test_what_the_project_does_not_permit(perform: Play, spec: dict[str, Any], words: str) -> None:
     async def story(world: World) -> None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from fairway.gitops.cron import Cron
 from fairway.gitops.globs import matches_any
+from fairway.kube.cron_schedule import Schedule, parse_schedule
 from fairway.kube.decision import earliest
 from fairway.kube.durations import parse_duration
 
@@ -42,27 +42,26 @@ class Window:
     def is_deny(self) -> bool:
         return self.kind == "deny"
 
-    def zone(self) -> tzinfo:
-        try:
-            return ZoneInfo(self.time_zone) if self.time_zone else UTC
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise InvalidWindow(f"cannot parse '{self.time_zone}' as time zone: {error}") from error
-
     def length(self) -> timedelta:
         try:
             return parse_duration(self.duration)
         except ValueError as error:
             raise InvalidWindow(f"cannot parse duration '{self.duration}': {error}") from error
 
-    def cron(self) -> Cron:
+    def openings(self) -> Schedule:
+        """In the window's own zone: one that opens at 02:00 still does when the clocks change."""
         try:
-            return Cron.parse(self.schedule)
+            ZoneInfo(self.time_zone or "UTC")
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise InvalidWindow(f"cannot parse '{self.time_zone}' as time zone: {error}") from error
+        try:
+            return parse_schedule(self.schedule, self.time_zone)
         except ValueError as error:
             raise InvalidWindow(f"cannot parse schedule '{self.schedule}': {error}") from error
 
     def opened(self, now: datetime) -> datetime | None:
         """When the present opening began; None while the window is shut."""
-        start = self.cron().next_after(now - self.length(), self.zone())
+        start = self.openings().next(now - self.length())
         return start if start is not None and start <= now else None
 
     def active(self, now: datetime) -> bool:
@@ -70,16 +69,14 @@ class Window:
 
     def changes_at(self, now: datetime) -> datetime | None:
         """When to look again: the next time the window may open or shut."""
-        cron, zone, length = self.cron(), self.zone(), self.length()
-        opened = cron.next_after(now - length, zone)
-        ends = opened + length if opened is not None and opened <= now else None
-        return earliest(cron.next_after(now, zone), ends)
+        opened = self.opened(now)
+        return earliest(self.openings().next(now), opened + self.length() if opened is not None else None)
 
     def check(self) -> None:
         """Raise `InvalidWindow` where the window cannot be used."""
         if self.kind not in ("allow", "deny"):
             raise InvalidWindow(f"kind '{self.kind}' mismatch: can only be allow or deny")
-        self.cron(), self.length(), self.zone()
+        self.openings(), self.length()
 
     def applies_to(self, name: str, namespace: str, server: str, cluster: str = "") -> bool:
         """Whether the application is meant; with `andOperator` everything that is named has to match."""

@@ -260,7 +260,6 @@ def _read(reader: Callable[[Obj], tuple[T, tuple[Remark, ...]]], obj: Obj, nothi
     try:
         return reader(obj)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        log.warning("%s %s cannot be read", obj["kind"], key_of(obj), exc_info=True)
         return nothing, (Remark.on(obj["kind"], key_of(obj), "Malformed", "it is left out, because it has not the shape of its "
                                    f"kind ({error}); compare it with: kubectl explain {obj['kind'].lower()}.spec"),)
 
